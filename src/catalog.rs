@@ -1,0 +1,8 @@
+//! The catalog: which models there are, who serves them at what price, and who may ask.
+//!
+//! A [`snapshot::Snapshot`] is an immutable world; the [`Catalog`](actor::Catalog) actor of each worker holds one and answers from it.
+
+pub mod actor;
+pub mod chain;
+pub mod price;
+pub mod snapshot;

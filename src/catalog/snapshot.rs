@@ -1,0 +1,176 @@
+//! The immutable world a request is answered from: offerings (from TOML) and the directory (from the store).
+//!
+//! Built by the control half, sent to every worker as one `Arc`, never changed afterwards. A request finishes on the
+//! snapshot it started with.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use actix_web::http::Uri;
+use actix_web::http::header::{HeaderName, HeaderValue};
+
+use crate::config::{self, Price, Reach, RetryPolicy};
+use crate::dialect::{Dialect, Quirks};
+use crate::ledger::entry::Billing;
+use crate::terms::{KeyId, KindName, ModelId, Operation, ProviderName, TenantId};
+
+/// The world at one moment. Two clones of an `Arc`.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Models, kinds and brokered providers.
+    pub offerings: Arc<Offerings>,
+    /// Tenants and virtual keys.
+    pub directory: Arc<Directory>,
+}
+
+/// What TOML defines, ready for look-ups.
+#[derive(Debug)]
+pub struct Offerings {
+    /// Models in the order of their ids.
+    pub models: Vec<Arc<Model>>,
+    /// Ids and aliases, each to its model.
+    by_name: HashMap<String, Arc<Model>>,
+    /// Brokered providers in natural order, the disabled ones too.
+    pub providers: Vec<Listed>,
+    /// Unix seconds at which these offerings were built: `created` of `GET /v1/models`.
+    pub built_at: i64,
+}
+
+/// A brokered provider as the admin plane lists it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The provider; its `credential` is `None` where no key was found.
+    pub provider: Arc<Provider>,
+    /// Why it takes no part.
+    pub disabled: Option<config::Disabled>,
+    /// The last four characters of its key.
+    pub last4: Option<String>,
+}
+
+/// A model and the brokered offers for it.
+#[derive(Debug)]
+pub struct Model {
+    /// What TOML says.
+    pub definition: config::Model,
+    /// The enabled brokered offers, in natural order of their providers.
+    pub offers: Vec<Arc<Offer>>,
+}
+
+/// A named account at an upstream: everything an adapter needs that does not depend on the model. Two providers with equal
+/// settings across a reload are the same `Arc`, so that their connections stay warm.
+pub struct Provider {
+    /// Its name.
+    pub name: ProviderName,
+    /// Its kind.
+    pub kind: KindName,
+    /// Whose bill.
+    pub billing: Billing,
+    /// Only for these tenants.
+    pub tenants: Option<Vec<TenantId>>,
+    /// Its language.
+    pub dialect: &'static dyn Dialect,
+    /// What is peculiar about its kind.
+    pub quirks: Arc<Quirks>,
+    /// Where it is reached, without a trailing slash; `None` where the dialect is not remote.
+    pub base_url: Option<String>,
+    /// Static headers.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The operator's key as the header it travels in, marked sensitive.
+    pub credential: Option<(HeaderName, HeaderValue)>,
+    /// Which addresses it may reach.
+    pub reach: Reach,
+    /// Retries, time-outs, cooldown.
+    pub retry: RetryPolicy,
+}
+
+/// One way to get an answer from one model: a provider and what is decided about the call.
+#[derive(Debug)]
+pub struct Offer {
+    /// Who.
+    pub provider: Arc<Provider>,
+    /// The catalog's model.
+    pub model: ModelId,
+    /// The name it has there.
+    pub upstream_model: Arc<str>,
+    /// Where each operation goes, the model and the query filled in. An operation that is missing cannot be done.
+    pub targets: BTreeMap<Operation, Uri>,
+    /// What it costs.
+    pub price: Arc<Price>,
+    /// The longest answer, in tokens.
+    pub max_output_tokens: Option<u64>,
+}
+
+/// Who may ask: tenants and their virtual keys.
+#[derive(Debug, Default)]
+pub struct Directory {
+    /// By id.
+    pub tenants: HashMap<TenantId, Arc<Tenant>>,
+    /// By the derived look-up value of the key (spec/security.md 1.2), never by the key.
+    pub callers: HashMap<[u8; 32], Arc<Caller>>,
+}
+
+/// Who pays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its slug.
+    pub id: TenantId,
+    /// For people.
+    pub name: String,
+    /// May it use the operator's providers?
+    pub brokered: bool,
+    /// May brokered providers follow its own?
+    pub broker_fallback: bool,
+    /// A disabled tenant gets 403.
+    pub enabled: bool,
+}
+
+/// Who asks: an active virtual key and its tenant. Revoked keys are not in the directory.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Whose key.
+    pub tenant: Arc<Tenant>,
+    /// The key's id.
+    pub key_id: KeyId,
+    /// The look-up value, for the constant-time comparison after the look-up.
+    pub lookup: [u8; 32],
+    /// For people.
+    pub name: String,
+    /// Whom the key stands for.
+    pub subject: Arc<str>,
+    /// The team, if any.
+    pub team: Option<Arc<str>>,
+    /// Tags of every request made with it, sorted by name.
+    pub tags: Vec<(String, String)>,
+    /// Catalog model ids (aliases resolved when stored are matched too); `None`: all.
+    pub allowed_models: Option<Vec<String>>,
+    /// Unix seconds after which the key is refused.
+    pub expires_at: Option<i64>,
+    /// Requests per minute; stored, not yet enforced.
+    pub rpm: Option<u32>,
+    /// Tokens per minute; stored, not yet enforced.
+    pub tpm: Option<u32>,
+    /// Requests at a time; stored, not yet enforced.
+    pub max_concurrency: Option<u32>,
+    /// Cents per UTC calendar month; stored, not yet enforced.
+    pub monthly_budget_cents: Option<u64>,
+}
+
+impl Offerings {
+    /// Builds the look-ups. `before` lends its providers where nothing about them has changed.
+    pub fn build(catalog: &config::Catalog, before: Option<&Offerings>, built_at: i64) -> Self {
+        let _ = (catalog, before, built_at);
+        todo!("interface")
+    }
+
+    /// The model with that id or alias.
+    pub fn model(&self, name: &str) -> Option<&Arc<Model>> {
+        self.by_name.get(name)
+    }
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,135 @@
+//! One row of the ledger as plain data: what a request was, who answered, what it used and what it costs.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::terms::{KeyId, KindName, ModelId, NanoUsd, Operation, ProviderName, RequestId, TenantId, Usage};
+
+/// One request, settled once (DESIGN.md section 7).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Unique and sortable by time (UUID version 7).
+    pub id: String,
+    /// The id the client knows the request by; not unique, clients may repeat theirs.
+    pub request_id: RequestId,
+    /// Unix milliseconds at which the request was received.
+    pub created_at: i64,
+    /// Who pays.
+    pub tenant: TenantId,
+    /// The key's team, if it has one.
+    pub team: Option<Arc<str>>,
+    /// The virtual key.
+    pub key_id: KeyId,
+    /// Whom the key stands for.
+    pub subject: Arc<str>,
+    /// OpenAI's own `user` field.
+    pub user: Option<String>,
+    /// The key's tags and the request's, sorted by name; the request's win.
+    pub tags: Vec<(String, String)>,
+    /// What was asked for.
+    pub operation: Operation,
+    /// The catalog's model id.
+    pub model: ModelId,
+    /// The name the provider knows the model by.
+    pub upstream_model: Arc<str>,
+    /// The provider that answered, or the last one tried; before any attempt, the first of the chain.
+    pub provider: ProviderName,
+    /// That provider's kind.
+    pub kind: KindName,
+    /// Whose bill it is.
+    pub billing: Billing,
+    /// Whether the client asked for a stream.
+    pub stream: bool,
+    /// The status the client got; 499 if it was gone before there was one.
+    pub status: u16,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The error's code or class, `None` when it went well.
+    pub error_code: Option<String>,
+    /// OpenAI's `finish_reason`.
+    pub finish_reason: Option<String>,
+    /// Token counts.
+    pub usage: Usage,
+    /// Where the counts come from.
+    pub usage_source: UsageSource,
+    /// What is owed to the operator; 0 for BYO.
+    pub cost: NanoUsd,
+    /// What it costs at list price, whoever pays.
+    pub list_cost: NanoUsd,
+    /// Each upstream call.
+    pub attempts: Vec<AttemptRecord>,
+    /// Milliseconds from the request to the end of the answer.
+    pub latency_ms: u64,
+    /// Milliseconds from the request to the first byte of the answer.
+    pub ttfb_ms: Option<u64>,
+}
+
+/// Whose bill a request goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Billing {
+    /// The operator's keys; the tenant owes the operator.
+    Brokered,
+    /// The tenant's own keys; nothing is owed.
+    Byo,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A complete answer.
+    Ok,
+    /// The request was wrong, here or upstream.
+    ClientError,
+    /// No provider answered.
+    UpstreamError,
+    /// The answer stopped after it had begun.
+    Interrupted,
+    /// The client went away.
+    ClientClosed,
+}
+
+/// Where token counts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UsageSource {
+    /// The provider reported them.
+    Upstream,
+    /// They were estimated from what was seen.
+    Estimated,
+    /// There was nothing to count.
+    None,
+}
+
+/// One upstream call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// Who was called.
+    pub provider: ProviderName,
+    /// The upstream's status, `None` if no head arrived.
+    pub status: Option<u16>,
+    /// The class of the failure, such as `connect` or `rate_limited`; `None` when it went well.
+    pub error: Option<String>,
+    /// Milliseconds until the head and first event, or until it failed.
+    pub ms: u64,
+}
+
+macro_rules! spelled {
+    ($type:ident { $($variant:ident = $text:literal),+ }) => {
+        impl $type {
+            /// The spelling in JSON, SQL and metrics.
+            pub fn as_str(self) -> &'static str {
+                match self { $($type::$variant => $text),+ }
+            }
+            /// The value spelled so.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($text => Some($type::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+spelled!(Billing { Brokered = "brokered", Byo = "byo" });
+spelled!(Outcome { Ok = "ok", ClientError = "client_error", UpstreamError = "upstream_error", Interrupted = "interrupted", ClientClosed = "client_closed" });
+spelled!(UsageSource { Upstream = "upstream", Estimated = "estimated", None = "none" });
