@@ -44,6 +44,18 @@ pub trait Dialect: Send + Sync + 'static {
     fn failure(&self, status: u16, body: &[u8]) -> Failure;
 }
 
+impl std::fmt::Debug for dyn Dialect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl PartialEq for dyn Dialect {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
 /// One client request as a dialect sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
@@ -206,7 +218,8 @@ pub struct Observed {
 impl Failure {
     /// An answer that stopped short or made no sense: `upstream_interrupted`, with nothing of its bytes.
     pub fn interrupted(message: &str) -> Self {
-        let body = serde_json::json!({"error": {"message": message, "type": "upstream_error", "param": null, "code": "upstream_interrupted"}});
+        let body =
+            serde_json::json!({"error": {"message": message, "type": "upstream_error", "param": null, "code": "upstream_interrupted"}});
         Self {
             status: 502,
             body: Bytes::from(body.to_string()),
@@ -218,7 +231,8 @@ impl Failure {
 
     /// The frame that ends a stream which failed after its first event (DESIGN.md section 6).
     pub fn frame(&self) -> Bytes {
-        let error = serde_json::json!({"error": {"message": self.message, "type": self.kind, "param": null, "code": "upstream_interrupted"}});
+        let error =
+            serde_json::json!({"error": {"message": self.message, "type": self.kind, "param": null, "code": "upstream_interrupted"}});
         Bytes::from(format!("data: {error}\n\n"))
     }
 }

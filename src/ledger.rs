@@ -1,6 +1,6 @@
 //! The usage ledger: every routed request becomes one entry, written once, whatever is killed.
 //!
-//! A worker appends to its own journal file (a `write(2)`, no database, no fsync); the [`actor::Ledger`] on its own thread
+//! A worker appends to its own journal file (a `write(2)`, no database, no fsync); the ledger actor on its own thread
 //! reads the journals and hands batches to an [`EntrySink`]. The sink stores a batch and how far the journals have been
 //! read in one transaction, so an entry is stored exactly once.
 

@@ -1,1 +1,4 @@
-fn main() {}
+//! The binary: a page.
+fn main() -> std::process::ExitCode {
+    aigw::cli::main()
+}
