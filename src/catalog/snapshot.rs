@@ -3,6 +3,10 @@
 //! Built by the control half, sent to every worker as one `Arc`, never changed afterwards. A request finishes on the
 //! snapshot it started with.
 
+mod build;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +14,7 @@ use std::sync::Arc;
 use actix_web::http::Uri;
 use actix_web::http::header::{HeaderName, HeaderValue};
 
+use super::chain::{Chain, providers_for};
 use crate::config::{self, Price, Reach, RetryPolicy};
 use crate::dialect::{Dialect, Quirks};
 use crate::ledger::entry::Billing;
@@ -53,12 +58,15 @@ pub struct Listed {
 pub struct Model {
     /// What TOML says.
     pub definition: config::Model,
-    /// The enabled brokered offers, in natural order of their providers.
-    pub offers: Vec<Arc<Offer>>,
+    /// The enabled brokered offers, in natural order of their providers. Shared by every chain that needs no more.
+    pub offers: Chain,
+    /// Whether no offer is kept for certain tenants, so that `offers` is everybody's chain.
+    pub is_open_to_all: bool,
 }
 
 /// A named account at an upstream: everything an adapter needs that does not depend on the model. Two providers with equal
 /// settings across a reload are the same `Arc`, so that their connections stay warm.
+#[derive(PartialEq)]
 pub struct Provider {
     /// Its name.
     pub name: ProviderName,
@@ -93,7 +101,8 @@ pub struct Offer {
     pub model: ModelId,
     /// The name it has there.
     pub upstream_model: Arc<str>,
-    /// Where each operation goes, the model and the query filled in. An operation that is missing cannot be done.
+    /// Where each operation goes, the model and the query filled in. An operation that is missing cannot be done. Where the
+    /// dialect is not remote, the URI is a mere mark.
     pub targets: BTreeMap<Operation, Uri>,
     /// What it costs.
     pub price: Arc<Price>,
@@ -156,16 +165,102 @@ pub struct Caller {
     pub monthly_budget_cents: Option<u64>,
 }
 
-impl Offerings {
-    /// Builds the look-ups. `before` lends its providers where nothing about them has changed.
-    pub fn build(catalog: &config::Catalog, before: Option<&Offerings>, built_at: i64) -> Self {
-        let _ = (catalog, before, built_at);
-        todo!("interface")
+/// What a caller's request for a model comes to: the model and the providers to try, at least one.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The model asked for, by id or alias.
+    pub model: Arc<Model>,
+    /// Who is tried, in order; each can do the operation.
+    pub chain: Chain,
+}
+
+/// Why a request cannot be routed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unresolved {
+    /// Unknown, not allowed, or without an enabled provider: callers cannot tell which (DESIGN.md section 5).
+    #[error("the model is unknown, not allowed for this key, or has no enabled provider")]
+    ModelNotFound,
+    /// The chain's first provider cannot do the operation.
+    #[error("the first provider of the chain cannot do this operation")]
+    UnsupportedOperation,
+}
+
+impl Snapshot {
+    /// The model and chain of a request. Nothing is allocated unless the chain is the tenant's alone.
+    ///
+    /// # Errors
+    /// As [`Unresolved`] says.
+    pub fn resolve(&self, caller: &Caller, model: &str, operation: Operation) -> Result<Resolved, Unresolved> {
+        let Resolved { model, chain } = self.find(caller, model).ok_or(Unresolved::ModelNotFound)?;
+        match chain.first() {
+            None => Err(Unresolved::ModelNotFound),
+            Some(first) if !first.can_do(operation) => Err(Unresolved::UnsupportedOperation),
+            Some(_) if chain.iter().all(|offer| offer.can_do(operation)) => Ok(Resolved { model, chain }),
+            Some(_) => Ok(Resolved { model, chain: chain.iter().filter(|offer| offer.can_do(operation)).cloned().collect() }),
+        }
     }
 
+    /// The model `caller` may use under that id or alias, with its chain: `GET /v1/models/{id}`.
+    pub fn find(&self, caller: &Caller, model: &str) -> Option<Resolved> {
+        let model = self.offerings.model(model)?;
+        Self::offered(caller, model)
+    }
+
+    /// Every model `caller` may use and has a provider for, in the order of their ids: `GET /v1/models`.
+    pub fn models_for<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = Resolved> + 'a {
+        self.offerings.models.iter().filter_map(|model| Self::offered(caller, model))
+    }
+
+    fn offered(caller: &Caller, model: &Arc<Model>) -> Option<Resolved> {
+        if !caller.may_use(&model.definition) {
+            return None;
+        }
+        let chain = providers_for(&caller.tenant, model);
+        (!chain.is_empty()).then(|| Resolved { model: model.clone(), chain })
+    }
+}
+
+impl Offerings {
     /// The model with that id or alias.
     pub fn model(&self, name: &str) -> Option<&Arc<Model>> {
         self.by_name.get(name)
+    }
+}
+
+impl Offer {
+    /// Whether its provider's dialect and kind can do `operation`.
+    pub fn can_do(&self, operation: Operation) -> bool {
+        self.targets.contains_key(&operation)
+    }
+}
+
+impl Provider {
+    /// Whether it is for everybody or for this tenant.
+    pub fn serves(&self, tenant: &TenantId) -> bool {
+        self.tenants.as_ref().is_none_or(|tenants| tenants.contains(tenant))
+    }
+}
+
+impl Directory {
+    /// Builds the look-ups.
+    pub fn build(tenants: impl IntoIterator<Item = Arc<Tenant>>, callers: impl IntoIterator<Item = Arc<Caller>>) -> Self {
+        Self {
+            tenants: tenants.into_iter().map(|tenant| (tenant.id.clone(), tenant)).collect(),
+            callers: callers.into_iter().map(|caller| (caller.lookup, caller)).collect(),
+        }
+    }
+
+    /// The caller of that look-up value. The value is derived, but compare it in constant time before trusting the answer.
+    pub fn caller(&self, lookup: &[u8; 32]) -> Option<&Arc<Caller>> {
+        self.callers.get(lookup)
+    }
+}
+
+impl Caller {
+    /// Whether its key may use the model: `allowed_models` names the id or an alias.
+    pub fn may_use(&self, model: &config::Model) -> bool {
+        let names = |allowed: &String| *allowed == *model.id || model.aliases.contains(allowed);
+        self.allowed_models.as_ref().is_none_or(|allowed| allowed.iter().any(names))
     }
 }
 
