@@ -1,0 +1,35 @@
+//! What every suite stands on: the real binary, a scripted upstream, a client on a raw socket.
+//!
+//! Nothing here waits for ever: a product that hangs fails its test within [`LIMIT`]. Nothing sleeps to synchronise; where
+//! another process must be waited for, it is asked again until it answers or the limit is up.
+
+pub mod client;
+pub mod gateway;
+pub mod stage;
+pub mod store;
+pub mod upstream;
+
+use std::time::{Duration, Instant};
+
+/// The longest anything may take before it counts as hung.
+pub const LIMIT: Duration = Duration::from_secs(10);
+
+/// Asks again until there is an answer.
+///
+/// # Panics
+/// After [`LIMIT`], naming what was waited for.
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < LIMIT, "waited {LIMIT:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A name nobody else uses in this run or, in a shared database, in another.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{:016x}", fastrand::u64(..))
+}

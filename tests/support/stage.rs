@@ -1,0 +1,268 @@
+//! The stage most tests play on: one gateway, one scripted upstream, providers for every purpose. Shared, so that a test
+//! costs a few requests and not a process; each test has a tenant, a key and a script of its own.
+//!
+//! Cooldown is off here and pauses are short: what one test does to a provider must not be felt by another.
+
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
+
+use super::client::Request;
+use super::gateway::{Gateway, Key, Setup, Tenant};
+use super::store::Store;
+use super::upstream::{MARK, Script, Upstream};
+
+/// Gateway and upstream.
+pub struct Stage {
+    pub gateway: Gateway,
+    pub upstream: Upstream,
+    _sockets: Vec<Socket>,
+}
+
+/// One test's tenant, key and script.
+pub struct Talk<'a> {
+    pub stage: &'a Stage,
+    pub tenant: Tenant<'a>,
+    pub key: Key,
+    pub script: Script,
+}
+
+/// The key a provider sends upstream.
+pub fn upstream_key(provider: &str) -> String {
+    format!("upstream-secret-of-{provider}-0123456789")
+}
+
+/// The stage on SQLite.
+pub fn stage() -> &'static Stage {
+    shared(Store::Sqlite)
+}
+
+/// A new test on the stage on SQLite.
+pub fn talk() -> Talk<'static> {
+    stage().talk()
+}
+
+/// The stage on a store.
+pub fn shared(store: Store) -> &'static Stage {
+    static SQLITE: OnceLock<Stage> = OnceLock::new();
+    static POSTGRES: OnceLock<Stage> = OnceLock::new();
+    match store {
+        Store::Sqlite => SQLITE.get_or_init(|| Stage::build(store)),
+        Store::Postgres => POSTGRES.get_or_init(|| Stage::build(store)),
+    }
+}
+
+/// `[retry]` of the stage: quick to give up pausing, slow to give up waiting, never resting.
+pub const RETRY: &str = r#"[retry]
+attempts = 2
+backoff = "1ms"
+max_backoff = "20ms"
+connect_timeout = "500ms"
+first_byte_timeout = "8s"
+idle_timeout = "8s"
+cooldown = { failures = 0, window = "30s", rest = "15s" }
+"#;
+
+/// Retry settings for providers that are expected to be silent.
+const HASTY: &str = r#"retry = { first_byte_timeout = "250ms", idle_timeout = "250ms" }"#;
+
+impl Stage {
+    fn build(store: Store) -> Self {
+        let upstream = Upstream::start();
+        let (refused, refusing) = refusing();
+        let (silent, silence) = silent();
+        let lane = |lane: &str| upstream.base_url(lane);
+        let mut files = vec![
+            kind("alpha", "1-alpha", &lane("alpha"), ""),
+            kind("beta", "2-beta", &lane("beta"), ""),
+            kind("gamma", "3-gamma", &lane("gamma"), ""),
+            kind("narrow", "4-narrow", &lane("narrow"), "operations = [\"chat\"]"),
+            kind("mute", "5-mute", &lane("mute"), "stream_usage = false"),
+            kind("quirky", "6-quirky", &lane("quirky"), QUIRKS),
+            kind("private-club", "7-club", &lane("club"), ""),
+            keyless("open", "8-open", &lane("open")),
+        ];
+        // One provider of each silent or unreachable sort before and one after `1-alpha`.
+        let unreachable = [
+            ("refused", format!("http://{refused}/v1"), ""),
+            ("silent", format!("http://{silent}/v1"), ""),
+            ("nameless", "http://no-such-host.invalid:8080/v1".to_owned(), ""),
+            ("tls", format!("https://{}/tls/v1", upstream.address), ""),
+            ("forbidden", format!("http://localhost:{}/v1", upstream.address.port()), "allow_cidrs = [\"10.0.0.0/8\"]"),
+            ("hasty", lane("hasty"), HASTY),
+        ];
+        for (name, base_url, more) in &unreachable {
+            files.push(kind(&format!("{name}-first"), &format!("0-{name}"), base_url, more));
+            files.push(kind(&format!("{name}-last"), &format!("9-{name}"), base_url, more));
+            files.push(models(&[
+                (&format!("{name}-solo"), &[&format!("{name}-first")]),
+                (&format!("{name}-first"), &[&format!("{name}-first"), "alpha"]),
+                (&format!("{name}-last"), &["alpha", &format!("{name}-last")]),
+            ]));
+        }
+        files.push(models(&[
+            ("pair", &["alpha", "beta"]),
+            ("trio", &["gamma", "alpha", "beta"]),
+            ("narrow", &["narrow"]),
+            ("narrow-first", &["narrow", "quirky"]),
+            ("mute", &["mute"]),
+            ("quirky", &["quirky"]),
+            ("open", &["open"]),
+            ("club", &["private-club"]),
+        ]));
+        files.push(PRICES.to_owned());
+        files.push("[kind.simulator]\ndialect = \"simulator\"\nauth = \"none\"\n[provider.\"50-simulator\"]\nkind = \"simulator\"\n[model.sim-echo.served_by.simulator]\nprice = { input = 1.0, output = 2.0 }\n[model.sim-lorem.served_by.simulator]\nprice = \"free\"\n".to_owned());
+        let mut setup = Setup::new().store(store).server("workers = 2\nmax_body = \"1MiB\"\nlog = \"info\"").section(RETRY);
+        for provider in ["1-alpha", "2-beta", "3-gamma", "4-narrow", "5-mute", "6-quirky", "7-club"] {
+            setup = setup.env(&key_env(provider), &upstream_key(provider));
+        }
+        for (name, _, _) in &unreachable {
+            for provider in [format!("0-{name}"), format!("9-{name}")] {
+                setup = setup.env(&key_env(&provider), &upstream_key(&provider));
+            }
+        }
+        for (number, text) in files.iter().enumerate() {
+            setup = setup.provider(&format!("{number:02}.toml"), text);
+        }
+        Self { gateway: setup.start(), upstream, _sockets: silence.into_iter().chain([refusing]).collect() }
+    }
+
+    /// A new test.
+    pub fn talk(&self) -> Talk<'_> {
+        let tenant = self.gateway.tenant();
+        let key = tenant.key();
+        Talk { stage: self, tenant, key, script: self.upstream.script() }
+    }
+}
+
+impl Talk<'_> {
+    /// A chat request's body, marked for this test's script.
+    pub fn body(&self, model: &str) -> Value {
+        json!({"model": model, "messages": [{"role": "user", "content": "hi"}], MARK: self.script.mark()})
+    }
+
+    /// A chat request.
+    pub fn chat(&self, model: &str) -> Request {
+        self.stage.gateway.chat(&self.key, &self.body(model))
+    }
+
+    /// A chat request for a stream.
+    pub fn streamed(&self, model: &str) -> Request {
+        self.chat_with(model, json!({"stream": true}))
+    }
+
+    /// A chat request with these fields besides.
+    pub fn chat_with(&self, model: &str, fields: Value) -> Request {
+        self.post_with("/v1/chat/completions", model, fields)
+    }
+
+    /// Any request with these fields besides.
+    pub fn post_with(&self, target: &str, model: &str, fields: Value) -> Request {
+        let mut body = self.body(model);
+        for (name, value) in fields.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        self.stage.gateway.post(target, &self.key, &body)
+    }
+
+    /// A body exactly as written, `MARK` standing for the mark's value.
+    pub fn raw(&self, target: &str, body: &str) -> Request {
+        self.stage.gateway.request("POST", target).bearer(&self.key.secret).text(&body.replace("MARK", self.script.mark()))
+    }
+}
+
+/// The variable a provider's key comes from.
+pub fn key_env(provider: &str) -> String {
+    format!("KEY_{}", provider.to_uppercase().replace('-', "_"))
+}
+
+/// A kind on loopback with one provider.
+pub fn kind(kind: &str, provider: &str, base_url: &str, more: &str) -> String {
+    let env = key_env(provider);
+    format!(
+        "[kind.{kind}]\nbase_url = \"{base_url}\"\nallow_private = true\n{}{more}\n\n[provider.\"{provider}\"]\nkind = \"{kind}\"\napi_key_env = \"{env}\"\n{}",
+        if more.contains("auth") { "" } else { "auth = \"bearer\"\n" },
+        if kind == "private-club" { "tenants = [\"club-members\"]\n" } else { "" }
+    )
+}
+
+/// A kind on loopback that wants no key, with one provider.
+pub fn keyless(kind: &str, provider: &str, base_url: &str) -> String {
+    format!(
+        "[kind.{kind}]\nbase_url = \"{base_url}\"\nallow_private = true\nauth = \"none\"\n\n[provider.\"{provider}\"]\nkind = \"{kind}\"\n"
+    )
+}
+
+/// Models and the kinds that serve each, at 1 and 2 dollars per million tokens.
+pub fn models(models: &[(&str, &[&str])]) -> String {
+    let mut text = String::new();
+    for (model, kinds) in models {
+        for kind in *kinds {
+            text.push_str(&format!(
+                "[model.\"{model}\".served_by.{kind}]\nmodel = \"{model}-at-{kind}\"\nprice = {{ input = 1.0, output = 2.0 }}\n"
+            ));
+        }
+    }
+    text
+}
+
+const QUIRKS: &str = r#"auth = { header = "api-key" }
+headers = { "x-title" = "aigw", "x-static" = "from the kind" }
+query = { "api-version" = "2024-10-21" }
+paths = { chat = "deployments/{model}/chat/completions" }
+request = { rename = { max_completion_tokens = "max_tokens" }, drop = ["user"], set = { safe_mode = true } }
+"#;
+
+const PRICES: &str = r#"
+[model.solo]
+aliases = ["sole", "only one"]
+context_window = 131072
+max_output_tokens = 4096
+[model.solo.served_by.alpha]
+model = "solo-at-alpha"
+price = { input = 0.59, output = 0.79 }
+
+[model.dear]
+[model.dear.served_by.alpha]
+price = { input = 2.5, cached_input = 1.25, cache_write = 3.125, output = 10.0, request = 0.005 }
+
+[model.long]
+[model.long.served_by.alpha]
+price = { input = 1.25, output = 10.0, long_context = { above = 1000, input = 2.5, output = 15.0 } }
+
+[model.odd]
+[model.odd.served_by.alpha]
+price = { input = 0.0005, output = 0.0015 }
+
+[model.gratis.served_by.alpha]
+price = "free"
+"#;
+
+/// An address whose port is taken but where nobody listens: connections are refused.
+pub fn refusing() -> (SocketAddr, Socket) {
+    let socket = bound();
+    (socket.local_addr().unwrap().as_socket().unwrap(), socket)
+}
+
+/// An address that never answers a connection: its backlog is full.
+fn silent() -> (SocketAddr, Vec<Socket>) {
+    let socket = bound();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut sockets = vec![socket];
+    for _ in 0..4 {
+        let filler = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        filler.set_nonblocking(true).unwrap();
+        let _ = filler.connect(&address);
+        sockets.push(filler);
+    }
+    (address.as_socket().unwrap(), sockets)
+}
+
+fn bound() -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket
+}

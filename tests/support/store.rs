@@ -1,0 +1,59 @@
+//! Which database a gateway keeps its state in: SQLite always, PostgreSQL where `AIGW_TEST_POSTGRES_URL` names one.
+
+use std::path::Path;
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection};
+
+use super::unique;
+
+/// A kind of store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    Sqlite,
+    Postgres,
+}
+
+impl Store {
+    /// Whether it can be tested here; says so if not.
+    pub fn is_available(self) -> bool {
+        let available = self == Store::Sqlite || postgres().is_some();
+        if !available {
+            eprintln!("skipped: AIGW_TEST_POSTGRES_URL is not set");
+        }
+        available
+    }
+
+    /// The URL of a fresh, empty database.
+    pub fn url(self, directory: &Path) -> String {
+        match self {
+            Store::Sqlite => format!("sqlite://{}/aigw.db", directory.display()),
+            Store::Postgres => {
+                let server = postgres().expect("AIGW_TEST_POSTGRES_URL");
+                let name = unique("aigw").replace('-', "_");
+                let mut connection = PgConnection::establish(&server).unwrap_or_else(|error| panic!("AIGW_TEST_POSTGRES_URL: {error}"));
+                connection.batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
+                let mut url = url::Url::parse(&server).unwrap();
+                url.set_path(&name);
+                url.to_string()
+            }
+        }
+    }
+}
+
+fn postgres() -> Option<String> {
+    std::env::var("AIGW_TEST_POSTGRES_URL").ok().filter(|url| !url.is_empty())
+}
+
+/// Declares tests that run on every store: each gets the shared stage on that store.
+macro_rules! on_every_store {
+    ($($(#[$meta:meta])* fn $name:ident($stage:ident: &Stage) $body:block)+) => {
+        $(fn $name($stage: &$crate::support::stage::Stage) $body)+
+        mod on_sqlite { $(#[test] fn $name() { super::$name($crate::support::stage::shared($crate::support::store::Store::Sqlite)) })+ }
+        mod on_postgresql { $(#[test] fn $name() {
+            let store = $crate::support::store::Store::Postgres;
+            if store.is_available() { super::$name($crate::support::stage::shared(store)) }
+        })+ }
+    };
+}
+pub(crate) use on_every_store;
