@@ -2,8 +2,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Name, data and raw bytes of each event, whole pieces pushed in turn; the last event may be an unfinished one.
-fn read(pieces: &[&[u8]], limits: SseLimits) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>, Vec<u8>)>, TooLarge> {
+/// Name, data and raw bytes of an event.
+type Seen = (Vec<u8>, Option<Vec<u8>>, Vec<u8>);
+
+/// The events of these pieces; the last one may be unfinished.
+fn read(pieces: &[&[u8]], limits: SseLimits) -> Result<Vec<Seen>, TooLarge> {
     let mut scanner = Scanner::new(limits);
     let mut events = Vec::new();
     let mut keep = |event: Event| events.push((event.name().to_vec(), event.data().map(<[u8]>::to_vec), event.raw.to_vec()));

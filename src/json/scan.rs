@@ -1,0 +1,308 @@
+//! The pass itself: every byte of a body is looked at once, nothing is built but the list of members.
+//!
+//! Without recursion, so that no body can exhaust the stack. What the members mean is [`Document`](super::Document)'s.
+
+use super::{JsonError, JsonLimits, Member};
+
+/// As deep as one bit of a `u128` per level goes; deeper documents are refused by serde_json as well.
+const DEEPEST: usize = 127;
+
+/// The top-level members of the object that `bytes` must be.
+pub(super) fn members(bytes: &[u8], limits: JsonLimits) -> Result<Vec<Member>, JsonError> {
+    if bytes.starts_with(b"\xEF\xBB\xBF") {
+        return Err(JsonError { what: "a byte order mark", at: 0 });
+    }
+    str::from_utf8(bytes).map_err(|error| JsonError { what: "bytes that are no UTF-8", at: error.valid_up_to() })?;
+    Scan { bytes, at: 0, depth: limits.depth.min(DEEPEST), strings: limits.strings, keys: limits.keys }.document()
+}
+
+struct Scan<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// What is left of the limits.
+    depth: usize,
+    strings: usize,
+    keys: usize,
+}
+
+type Scanned<T = ()> = Result<T, JsonError>;
+
+impl Scan<'_> {
+    fn document(&mut self) -> Scanned<Vec<Member>> {
+        self.whitespace();
+        self.expect(b'{', "something else than a JSON object")?;
+        self.enter()?;
+        let mut members = Vec::with_capacity(16);
+        self.whitespace();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+        } else {
+            loop {
+                members.push(self.member()?);
+                self.whitespace();
+                match self.peek() {
+                    Some(b',') => self.at += 1,
+                    Some(b'}') => break self.at += 1,
+                    _ => return self.wrong("neither a comma nor the end of the object"),
+                }
+                self.whitespace();
+            }
+        }
+        self.whitespace();
+        if self.at < self.bytes.len() {
+            return self.wrong("something after the end of the object");
+        }
+        Ok(members)
+    }
+
+    fn member(&mut self) -> Scanned<Member> {
+        let key_start = self.at;
+        let escaped = self.key()?;
+        let key = key_start..self.at;
+        self.colon()?;
+        let value_start = self.at;
+        self.value()?;
+        let unescaped = if escaped { serde_json::from_slice(&self.bytes[key.clone()]).ok() } else { None };
+        Ok(Member { unescaped, key, value: value_start..self.at })
+    }
+
+    /// Passes over one value, however deep.
+    fn value(&mut self) -> Scanned {
+        // One bit for each container that is open: is it an object? The lowest is the innermost.
+        let (mut objects, mut open) = (0_u128, 0_usize);
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.string()?;
+                    self.strings = self.strings.checked_sub(1).ok_or(self.error("more strings than allowed"))?;
+                }
+                Some(byte @ (b'{' | b'[')) => {
+                    let object = byte == b'{';
+                    self.enter()?;
+                    self.at += 1;
+                    (objects, open) = (objects << 1 | u128::from(object), open + 1);
+                    self.whitespace();
+                    let empty = self.peek() == Some(if object { b'}' } else { b']' });
+                    if !empty {
+                        if object {
+                            self.key()?;
+                            self.colon()?;
+                        }
+                        continue;
+                    }
+                }
+                Some(b'-' | b'0'..=b'9') => self.number()?,
+                Some(b't') => self.literal(b"true")?,
+                Some(b'f') => self.literal(b"false")?,
+                Some(b'n') => self.literal(b"null")?,
+                _ => return self.wrong("no value"),
+            }
+            // A value has ended: close what ends with it, then go on with the next one.
+            loop {
+                if open == 0 {
+                    return Ok(());
+                }
+                self.whitespace();
+                let object = objects & 1 == 1;
+                match self.peek() {
+                    Some(b',') => {
+                        self.at += 1;
+                        self.whitespace();
+                        if object {
+                            self.key()?;
+                            self.colon()?;
+                        }
+                        break;
+                    }
+                    Some(b'}') if object => {}
+                    Some(b']') if !object => {}
+                    _ => return self.wrong("neither a comma nor the end of the array or object"),
+                }
+                self.at += 1;
+                self.depth += 1;
+                (objects, open) = (objects >> 1, open - 1);
+            }
+        }
+    }
+
+    /// Passes over a key; whether it holds escapes.
+    fn key(&mut self) -> Scanned<bool> {
+        if self.peek() != Some(b'"') {
+            return self.wrong("no key in quotes");
+        }
+        self.keys = self.keys.checked_sub(1).ok_or(self.error("more keys than allowed"))?;
+        self.string()
+    }
+
+    /// Passes over a string, whose opening quote is here; whether it holds escapes.
+    fn string(&mut self) -> Scanned<bool> {
+        self.at += 1;
+        let mut escaped = false;
+        loop {
+            self.at += plain(&self.bytes[self.at..]);
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(escaped);
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                Some(_) => return self.wrong("a control character in a string"),
+                None => return self.wrong("the end within a string"),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Scanned {
+        match self.bytes.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 2;
+                Ok(())
+            }
+            Some(b'u') => match (self.code_unit(self.at), self.code_unit(self.at + 6)) {
+                (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => {
+                    self.at += 12;
+                    Ok(())
+                }
+                (Some(0xD800..=0xDFFF), _) => self.wrong("half of a surrogate pair"),
+                (Some(_), _) => {
+                    self.at += 6;
+                    Ok(())
+                }
+                (None, _) => self.wrong("no four hexadecimal digits"),
+            },
+            _ => self.wrong("an unknown escape"),
+        }
+    }
+
+    /// The UTF-16 code unit escaped at `at`, if there is one.
+    fn code_unit(&self, at: usize) -> Option<u16> {
+        let digits = self.bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)? as u16))
+    }
+
+    fn number(&mut self) -> Scanned {
+        let start = self.at;
+        self.at += usize::from(self.peek() == Some(b'-'));
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            _ => self.digits()?,
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        let mut huge = self.at - start > 300;
+        if let Some(b'e' | b'E') = self.peek() {
+            huge = true;
+            self.at += 1;
+            self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
+            self.digits()?;
+        }
+        if huge {
+            let number = str::from_utf8(&self.bytes[start..self.at]).ok().and_then(|text| text.parse::<f64>().ok());
+            if !number.is_some_and(f64::is_finite) {
+                return Err(JsonError { what: "a number too large", at: start });
+            }
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Scanned {
+        let digits = self.bytes[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits == 0 {
+            return self.wrong("no digit");
+        }
+        self.at += digits;
+        Ok(())
+    }
+
+    fn literal(&mut self, literal: &[u8]) -> Scanned {
+        if !self.bytes[self.at..].starts_with(literal) {
+            return self.wrong("no value");
+        }
+        self.at += literal.len();
+        Ok(())
+    }
+
+    fn colon(&mut self) -> Scanned {
+        self.whitespace();
+        self.expect(b':', "no colon after a key")?;
+        self.whitespace();
+        Ok(())
+    }
+
+    fn enter(&mut self) -> Scanned {
+        self.depth = self.depth.checked_sub(1).ok_or(self.error("deeper nesting than allowed"))?;
+        Ok(())
+    }
+
+    fn expect(&mut self, byte: u8, what: &'static str) -> Scanned {
+        if self.peek() != Some(byte) {
+            return self.wrong(what);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn whitespace(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn error(&self, what: &'static str) -> JsonError {
+        JsonError { what, at: self.at }
+    }
+
+    fn wrong<T>(&self, what: &'static str) -> Scanned<T> {
+        Err(self.error(what))
+    }
+}
+
+/// How many bytes from the start are plain text: no quote, no backslash, no control character.
+///
+/// Prompts are long strings, so this is where the time of a large body goes: blocks of 32 bytes that the compiler turns
+/// into vector instructions, and words of 8 bytes to find the place in a block.
+fn plain(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    // Most strings are short: the first two words are tried before the blocks.
+    for word in bytes.as_chunks::<8>().0.iter().take(2) {
+        match special_in(*word) {
+            Some(found) => return at + found,
+            None => at += 8,
+        }
+    }
+    let is_special = |byte: &u8| u8::from(*byte == b'"') | u8::from(*byte == b'\\') | u8::from(*byte < b' ');
+    for block in bytes[at..].as_chunks::<32>().0 {
+        if block.iter().fold(0, |any, byte| any | is_special(byte)) != 0 {
+            break;
+        }
+        at += 32;
+    }
+    for word in bytes[at..].as_chunks::<8>().0 {
+        match special_in(*word) {
+            Some(found) => return at + found,
+            None => at += 8,
+        }
+    }
+    at + bytes[at..].iter().take_while(|byte| is_special(byte) == 0).count()
+}
+
+/// Where in eight bytes the first one stands that is not plain. Subtracting sets the top bit of every byte that is
+/// smaller; a borrow can only mislead above the first hit.
+fn special_in(word: [u8; 8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    const TOPS: u64 = ONES << 7;
+    let word = u64::from_le_bytes(word);
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
+    let controls = word.wrapping_sub(ONES * 0x20) & !word;
+    let hits = (zeros(word ^ ONES * u64::from(b'"')) | zeros(word ^ ONES * u64::from(b'\\')) | controls) & TOPS;
+    (hits != 0).then(|| hits.trailing_zeros() as usize / 8)
+}
