@@ -1,4 +1,5 @@
 //! The binary: a page.
+
 fn main() -> std::process::ExitCode {
     aigw::cli::main()
 }

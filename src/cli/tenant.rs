@@ -1,0 +1,113 @@
+//! `aigw tenant`: who pays.
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::client::Remote;
+use super::failure::Failure;
+use super::print;
+use super::table::{Column, card, render, text};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// All tenants
+    List,
+    /// Make a tenant
+    Create {
+        /// Its id, a slug such as acme
+        id: String,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// One tenant
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Change a tenant
+    Update {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Delete a tenant with its keys; its ledger entries stay
+    Delete {
+        /// Its id
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Settings {
+    /// Its name, for people
+    #[arg(long)]
+    name: Option<String>,
+    /// May it use the operator's providers?
+    #[arg(long, value_name = "true|false")]
+    brokered: Option<bool>,
+    /// May the operator's providers follow its own?
+    #[arg(long, value_name = "true|false")]
+    broker_fallback: Option<bool>,
+    /// A disabled tenant's calls are refused
+    #[arg(long, value_name = "true|false")]
+    enabled: Option<bool>,
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { verb, remote } = arguments;
+    let admin = remote.connect()?;
+    let (answer, shown): (Value, fn(&Value) -> String) = match verb {
+        Verb::List => (admin.list(&["tenants"], &[])?, all),
+        Verb::Show { id } => (admin.get(&["tenants", &id], &[])?, one),
+        Verb::Create { id, settings } => {
+            let mut body = settings.body();
+            body.insert(String::from("id"), json!(id));
+            (admin.post(&["tenants"], &Value::Object(body))?, one)
+        }
+        Verb::Update { id, settings } => {
+            let body = settings.body();
+            if body.is_empty() {
+                return Err(Failure::usage("nothing to change; give --name, --brokered, --broker-fallback or --enabled"));
+            }
+            (admin.patch(&["tenants", &id], &Value::Object(body))?, one)
+        }
+        Verb::Delete { id } => (admin.delete(&["tenants", &id])?, |_| String::from("deleted\n")),
+    };
+    print(&if remote.json { format!("{answer}\n") } else { shown(&answer) })
+}
+
+impl Settings {
+    fn body(self) -> Map<String, Value> {
+        let Settings { name, brokered, broker_fallback, enabled } = self;
+        let fields = [
+            ("name", name.map(Value::from)),
+            ("brokered", brokered.map(Value::from)),
+            ("broker_fallback", broker_fallback.map(Value::from)),
+            ("enabled", enabled.map(Value::from)),
+        ];
+        fields.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?))).collect()
+    }
+}
+
+const FIELDS: [&str; 5] = ["id", "name", "enabled", "brokered", "broker_fallback"];
+
+fn all(list: &Value) -> String {
+    let columns =
+        [Column::Left("TENANT"), Column::Left("NAME"), Column::Left("ENABLED"), Column::Left("BROKERED"), Column::Left("BROKER FALLBACK")];
+    let tenants = list.get("data").and_then(Value::as_array);
+    let rows = tenants.into_iter().flatten().map(|tenant| FIELDS.map(|field| text(tenant, field)).to_vec()).collect();
+    render(&columns, rows, "no tenants yet; make one with `aigw tenant create ID`")
+}
+
+fn one(tenant: &Value) -> String {
+    card(&FIELDS.map(|field| (field, text(tenant, field))))
+}
