@@ -1,1 +1,3 @@
 //! The half that serves traffic.
+
+pub mod connector;

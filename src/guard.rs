@@ -113,6 +113,14 @@ impl Policy {
         matches!(&self.source, Source::Operator(reach) if reach.allow_private)
     }
 
+    /// Whether the host may be an address.
+    fn permits_literals(&self) -> bool {
+        match self.source {
+            Source::Operator(_) => true,
+            Source::TenantUrl { private_upstreams } => private_upstreams,
+        }
+    }
+
     /// The only addresses allowed, if there are any. They narrow `allow_private` and mean nothing without it.
     fn allow_cidrs(&self) -> &[Cidr] {
         match &self.source {

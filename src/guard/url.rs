@@ -185,15 +185,6 @@ impl<'a> Written<'a> {
     }
 }
 
-impl Policy {
-    fn permits_literals(&self) -> bool {
-        match self.source {
-            super::Source::Operator(_) => true,
-            super::Source::TenantUrl { private_upstreams } => private_upstreams,
-        }
-    }
-}
-
 /// Rule 5 for names: DNS labels, in lower case.
 fn is_well_formed(name: &str) -> bool {
     let label_is_well_formed = |label: &str| {

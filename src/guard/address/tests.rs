@@ -15,7 +15,7 @@ fn edges(range: &Cidr) -> ([IpAddr; 2], Vec<IpAddr>) {
         IpAddr::V4(ip) => (32, u128::from(ip.to_bits())),
         IpAddr::V6(ip) => (128, ip.to_bits()),
     };
-    let high = low | (1u128 << (width - u32::from(range.prefix))) - 1;
+    let high = low | ((1u128 << (width - u32::from(range.prefix))) - 1);
     let ip = |bits: u128| match range.address {
         IpAddr::V4(_) => u32::try_from(bits).ok().map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits))),
         IpAddr::V6(_) => Some(IpAddr::V6(Ipv6Addr::from_bits(bits))),
