@@ -1,0 +1,175 @@
+//! One connection type over two databases, how each is opened, and what the pools hand out.
+//!
+//! Statements are written once against [`AnyConnection`]; only [`batches`](super::batches) looks inside it.
+#![allow(missing_docs, reason = "the derive makes public items of its own")]
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::r2d2::{ManageConnection, R2D2Connection};
+
+use super::StoreError;
+use crate::config::DatabaseUrl;
+use crate::secret::Secret;
+
+/// A connection to either database.
+#[derive(diesel::MultiConnection)]
+pub enum AnyConnection {
+    /// One file.
+    Sqlite(SqliteConnection),
+    /// A server.
+    Postgres(PgConnection),
+}
+
+/// The backend of [`AnyConnection`], for boxed queries.
+pub type Backend = <AnyConnection as diesel::Connection>::Backend;
+
+/// Opens connections for a pool.
+pub struct Manager {
+    target: Target,
+    access: Access,
+}
+
+/// What a connection is for. PostgreSQL makes no difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// May write; on SQLite there is one of these, because a second writer only waits.
+    Write,
+    /// Reads, beside the writer.
+    Read,
+}
+
+/// Which database.
+#[derive(Clone)]
+pub enum Target {
+    /// The file's path.
+    Sqlite(PathBuf),
+    /// The server's URL, which may hold a password.
+    Postgres(Arc<Secret>),
+}
+
+const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+     PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;";
+
+impl Target {
+    /// The database that is configured; an SQLite file and its directory are made if need be.
+    ///
+    /// # Errors
+    /// If the file cannot be made or opened for writing.
+    pub fn prepare(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        match url {
+            DatabaseUrl::Sqlite(path) => {
+                create_private(path).map_err(|error| StoreError::File { path: path.clone(), why: file_trouble(&error) })?;
+                Ok(Target::Sqlite(path.clone()))
+            }
+            DatabaseUrl::Postgres(url) => Ok(Target::Postgres(Arc::new(with_connect_timeout(url.expose())))),
+        }
+    }
+
+    /// Opens one connection, its settings made.
+    ///
+    /// # Errors
+    /// If the database cannot be reached or is none; the text is one line and holds no password.
+    pub fn connect(&self, access: Access) -> Result<AnyConnection, StoreError> {
+        match self {
+            Target::Sqlite(path) => self.unreachable_on_error(sqlite(path, access)).map(AnyConnection::Sqlite),
+            Target::Postgres(url) => self.unreachable_on_error(PgConnection::establish(url.expose())).map(AnyConnection::Postgres),
+        }
+    }
+
+    fn unreachable_on_error<T>(&self, result: ConnectionResult<T>) -> Result<T, StoreError> {
+        result.map_err(|error| match self {
+            Target::Sqlite(path) => {
+                StoreError::File { path: path.clone(), why: format!("{}; name another path in database.url", one_line(&error.to_string())) }
+            }
+            Target::Postgres(url) => StoreError::Unreachable(without_password(&one_line(&error.to_string()), url.expose())),
+        })
+    }
+}
+
+impl Manager {
+    /// Opens connections to `target` for `access`.
+    pub fn new(target: Target, access: Access) -> Self {
+        Self { target, access }
+    }
+}
+
+impl ManageConnection for Manager {
+    type Connection = AnyConnection;
+    type Error = StoreError;
+
+    fn connect(&self) -> Result<AnyConnection, StoreError> {
+        self.target.connect(self.access)
+    }
+
+    /// A server may have gone away since; a file has not.
+    fn is_valid(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+        match connection {
+            AnyConnection::Sqlite(_) => Ok(()),
+            AnyConnection::Postgres(server) => server.ping().map_err(StoreError::Query),
+        }
+    }
+
+    fn has_broken(&self, connection: &mut AnyConnection) -> bool {
+        std::thread::panicking() || connection.is_broken()
+    }
+}
+
+fn sqlite(path: &Path, access: Access) -> ConnectionResult<SqliteConnection> {
+    let path = path.to_str().ok_or_else(|| ConnectionError::BadConnection("the path is not valid UTF-8".to_owned()))?;
+    let mut connection = SqliteConnection::establish(path)?;
+    connection.batch_execute(SQLITE_SETTINGS).map_err(ConnectionError::CouldntSetupConfiguration)?;
+    if access == Access::Read {
+        connection.batch_execute("PRAGMA query_only = ON;").map_err(ConnectionError::CouldntSetupConfiguration)?;
+    }
+    Ok(connection)
+}
+
+/// Makes the file, readable by its owner alone, before SQLite would make it readable by all. Its WAL inherits the mode.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).map(drop)
+}
+
+fn file_trouble(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::PermissionDenied => "permission denied; let this user write there or name another path in database.url".to_owned(),
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only; name another path in database.url".to_owned(),
+        ErrorKind::StorageFull => "the disk is full; free some space".to_owned(),
+        ErrorKind::IsADirectory => "it is a directory; name a file in database.url".to_owned(),
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "a part of its path is not a directory; name another path in database.url".to_owned()
+        }
+        _ => format!("{error}; name another path in database.url"),
+    }
+}
+
+/// libpq waits for ever by default; a start-up and a pool must not.
+fn with_connect_timeout(url: &str) -> Secret {
+    if url.contains("connect_timeout=") {
+        return Secret::new(url);
+    }
+    let separator = if url.contains('?') { '&' } else { '?' };
+    Secret::new(format!("{url}{separator}connect_timeout=5"))
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// libpq quotes parts of a URL it cannot read.
+fn without_password(text: &str, url: &str) -> String {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let password = authority.split('@').next().filter(|_| authority.contains('@')).and_then(|user| user.split_once(':'));
+    match password {
+        Some((_, password)) if !password.is_empty() => text.replace(password, "[redacted]"),
+        _ => text.to_owned(),
+    }
+}

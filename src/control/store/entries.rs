@@ -1,0 +1,269 @@
+//! The ledger's rows: an [`Entry`] as columns and back, and finding them again. Writing them is [`sink`](super::sink)'s.
+
+use std::borrow::Cow;
+
+use diesel::prelude::*;
+
+use super::connection::{AnyConnection, Backend};
+use super::keys::{object_pairs, object_text};
+use super::schema::{entries, entry_tags};
+use super::unreadable;
+use crate::ledger::entry::{Billing, Entry, Outcome, UsageSource};
+use crate::terms::{NanoUsd, Operation, Usage};
+
+/// Which entries are meant; a field that is `None` does not narrow them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerFilter {
+    /// The tenant's id.
+    pub tenant: Option<String>,
+    /// The key's id.
+    pub key_id: Option<String>,
+    /// The catalog's model id.
+    pub model: Option<String>,
+    /// The provider's name.
+    pub provider: Option<String>,
+    /// Whom the key stood for.
+    pub subject: Option<String>,
+    /// A tag's name and, unless any will do, its value.
+    pub tag: Option<(String, Option<String>)>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// Unix milliseconds, inclusive.
+    pub from: Option<i64>,
+    /// Unix milliseconds, exclusive.
+    pub to: Option<i64>,
+}
+
+/// Where a page ends: entries are listed from the newest, and within a millisecond from the greatest id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Unix milliseconds.
+    pub created_at: i64,
+    /// The entry's id.
+    pub id: String,
+}
+
+/// One row. Borrowed where it is written, owned where it is read.
+#[derive(Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = entries)]
+pub struct EntryRow<'a> {
+    id: Cow<'a, str>,
+    request_id: Cow<'a, str>,
+    created_at: i64,
+    tenant: Cow<'a, str>,
+    team: Option<Cow<'a, str>>,
+    key_id: Cow<'a, str>,
+    subject: Cow<'a, str>,
+    end_user: Option<Cow<'a, str>>,
+    tags: String,
+    operation: Cow<'a, str>,
+    model: Cow<'a, str>,
+    upstream_model: Cow<'a, str>,
+    provider: Cow<'a, str>,
+    kind: Cow<'a, str>,
+    billing: Cow<'a, str>,
+    stream: bool,
+    status: i32,
+    outcome: Cow<'a, str>,
+    error_code: Option<Cow<'a, str>>,
+    finish_reason: Option<Cow<'a, str>>,
+    prompt_tokens: i64,
+    cached_tokens: i64,
+    cache_write_tokens: i64,
+    cache_write_1h_tokens: i64,
+    completion_tokens: i64,
+    reasoning_tokens: i64,
+    usage_source: Cow<'a, str>,
+    cost_nanousd: i64,
+    list_cost_nanousd: i64,
+    attempts: String,
+    latency_ms: i64,
+    ttfb_ms: Option<i64>,
+}
+
+/// One tag of one entry.
+#[derive(Debug, Insertable)]
+#[diesel(table_name = entry_tags)]
+pub struct TagRow<'a> {
+    entry_id: Cow<'a, str>,
+    name: Cow<'a, str>,
+    value: Cow<'a, str>,
+}
+
+/// The longest indexed text, in bytes; PostgreSQL refuses rows whose index entry is over 2,700.
+const INDEXED: usize = 512;
+
+/// Up to `limit` entries from the newest on, those after `after`.
+///
+/// # Errors
+/// If the database fails or a row cannot be read.
+pub fn page(connection: &mut AnyConnection, filter: &LedgerFilter, after: Option<&Place>, limit: i64) -> QueryResult<Vec<Entry>> {
+    let mut query = entries::table.select(EntryRow::as_select()).into_boxed::<Backend>();
+    if let Some(tenant) = &filter.tenant {
+        query = query.filter(entries::tenant.eq(tenant));
+    }
+    if let Some(key_id) = &filter.key_id {
+        query = query.filter(entries::key_id.eq(key_id));
+    }
+    if let Some(model) = &filter.model {
+        query = query.filter(entries::model.eq(model));
+    }
+    if let Some(provider) = &filter.provider {
+        query = query.filter(entries::provider.eq(provider));
+    }
+    if let Some(subject) = &filter.subject {
+        query = query.filter(entries::subject.eq(subject));
+    }
+    if let Some(outcome) = filter.outcome {
+        query = query.filter(entries::outcome.eq(outcome.as_str()));
+    }
+    if let Some(from) = filter.from {
+        query = query.filter(entries::created_at.ge(from));
+    }
+    if let Some(to) = filter.to {
+        query = query.filter(entries::created_at.lt(to));
+    }
+    match &filter.tag {
+        Some((name, Some(value))) => {
+            let tagged = entry_tags::table.filter(entry_tags::name.eq(name)).filter(entry_tags::value.eq(value));
+            query = query.filter(entries::id.eq_any(tagged.select(entry_tags::entry_id)));
+        }
+        Some((name, None)) => {
+            let tagged = entry_tags::table.filter(entry_tags::name.eq(name));
+            query = query.filter(entries::id.eq_any(tagged.select(entry_tags::entry_id)));
+        }
+        None => {}
+    }
+    if let Some(Place { created_at, id }) = after {
+        // The first condition follows from the second; it lets the index begin at the place.
+        query = query.filter(entries::created_at.le(created_at));
+        query = query.filter(entries::created_at.lt(created_at).or(entries::id.lt(id)));
+    }
+    let rows: Vec<EntryRow> = query.order((entries::created_at.desc(), entries::id.desc())).limit(limit).load(connection)?;
+    rows.into_iter().map(EntryRow::read).collect()
+}
+
+/// The newest entry of that request.
+///
+/// # Errors
+/// If the database fails or the row cannot be read.
+pub fn newest_of_request(connection: &mut AnyConnection, request_id: &str) -> QueryResult<Option<Entry>> {
+    let row: Option<EntryRow> = entries::table
+        .filter(entries::request_id.eq(request_id))
+        .order((entries::created_at.desc(), entries::id.desc()))
+        .select(EntryRow::as_select())
+        .first(connection)
+        .optional()?;
+    row.map(EntryRow::read).transpose()
+}
+
+impl<'a> EntryRow<'a> {
+    /// The entry as columns.
+    pub fn of(entry: &'a Entry) -> Self {
+        Self {
+            id: storable(&entry.id),
+            request_id: indexable(&entry.request_id),
+            created_at: entry.created_at,
+            tenant: indexable(&entry.tenant),
+            team: entry.team.as_deref().map(storable),
+            key_id: indexable(&entry.key_id),
+            subject: storable(&entry.subject),
+            end_user: entry.user.as_deref().map(storable),
+            tags: object_text(&entry.tags),
+            operation: entry.operation.as_str().into(),
+            model: storable(&entry.model),
+            upstream_model: storable(&entry.upstream_model),
+            provider: storable(&entry.provider),
+            kind: storable(&entry.kind),
+            billing: entry.billing.as_str().into(),
+            stream: entry.stream,
+            status: entry.status.into(),
+            outcome: entry.outcome.as_str().into(),
+            error_code: entry.error_code.as_deref().map(storable),
+            finish_reason: entry.finish_reason.as_deref().map(storable),
+            prompt_tokens: signed(entry.usage.prompt_tokens),
+            cached_tokens: signed(entry.usage.cached_tokens),
+            cache_write_tokens: signed(entry.usage.cache_write_tokens),
+            cache_write_1h_tokens: signed(entry.usage.cache_write_1h_tokens),
+            completion_tokens: signed(entry.usage.completion_tokens),
+            reasoning_tokens: signed(entry.usage.reasoning_tokens),
+            usage_source: entry.usage_source.as_str().into(),
+            cost_nanousd: entry.cost.0,
+            list_cost_nanousd: entry.list_cost.0,
+            attempts: serde_json::to_string(&entry.attempts).unwrap_or_else(|_| "[]".to_owned()),
+            latency_ms: signed(entry.latency_ms),
+            ttfb_ms: entry.ttfb_ms.map(signed),
+        }
+    }
+
+    fn read(self) -> QueryResult<Entry> {
+        let Some(operation) = Operation::from_name(&self.operation) else { return unreadable("operation", &self.id) };
+        let Some(billing) = Billing::from_name(&self.billing) else { return unreadable("billing", &self.id) };
+        let Some(outcome) = Outcome::from_name(&self.outcome) else { return unreadable("outcome", &self.id) };
+        let Some(usage_source) = UsageSource::from_name(&self.usage_source) else { return unreadable("usage_source", &self.id) };
+        let Ok(tags) = object_pairs(&self.tags) else { return unreadable("tags", &self.id) };
+        let Ok(attempts) = serde_json::from_str(&self.attempts) else { return unreadable("attempts", &self.id) };
+        let Ok(status) = self.status.try_into() else { return unreadable("status", &self.id) };
+        Ok(Entry {
+            id: self.id.into_owned(),
+            request_id: self.request_id.as_ref().into(),
+            created_at: self.created_at,
+            tenant: self.tenant.as_ref().into(),
+            team: self.team.map(|team| team.as_ref().into()),
+            key_id: self.key_id.as_ref().into(),
+            subject: self.subject.as_ref().into(),
+            user: self.end_user.map(Cow::into_owned),
+            tags,
+            operation,
+            model: self.model.as_ref().into(),
+            upstream_model: self.upstream_model.as_ref().into(),
+            provider: self.provider.as_ref().into(),
+            kind: self.kind.as_ref().into(),
+            billing,
+            stream: self.stream,
+            status,
+            outcome,
+            error_code: self.error_code.map(Cow::into_owned),
+            finish_reason: self.finish_reason.map(Cow::into_owned),
+            usage: Usage {
+                prompt_tokens: unsigned(self.prompt_tokens),
+                cached_tokens: unsigned(self.cached_tokens),
+                cache_write_tokens: unsigned(self.cache_write_tokens),
+                cache_write_1h_tokens: unsigned(self.cache_write_1h_tokens),
+                completion_tokens: unsigned(self.completion_tokens),
+                reasoning_tokens: unsigned(self.reasoning_tokens),
+            },
+            usage_source,
+            cost: NanoUsd(self.cost_nanousd),
+            list_cost: NanoUsd(self.list_cost_nanousd),
+            attempts,
+            latency_ms: unsigned(self.latency_ms),
+            ttfb_ms: self.ttfb_ms.map(unsigned),
+        })
+    }
+}
+
+impl<'a> TagRow<'a> {
+    /// The entry's tags as rows.
+    pub fn all_of(entry: &'a Entry) -> impl Iterator<Item = TagRow<'a>> {
+        entry.tags.iter().map(|(name, value)| TagRow { entry_id: storable(&entry.id), name: indexable(name), value: indexable(value) })
+    }
+}
+
+/// PostgreSQL's text holds no NUL, which a client's JSON may: such a row would stop the ledger for good.
+fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
+}
+
+/// As [`storable`], and short enough for an index.
+fn indexable(text: &str) -> Cow<'_, str> {
+    storable(&text[..text.floor_char_boundary(INDEXED)])
+}
+
+fn signed(count: u64) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
+
+fn unsigned(count: i64) -> u64 {
+    count.try_into().unwrap_or(0)
+}

@@ -1,0 +1,145 @@
+//! Virtual keys' rows: never the key, only what it is found by. Mutations go through [`Store::mutate`](super::Store::mutate).
+
+use diesel::prelude::*;
+
+use super::connection::AnyConnection;
+use super::schema::virtual_keys;
+
+/// One virtual key. Times are Unix seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = virtual_keys, treat_none_as_null = true)]
+pub struct KeyRow {
+    /// `key_…`
+    pub id: String,
+    /// Derived from the key (spec/security.md 1.2): 32 bytes.
+    pub lookup: Vec<u8>,
+    /// The key's last four characters, for people.
+    pub last4: String,
+    /// Whose it is.
+    pub tenant: String,
+    /// For people.
+    pub name: String,
+    /// Whom it stands for.
+    pub subject: String,
+    /// The team, if any.
+    pub team: Option<String>,
+    /// Put on every request made with it.
+    #[diesel(serialize_as = String, deserialize_as = String)]
+    pub tags: Tags,
+    /// The models it may use.
+    #[diesel(serialize_as = Option<String>, deserialize_as = Option<String>)]
+    pub allowed_models: AllowedModels,
+    /// Cents per UTC calendar month.
+    pub monthly_budget_cents: Option<i64>,
+    /// Requests per minute.
+    pub rpm: Option<i64>,
+    /// Tokens per minute.
+    pub tpm: Option<i64>,
+    /// Requests at a time.
+    pub max_concurrency: Option<i64>,
+    /// It is refused from then on.
+    pub expires_at: Option<i64>,
+    /// When it was made.
+    pub created_at: i64,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<i64>,
+    /// The key it succeeds, if it does.
+    pub rotated_from: Option<String>,
+}
+
+/// Pairs sorted by name; a JSON object in the database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tags(pub Vec<(String, String)>);
+
+/// Names of models, `None` for all; a JSON array in the database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowedModels(pub Option<Vec<String>>);
+
+/// Every key that is not revoked.
+///
+/// # Errors
+/// If the database fails; so for every function here.
+pub fn active(connection: &mut AnyConnection) -> QueryResult<Vec<KeyRow>> {
+    virtual_keys::table.filter(virtual_keys::revoked_at.is_null()).select(KeyRow::as_select()).load(connection)
+}
+
+/// Every key of `tenant` that is not revoked.
+pub fn active_of(connection: &mut AnyConnection, tenant: &str) -> QueryResult<Vec<KeyRow>> {
+    virtual_keys::table
+        .filter(virtual_keys::tenant.eq(tenant))
+        .filter(virtual_keys::revoked_at.is_null())
+        .select(KeyRow::as_select())
+        .load(connection)
+}
+
+/// Up to `limit` keys of `tenant` in the order of their ids (which is that of their creation), those after `after`.
+pub fn page(connection: &mut AnyConnection, tenant: &str, after: Option<&str>, limit: i64) -> QueryResult<Vec<KeyRow>> {
+    virtual_keys::table
+        .filter(virtual_keys::tenant.eq(tenant))
+        .filter(virtual_keys::id.gt(after.unwrap_or_default()))
+        .order(virtual_keys::id)
+        .limit(limit)
+        .select(KeyRow::as_select())
+        .load(connection)
+}
+
+/// The key with that id, whoever's it is.
+pub fn find(connection: &mut AnyConnection, id: &str) -> QueryResult<Option<KeyRow>> {
+    virtual_keys::table.find(id).select(KeyRow::as_select()).first(connection).optional()
+}
+
+/// The key that succeeded `id`.
+pub fn successor(connection: &mut AnyConnection, id: &str) -> QueryResult<Option<String>> {
+    virtual_keys::table.filter(virtual_keys::rotated_from.eq(id)).select(virtual_keys::id).first(connection).optional()
+}
+
+/// Adds one.
+pub fn insert(connection: &mut AnyConnection, row: KeyRow) -> QueryResult<usize> {
+    diesel::insert_into(virtual_keys::table).values(row).execute(connection)
+}
+
+/// Changes everything but the id.
+pub fn update(connection: &mut AnyConnection, row: KeyRow) -> QueryResult<usize> {
+    diesel::update(virtual_keys::table.find(row.id.clone())).set(row).execute(connection)
+}
+
+/// `pairs` as a JSON object, in their order.
+pub(super) fn object_text(pairs: &[(String, String)]) -> String {
+    let object: serde_json::Map<String, serde_json::Value> =
+        pairs.iter().map(|(name, value)| (name.clone(), serde_json::Value::String(value.clone()))).collect();
+    serde_json::Value::Object(object).to_string()
+}
+
+/// The pairs of a JSON object of strings.
+pub(super) fn object_pairs(text: &str) -> serde_json::Result<Vec<(String, String)>> {
+    let object: std::collections::BTreeMap<String, String> = serde_json::from_str(text)?;
+    Ok(object.into_iter().collect())
+}
+
+impl From<Tags> for String {
+    fn from(tags: Tags) -> Self {
+        object_text(&tags.0)
+    }
+}
+
+impl TryFrom<String> for Tags {
+    type Error = serde_json::Error;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        object_pairs(&text).map(Self)
+    }
+}
+
+impl From<AllowedModels> for Option<String> {
+    fn from(models: AllowedModels) -> Self {
+        models.0.map(|names| serde_json::Value::from(names).to_string())
+    }
+}
+
+impl TryFrom<Option<String>> for AllowedModels {
+    type Error = serde_json::Error;
+
+    fn try_from(text: Option<String>) -> Result<Self, Self::Error> {
+        text.map(|text| serde_json::from_str(&text)).transpose().map(Self)
+    }
+}

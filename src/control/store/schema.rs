@@ -1,0 +1,127 @@
+//! The tables as diesel sees them: one schema for both databases (migrations/sqlite and migrations/postgresql).
+#![allow(missing_docs, reason = "the macro makes public items of its own")]
+
+use diesel::{allow_tables_to_appear_in_same_query, table};
+
+table! {
+    /// Who pays.
+    tenants (id) {
+        id -> Text,
+        name -> Text,
+        brokered -> Bool,
+        broker_fallback -> Bool,
+        custody -> Text,
+        enabled -> Bool,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    /// Virtual keys, the revoked ones too.
+    virtual_keys (id) {
+        id -> Text,
+        lookup -> Binary,
+        last4 -> Text,
+        tenant -> Text,
+        name -> Text,
+        subject -> Text,
+        team -> Nullable<Text>,
+        tags -> Text,
+        allowed_models -> Nullable<Text>,
+        monthly_budget_cents -> Nullable<BigInt>,
+        rpm -> Nullable<BigInt>,
+        tpm -> Nullable<BigInt>,
+        max_concurrency -> Nullable<BigInt>,
+        expires_at -> Nullable<BigInt>,
+        created_at -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+        rotated_from -> Nullable<Text>,
+    }
+}
+
+table! {
+    /// The ledger.
+    entries (id) {
+        id -> Text,
+        request_id -> Text,
+        created_at -> BigInt,
+        tenant -> Text,
+        team -> Nullable<Text>,
+        key_id -> Text,
+        subject -> Text,
+        end_user -> Nullable<Text>,
+        tags -> Text,
+        operation -> Text,
+        model -> Text,
+        upstream_model -> Text,
+        provider -> Text,
+        kind -> Text,
+        billing -> Text,
+        stream -> Bool,
+        status -> Integer,
+        outcome -> Text,
+        error_code -> Nullable<Text>,
+        finish_reason -> Nullable<Text>,
+        prompt_tokens -> BigInt,
+        cached_tokens -> BigInt,
+        cache_write_tokens -> BigInt,
+        cache_write_1h_tokens -> BigInt,
+        completion_tokens -> BigInt,
+        reasoning_tokens -> BigInt,
+        usage_source -> Text,
+        cost_nanousd -> BigInt,
+        list_cost_nanousd -> BigInt,
+        attempts -> Text,
+        latency_ms -> BigInt,
+        ttfb_ms -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    /// The tags of entries, one row a pair.
+    entry_tags (entry_id, name) {
+        entry_id -> Text,
+        name -> Text,
+        value -> Text,
+    }
+}
+
+table! {
+    /// How far each journal segment is stored.
+    journal_positions (segment) {
+        segment -> Text,
+        position -> BigInt,
+    }
+}
+
+table! {
+    /// One row: the id of the newest change.
+    change_head (id) {
+        id -> Integer,
+        position -> BigInt,
+    }
+}
+
+table! {
+    /// What changed, for other processes.
+    change_log (id) {
+        id -> BigInt,
+        kind -> Text,
+        reference -> Text,
+        at -> BigInt,
+    }
+}
+
+table! {
+    /// Who changed what, for people.
+    admin_events (id) {
+        id -> Text,
+        at -> BigInt,
+        actor -> Text,
+        action -> Text,
+        target -> Text,
+        request_id -> Nullable<Text>,
+    }
+}
+
+allow_tables_to_appear_in_same_query!(entries, entry_tags);

@@ -1,0 +1,191 @@
+//! Sums over the ledger: by any of its dimensions and by time.
+//!
+//! Calendar months are folded from days here, since the two databases spell them differently; the SQL is in
+//! [`statement`].
+
+mod statement;
+
+use std::collections::BTreeMap;
+
+use diesel::prelude::*;
+
+use super::connection::AnyConnection;
+use super::entries::LedgerFilter;
+use statement::Summed;
+
+/// What usage is summed by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dimension {
+    /// `tenant`
+    Tenant,
+    /// `team`
+    Team,
+    /// `key`
+    Key,
+    /// `subject`
+    Subject,
+    /// `model`
+    Model,
+    /// `provider`
+    Provider,
+    /// `tag:NAME`
+    Tag(String),
+}
+
+/// How long a bucket is. Buckets begin at whole minutes, hours, days or months of UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketWidth {
+    /// `1m`
+    Minute,
+    /// `1h`
+    Hour,
+    /// `1d`
+    Day,
+    /// `1mo`
+    Month,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, Default)]
+pub struct UsageQuery {
+    /// Which entries count.
+    pub filter: LedgerFilter,
+    /// At most [`MAX_DIMENSIONS`].
+    pub group_by: Vec<Dimension>,
+    /// `None`: one sum over all time.
+    pub bucket_width: Option<BucketWidth>,
+}
+
+/// One sum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageRow {
+    /// When the bucket begins, in Unix milliseconds; `None` without buckets.
+    pub bucket: Option<i64>,
+    /// The value of each dimension asked for, in that order; `None` where entries have none.
+    pub group: Vec<Option<String>>,
+    /// The sums.
+    pub totals: Totals,
+}
+
+/// Sums of entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[allow(missing_docs, reason = "the ledger's own names (DESIGN.md section 7)")]
+pub struct Totals {
+    /// Entries.
+    pub requests: i64,
+    pub prompt_tokens: i64,
+    pub cached_tokens: i64,
+    pub cache_write_tokens: i64,
+    pub completion_tokens: i64,
+    pub reasoning_tokens: i64,
+    pub cost_nanousd: i64,
+    pub list_cost_nanousd: i64,
+}
+
+/// Dimensions of one question.
+pub const MAX_DIMENSIONS: usize = 7;
+/// Rows of one answer.
+pub const MAX_ROWS: usize = 100_000;
+
+/// The sums asked for, ordered by bucket and group; `None` if there would be more than [`MAX_ROWS`].
+///
+/// # Errors
+/// If the database fails.
+pub fn usage(connection: &mut AnyConnection, query: &UsageQuery) -> QueryResult<Option<Vec<UsageRow>>> {
+    let rows: Vec<Summed> = statement::of(query).load(connection)?;
+    Ok((rows.len() <= MAX_ROWS).then(|| fold(rows, query)))
+}
+
+impl Dimension {
+    /// The dimension of that name, as `group_by` spells it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "tenant" => Dimension::Tenant,
+            "team" => Dimension::Team,
+            "key" => Dimension::Key,
+            "subject" => Dimension::Subject,
+            "model" => Dimension::Model,
+            "provider" => Dimension::Provider,
+            _ => Dimension::Tag(name.strip_prefix("tag:").filter(|tag| !tag.is_empty())?.to_owned()),
+        })
+    }
+
+    /// As [`from_name`](Self::from_name) reads it.
+    pub fn name(&self) -> String {
+        match self {
+            Dimension::Tag(tag) => format!("tag:{tag}"),
+            Dimension::Key => "key".to_owned(),
+            other => other.column().to_owned(),
+        }
+    }
+
+    fn column(&self) -> &'static str {
+        match self {
+            Dimension::Tenant => "tenant",
+            Dimension::Team => "team",
+            Dimension::Key => "key_id",
+            Dimension::Subject => "subject",
+            Dimension::Model => "model",
+            Dimension::Provider => "provider",
+            Dimension::Tag(_) => "value",
+        }
+    }
+}
+
+impl BucketWidth {
+    /// The width spelled so.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "1m" => BucketWidth::Minute,
+            "1h" => BucketWidth::Hour,
+            "1d" => BucketWidth::Day,
+            "1mo" => BucketWidth::Month,
+            _ => return None,
+        })
+    }
+
+    /// The width SQL buckets by.
+    fn milliseconds(self) -> i64 {
+        match self {
+            BucketWidth::Minute => 60_000,
+            BucketWidth::Hour => 3_600_000,
+            BucketWidth::Day | BucketWidth::Month => 86_400_000,
+        }
+    }
+
+    /// Where the bucket begins that SQL's bucket belongs to.
+    fn begin(self, at: i64) -> i64 {
+        if self == BucketWidth::Month { month_of(at).unwrap_or(at) } else { at }
+    }
+}
+
+impl Totals {
+    /// Adds `other` to these.
+    pub fn add(&mut self, other: &Totals) {
+        self.requests += other.requests;
+        self.prompt_tokens += other.prompt_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.cache_write_tokens += other.cache_write_tokens;
+        self.completion_tokens += other.completion_tokens;
+        self.reasoning_tokens += other.reasoning_tokens;
+        self.cost_nanousd += other.cost_nanousd;
+        self.list_cost_nanousd += other.list_cost_nanousd;
+    }
+}
+
+fn fold(rows: Vec<Summed>, query: &UsageQuery) -> Vec<UsageRow> {
+    let mut sums: BTreeMap<(Option<i64>, Vec<Option<String>>), Totals> = BTreeMap::new();
+    for row in rows {
+        let bucket = query.bucket_width.map(|width| width.begin(row.bucket));
+        let totals = row.totals();
+        let group = row.group(query.group_by.len());
+        sums.entry((bucket, group)).or_default().add(&totals);
+    }
+    sums.into_iter().map(|((bucket, group), totals)| UsageRow { bucket, group, totals }).collect()
+}
+
+fn month_of(at: i64) -> Option<i64> {
+    let utc = jiff::tz::TimeZone::UTC;
+    let day = jiff::Timestamp::from_millisecond(at).ok()?.to_zoned(utc.clone()).date();
+    Some(day.first_of_month().to_zoned(utc).ok()?.timestamp().as_millisecond())
+}

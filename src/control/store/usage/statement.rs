@@ -1,0 +1,160 @@
+//! A question about usage as one SQL statement over both databases.
+//!
+//! Text, because the dimensions are chosen at run time; every value in it is bound.
+
+use diesel::prelude::*;
+use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
+use diesel::sql_types::{BigInt, Nullable, Text};
+
+use super::{Dimension, MAX_DIMENSIONS, MAX_ROWS, Totals, UsageQuery};
+use crate::control::store::connection::Backend;
+use crate::control::store::entries::LedgerFilter;
+
+/// A row of the statement: dimensions that are not asked for are NULL.
+#[derive(QueryableByName)]
+pub(super) struct Summed {
+    #[diesel(sql_type = BigInt)]
+    pub(super) bucket: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    g0: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    g1: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    g2: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    g3: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    g4: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    g5: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    g6: Option<String>,
+    #[diesel(sql_type = BigInt)]
+    requests: i64,
+    #[diesel(sql_type = BigInt)]
+    prompt_tokens: i64,
+    #[diesel(sql_type = BigInt)]
+    cached_tokens: i64,
+    #[diesel(sql_type = BigInt)]
+    cache_write_tokens: i64,
+    #[diesel(sql_type = BigInt)]
+    completion_tokens: i64,
+    #[diesel(sql_type = BigInt)]
+    reasoning_tokens: i64,
+    #[diesel(sql_type = BigInt)]
+    cost_nanousd: i64,
+    #[diesel(sql_type = BigInt)]
+    list_cost_nanousd: i64,
+}
+
+const SUMMED: [&str; 7] =
+    ["prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens", "cost_nanousd", "list_cost_nanousd"];
+
+/// A value of the statement.
+enum Bound {
+    Text(String),
+    Number(i64),
+}
+
+type Statement = BoxedSqlQuery<'static, Backend, SqlQuery>;
+
+impl Summed {
+    /// The values of the first `count` dimensions.
+    pub(super) fn group(self, count: usize) -> Vec<Option<String>> {
+        let mut group = vec![self.g0, self.g1, self.g2, self.g3, self.g4, self.g5, self.g6];
+        group.truncate(count);
+        group
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        Totals {
+            requests: self.requests,
+            prompt_tokens: self.prompt_tokens,
+            cached_tokens: self.cached_tokens,
+            cache_write_tokens: self.cache_write_tokens,
+            completion_tokens: self.completion_tokens,
+            reasoning_tokens: self.reasoning_tokens,
+            cost_nanousd: self.cost_nanousd,
+            list_cost_nanousd: self.list_cost_nanousd,
+        }
+    }
+}
+
+/// The question as SQL. Every value is bound: `$1` and so on mean the same to both databases.
+pub(super) fn of(query: &UsageQuery) -> Statement {
+    let mut sql = String::from("SELECT ");
+    let mut bound = Vec::new();
+    let mut bind = |value: Bound| {
+        bound.push(value);
+        format!("${}", bound.len())
+    };
+
+    let mut grouping = Vec::new();
+    match query.bucket_width {
+        Some(width) => {
+            let width = width.milliseconds();
+            sql.push_str(&format!("e.created_at / {width} * {width} AS bucket"));
+            grouping.push("1".to_owned());
+        }
+        None => sql.push_str("CAST(0 AS BIGINT) AS bucket"),
+    }
+    for nth in 0..MAX_DIMENSIONS {
+        match query.group_by.get(nth) {
+            Some(dimension) => {
+                let table = if matches!(dimension, Dimension::Tag(_)) { format!("t{nth}") } else { "e".to_owned() };
+                sql.push_str(&format!(", {table}.{} AS g{nth}", dimension.column()));
+                grouping.push((nth + 2).to_string());
+            }
+            None => sql.push_str(&format!(", CAST(NULL AS TEXT) AS g{nth}")),
+        }
+    }
+    sql.push_str(", COUNT(*) AS requests");
+    for column in SUMMED {
+        sql.push_str(&format!(", CAST(COALESCE(SUM(e.{column}), 0) AS BIGINT) AS {column}"));
+    }
+
+    sql.push_str(" FROM entries e");
+    for (nth, dimension) in query.group_by.iter().enumerate() {
+        if let Dimension::Tag(name) = dimension {
+            let name = bind(Bound::Text(name.clone()));
+            sql.push_str(&format!(" LEFT JOIN entry_tags t{nth} ON t{nth}.entry_id = e.id AND t{nth}.name = {name}"));
+        }
+    }
+    sql.push_str(&format!(" WHERE {}", conditions(&query.filter, &mut bind).join(" AND ")));
+    if !grouping.is_empty() {
+        sql.push_str(&format!(" GROUP BY {}", grouping.join(", ")));
+    }
+    sql.push_str(&format!(" LIMIT {}", MAX_ROWS + 1));
+
+    bound.into_iter().fold(diesel::sql_query(sql).into_boxed(), |statement, value| match value {
+        Bound::Text(text) => statement.bind::<Text, _>(text),
+        Bound::Number(number) => statement.bind::<BigInt, _>(number),
+    })
+}
+
+/// At least one condition.
+fn conditions(filter: &LedgerFilter, bind: &mut impl FnMut(Bound) -> String) -> Vec<String> {
+    let mut conditions = vec!["1 = 1".to_owned()];
+    let texts = [
+        ("tenant", filter.tenant.clone()),
+        ("key_id", filter.key_id.clone()),
+        ("model", filter.model.clone()),
+        ("provider", filter.provider.clone()),
+        ("subject", filter.subject.clone()),
+        ("outcome", filter.outcome.map(|outcome| outcome.as_str().to_owned())),
+    ];
+    for (column, value) in texts.into_iter().filter_map(|(column, value)| Some((column, value?))) {
+        conditions.push(format!("e.{column} = {}", bind(Bound::Text(value))));
+    }
+    for (comparison, time) in [(">=", filter.from), ("<", filter.to)] {
+        conditions.extend(time.map(|time| format!("e.created_at {comparison} {}", bind(Bound::Number(time)))));
+    }
+    if let Some((name, value)) = &filter.tag {
+        let mut tagged = format!("SELECT entry_id FROM entry_tags WHERE name = {}", bind(Bound::Text(name.clone())));
+        if let Some(value) = value {
+            tagged.push_str(&format!(" AND value = {}", bind(Bound::Text(value.clone()))));
+        }
+        conditions.push(format!("e.id IN ({tagged})"));
+    }
+    conditions
+}
