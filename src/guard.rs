@@ -7,7 +7,7 @@ pub mod address;
 pub mod url;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

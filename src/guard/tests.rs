@@ -80,33 +80,33 @@ impl Case {
     }
 }
 
-pub(super) fn cidr(text: &str) -> Cidr {
+pub(crate) fn cidr(text: &str) -> Cidr {
     let (address, prefix) = text.split_once('/').expect("a range");
     Cidr { address: address.parse().expect("an address"), prefix: prefix.parse().expect("a prefix") }
 }
 
-pub(super) fn operator() -> Policy {
+pub(crate) fn operator() -> Policy {
     Policy { source: Source::Operator(Reach::default()), self_listen: SelfListen::default() }
 }
 
-pub(super) fn private() -> Policy {
+pub(crate) fn private() -> Policy {
     listing(&[])
 }
 
-pub(super) fn listing(ranges: &[&str]) -> Policy {
+pub(crate) fn listing(ranges: &[&str]) -> Policy {
     let reach = Reach { allow_private: true, allow_cidrs: ranges.iter().map(|text| cidr(text)).collect(), allow_ports: Vec::new() };
     Policy { source: Source::Operator(reach), self_listen: SelfListen::default() }
 }
 
-pub(super) fn tenant(private_upstreams: bool) -> Policy {
+pub(crate) fn tenant(private_upstreams: bool) -> Policy {
     Policy { source: Source::TenantUrl { private_upstreams }, self_listen: SelfListen::default() }
 }
 
-pub(super) fn code<T>(judged: Result<T, Denied>) -> &'static str {
+pub(crate) fn code<T>(judged: Result<T, Denied>) -> &'static str {
     judged.map_or_else(|denied| denied.code(), |_| "allow")
 }
 
-fn shared(file: &str) -> Option<PathBuf> {
+pub(crate) fn shared(file: &str) -> Option<PathBuf> {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().map(|above| above.join("shared")).find(|shared| shared.join("DESIGN.md").is_file()).map(|shared| shared.join(file))
 }
@@ -180,11 +180,11 @@ fn hosts() -> impl Strategy<Value = String> {
 }
 
 fn texts_near_urls() -> impl Strategy<Value = String> {
-    let scheme = prop_oneof!["https", "http", "HTTPS", "https:/", "[a-z]{0,4}"];
-    let separator = prop_oneof![9 => Just("://"), 1 => Just(":"), 1 => Just(":///"), 1 => Just(":/\\")];
-    let user = prop_oneof![9 => Just(""), 1 => Just("a@"), 1 => Just("a:b@")];
-    let port = prop_oneof![Just(String::new()), ":[0-9]{0,6}", any::<u16>().prop_map(|port| format!(":{port}"))];
-    let tail = prop_oneof![Just(String::new()), Just("/v1".to_owned()), "[/?#@.%\\\\a-z]{0,8}"];
+    let scheme = prop_oneof![8 => "https", 4 => "http", 1 => "HTTPS", 1 => "https:/", 1 => "[a-z]{0,4}"];
+    let separator = prop_oneof![20 => Just("://"), 1 => Just(":"), 1 => Just(":///"), 1 => Just(":/\\")];
+    let user = prop_oneof![20 => Just(""), 1 => Just("a@"), 1 => Just("a:b@")];
+    let port = prop_oneof![4 => Just(String::new()), 1 => ":[0-9]{0,6}", 2 => any::<u16>().prop_map(|port| format!(":{port}"))];
+    let tail = prop_oneof![3 => Just(String::new()), 3 => Just("/v1".to_owned()), 1 => "[/?#@.%\\\\a-z]{0,8}"];
     (scheme, separator, user, hosts(), port, tail)
         .prop_map(|(scheme, separator, user, host, port, tail)| format!("{scheme}{separator}{user}{host}{port}{tail}"))
 }

@@ -129,6 +129,27 @@ async fn a_name_that_is_rebound_after_the_check_is_judged_by_its_new_address() {
 }
 
 #[actix_web::test]
+async fn the_shared_rebinding_vector_gets_exactly_its_code() {
+    let Some(file) = crate::guard::tests::shared("cases/ssrf.json") else {
+        println!("skipped: no ../shared/cases/ssrf.json");
+        return;
+    };
+    let text = std::fs::read_to_string(file).expect("readable vectors");
+    let vectors: serde_json::Value = serde_json::from_str(&text).expect("vectors");
+    let cases = vectors["cases"].as_array().expect("cases");
+    for case in cases.iter().filter(|case| case["input"] == "dns-rebind") {
+        let answers: Vec<Vec<String>> = serde_json::from_value(case["steps"][0]["resolver_answers"].clone()).expect("answers");
+        let answers: Vec<Vec<&str>> = answers.iter().map(|answer| answer.iter().map(String::as_str).collect()).collect();
+        let resolver = Scripted::new(&answers.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let origin = check_url("https://rebind.test/v1", &operator(false)).expect("a good URL");
+        let first = resolver.lookup("rebind.test", origin.port()).await.expect("an answer");
+        assert!(first.iter().all(|address| judge(*address, origin.scheme(), &operator(false)).is_ok()));
+        let got = get(&client_of(operator(false), &resolver), &origin.to_string()).await;
+        assert_eq!((got.as_str(), resolver.asked()), (case["code"].as_str().expect("a code"), 2));
+    }
+}
+
+#[actix_web::test]
 async fn the_addresses_that_are_judged_are_the_ones_that_are_dialled() {
     let upstream = Upstream::fine();
     let resolver = Scripted::new(&[&["127.0.0.1"], &["169.254.169.254"]]);
