@@ -1,0 +1,87 @@
+//! An upstream's error, in whatever shape it comes, as a [`Failure`]. Its bytes are kept as they are.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::dialect::Failure;
+
+/// Reads an answer of status 400 or above. OpenAI's shape and its usual variations are understood; of anything else the
+/// status speaks.
+pub(super) fn read(status: u16, body: &[u8]) -> Failure {
+    describe(status, body, &serde_json::from_slice(body).unwrap_or(Value::Null))
+}
+
+/// Reads an error that came under status 200, as a body or as an event. Its status is its own numeric `code` or `status`,
+/// else 502.
+pub(super) fn read_hidden(body: &[u8]) -> Failure {
+    let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let error = json.get("error").unwrap_or(&json);
+    let own = [error.get("code"), error.get("status"), json.get("code"), json.get("status")];
+    let status = own.into_iter().flatten().find_map(|value| match value {
+        Value::Number(number) => number.as_u64().and_then(is_error),
+        Value::String(text) => text.parse().ok().and_then(is_error),
+        _ => None,
+    });
+    describe(status.unwrap_or(502), body, &json)
+}
+
+fn is_error(status: u64) -> Option<u16> {
+    u16::try_from(status).ok().filter(|status| (400..600).contains(status))
+}
+
+fn describe(status: u16, body: &[u8], json: &Value) -> Failure {
+    // `{"error": {…}}`, `{"error": "…"}`, `{"object": "error", …}`, `{"message": "…"}`, `{"detail": "…"}`
+    let error = json.get("error").filter(|error| !error.is_null()).unwrap_or(json);
+    let text = |name: &str| error.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+    let message = text("message").or_else(|| error.as_str().map(str::to_owned)).or_else(|| text("detail"));
+    let kind = text("type").filter(|kind| kind != "error");
+    let code = text("code").or_else(|| error.get("code").and_then(Value::as_u64).map(|code| code.to_string()));
+    let usual = if status < 500 { "invalid_request_error" } else { "server_error" };
+    Failure {
+        status,
+        body: Bytes::copy_from_slice(body),
+        message: message.unwrap_or_else(|| format!("the upstream answered with status {status}")),
+        code: code.or_else(|| kind.clone()),
+        kind: kind.unwrap_or_else(|| usual.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_keeps_the_upstreams_bytes_and_reads_its_words() {
+        for (body, message, kind, code) in [
+            (r#"{"error":{"message":"no","type":"t","code":"c"}}"#, "no", "t", Some("c")),
+            (r#"{"error":{"message":"no","type":null,"code":400}}"#, "no", "invalid_request_error", Some("400")),
+            (r#"{"error":{"message":"no","type":"t","code":null}}"#, "no", "t", Some("t")),
+            (r#"{"error":"no"}"#, "no", "invalid_request_error", None),
+            (r#"{"object":"error","message":"no","type":"t","code":400}"#, "no", "t", Some("400")),
+            (r#"{"detail":"no"}"#, "no", "invalid_request_error", None),
+            ("<html>", "the upstream answered with status 400", "invalid_request_error", None),
+            ("", "the upstream answered with status 400", "invalid_request_error", None),
+            ("[1]", "the upstream answered with status 400", "invalid_request_error", None),
+        ] {
+            let failure = read(400, body.as_bytes());
+            let seen = (failure.status, failure.message.as_str(), failure.kind.as_str(), failure.code.as_deref(), &failure.body[..]);
+            assert_eq!(seen, (400, message, kind, code, body.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn an_error_under_status_200_has_the_status_it_names() {
+        for (body, status) in [
+            (r#"{"error":{"message":"slow down","code":429}}"#, 429),
+            (r#"{"error":{"message":"x","status":503}}"#, 503),
+            (r#"{"error":{"message":"x","code":"429"}}"#, 429),
+            (r#"{"error":{"message":"x","code":"rate_limited"}}"#, 502),
+            (r#"{"error":{"message":"x","code":200}}"#, 502),
+            (r#"{"error":{"message":"x","code":70000}}"#, 502),
+            (r#"{"object":"error","message":"x","code":400}"#, 400),
+            (r#"{"error":"x"}"#, 502),
+        ] {
+            assert_eq!(read_hidden(body.as_bytes()).status, status, "{body}");
+        }
+    }
+}

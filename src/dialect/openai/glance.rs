@@ -1,0 +1,131 @@
+//! What an answer says in passing: one look for a handful of keys, without parsing.
+//!
+//! Most events of a stream hold a few bytes of text and nothing to decide on; parsing each would cost several times as much
+//! as relaying it. What a glance finds that decides anything is parsed by the [`reader`](super::reader).
+
+use memchr::{memchr_iter, memchr2, memrchr};
+
+/// What stands in a JSON text, at whatever depth.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Glance<'a> {
+    /// `usage` with a value.
+    pub usage: bool,
+    /// `error` with a value, or `"object": "error"`.
+    pub error: bool,
+    /// The first `finish_reason` with a value, as it is spelled.
+    pub finish_reason: Option<&'a [u8]>,
+    /// How many there are.
+    pub finished: u64,
+    /// UTF-8 bytes of generated text.
+    pub text: u64,
+}
+
+/// The longest key that is looked for, and its opening quote.
+const LONGEST: usize = "\"reasoning_content".len();
+
+/// Looks at every colon that follows a quote. Within a string quotes are escaped, so none of the keys is found there.
+pub(super) fn glance(json: &[u8]) -> Glance<'_> {
+    let mut seen = Glance::default();
+    for colon in memchr_iter(b':', json) {
+        let Some(before) = json[..colon].trim_ascii_end().strip_suffix(b"\"") else { continue };
+        let near = &before[before.len().saturating_sub(LONGEST)..];
+        let Some(quote) = memrchr(b'"', near) else { continue };
+        let value = || json[colon + 1..].trim_ascii_start();
+        match &near[quote + 1..] {
+            b"content" | b"reasoning_content" | b"reasoning" | b"refusal" | b"arguments" | b"text" => {
+                seen.text += value().strip_prefix(b"\"").map_or(0, text_len);
+            }
+            b"finish_reason" => {
+                let reason = value().strip_prefix(b"\"").map(|rest| &rest[..memchr2(b'"', b'\\', rest).unwrap_or(rest.len())]);
+                if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {
+                    seen.finish_reason.get_or_insert(reason);
+                    seen.finished += 1;
+                }
+            }
+            b"usage" => seen.usage |= !value().starts_with(b"null"),
+            b"error" => seen.error |= !value().starts_with(b"null"),
+            b"object" => seen.error |= value().starts_with(b"\"error\""),
+            _ => {}
+        }
+    }
+    seen
+}
+
+/// The length in UTF-8 of the string whose opening quote is just before `rest`, its escapes resolved.
+fn text_len(mut rest: &[u8]) -> u64 {
+    let mut len = 0;
+    while let Some(at) = memchr2(b'"', b'\\', rest) {
+        len += at as u64;
+        if rest[at] == b'"' {
+            return len;
+        }
+        let (escape, escaped) = match rest.get(at + 1..at + 6) {
+            Some([b'u', digits @ ..]) => (6, unit_len(digits)),
+            _ => (2, 1),
+        };
+        len += escaped;
+        rest = rest.get(at + escape..).unwrap_or_default();
+    }
+    len + rest.len() as u64
+}
+
+/// How many bytes of UTF-8 a UTF-16 code unit stands for; half a pair stands for half of four.
+fn unit_len(digits: &[u8]) -> u64 {
+    let unit = digits.iter().fold(0, |unit, digit| unit << 4 | char::from(*digit).to_digit(16).unwrap_or(0));
+    match unit {
+        0..0x80 => 1,
+        0x80..0x800 | 0xD800..0xE000 => 2,
+        _ => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_glance_finds_keys_however_they_are_spaced() {
+        for text in [
+            r#"{"choices":[{"delta":{"content":"abc"},"finish_reason":"stop"}],"usage":{}}"#,
+            "{ \"choices\" : [ { \"delta\" : { \"content\" :\n \"abc\" } , \"finish_reason\"\t: \"stop\" } ] , \"usage\" : { } }",
+        ] {
+            let expected = Glance { usage: true, error: false, finish_reason: Some(b"stop"), finished: 1, text: 3 };
+            assert_eq!(glance(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn null_and_empty_say_nothing() {
+        let text = br#"{"usage":null,"error": null,"finish_reason":null,"content":null,"x":{"finish_reason":""}}"#;
+        assert_eq!(glance(text), Glance::default());
+    }
+
+    #[test]
+    fn all_sorts_of_generated_text_count() {
+        let text = br#"{"content":"1","reasoning_content":"22","reasoning":"333","refusal":"4444","arguments":"55555","text":"666666","role":"x"}"#;
+        assert_eq!(glance(text).text, 21);
+    }
+
+    proptest! {
+        #[test]
+        fn keys_quoted_in_a_text_are_text(text in "(?s).{0,40}", key in "usage|error|finish_reason|content", ascii in any::<bool>()) {
+            let content = format!("{text}{{\"{key}\":\"{text}\"}}");
+            let mut json = json!({"delta": {"content": content}}).to_string();
+            if ascii {
+                json = json.chars().map(|c| if c.is_ascii() { c.to_string() } else { c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect() }).collect();
+            }
+            prop_assert_eq!(glance(json.as_bytes()), Glance { text: content.len() as u64, ..Glance::default() });
+        }
+
+        #[test]
+        fn no_bytes_make_a_glance_stumble(bytes in prop::collection::vec(any::<u8>(), 0..40), cut in 0..70_usize) {
+            glance(&bytes);
+            let json = Value::from(String::from_utf8_lossy(&bytes)).to_string();
+            let json = format!("{{\"content\":{json},\"finish_reason\":{json},\"usage\"");
+            glance(&json.as_bytes()[..cut.min(json.len())]);
+        }
+    }
+}

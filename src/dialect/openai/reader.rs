@@ -1,0 +1,220 @@
+//! Reads answers in OpenAI's language while they pass: what they used, how they ended, whether they are errors.
+//!
+//! A body passes byte for byte. Of a stream the complete events of a piece pass at once, as slices of it; only a usage
+//! event the client did not ask for is cut out.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::glance::{Glance, glance};
+use super::{failure, usage};
+use crate::dialect::sse::{Event, Scanner, SseLimits};
+use crate::dialect::{Failure, Flow, Observed, Reader};
+use crate::terms::Operation;
+
+/// The reader of the universal path.
+pub(super) struct Universal {
+    operation: Operation,
+    /// Whether the client itself asked for the usage event.
+    wants_usage: bool,
+    /// How many choices the client asked for, and how many have finished.
+    choices: u64,
+    finished: u64,
+    /// No event so far.
+    opening: bool,
+    scanner: Scanner,
+    observed: Observed,
+}
+
+/// The members of an answer or event that decide something. All others are passed over.
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow)]
+    choices: Option<&'a RawValue>,
+    data: Option<IgnoredAny>,
+}
+
+impl<'a> Answer<'a> {
+    /// `None` if it is no complete JSON object.
+    fn parse(json: &'a [u8]) -> Option<Self> {
+        // An array would do for serde.
+        if json.trim_ascii_start().first() != Some(&b'{') {
+            return None;
+        }
+        serde_json::from_slice(json).ok().or_else(|| {
+            // Whatever else is odd about it, such as a key that stands twice, is between client and upstream.
+            let odd: HashMap<String, IgnoredAny> = serde_json::from_slice(json).ok()?;
+            Some(Self { error: None, usage: None, object: None, choices: None, data: odd.get("data").copied() })
+        })
+    }
+
+    fn is_error(&self) -> bool {
+        self.error.is_some() || self.object.is_some_and(|object| object.get() == "\"error\"")
+    }
+
+    fn has_choices(&self) -> bool {
+        self.choices.is_some_and(|choices| !is_empty_array(choices))
+    }
+
+    /// Whether it tells the usage of the whole stream and nothing else.
+    fn is_usage_alone(&self) -> bool {
+        self.choices.is_some_and(is_empty_array) && self.usage.is_some_and(|usage| usage.get().starts_with('{'))
+    }
+}
+
+fn is_empty_array(json: &RawValue) -> bool {
+    json.get().strip_prefix('[').is_some_and(|inside| inside.trim_start().starts_with(']'))
+}
+
+/// What becomes of an event.
+enum Verdict {
+    Relay,
+    Cut,
+    Done,
+    Failed(Failure),
+}
+
+impl Universal {
+    pub(super) fn new(operation: Operation, wants_usage: bool, choices: u64) -> Self {
+        let scanner = Scanner::new(SseLimits::default());
+        Self { operation, wants_usage, choices, finished: 0, opening: true, scanner, observed: Observed::default() }
+    }
+
+    fn judge(&mut self, event: &Event) -> Verdict {
+        let data = event.data().unwrap_or_default().trim_ascii();
+        if data.is_empty() {
+            return Verdict::Relay;
+        }
+        if data == b"[DONE]" {
+            return Verdict::Done;
+        }
+        let first = std::mem::take(&mut self.opening);
+        let seen = glance(data);
+        self.note(&seen);
+        let named_error = event.name() == b"error";
+        if !(first || seen.usage || seen.error || named_error) {
+            return Verdict::Relay;
+        }
+        let Some(answer) = Answer::parse(data) else {
+            return if first { Verdict::Failed(Failure::interrupted("the upstream's stream makes no sense")) } else { Verdict::Relay };
+        };
+        if answer.is_error() || named_error {
+            return Verdict::Failed(failure::read_hidden(data));
+        }
+        let Some(reported) = answer.usage else { return Verdict::Relay };
+        self.observed.usage = usage::read(reported.get());
+        if !self.wants_usage && answer.is_usage_alone() { Verdict::Cut } else { Verdict::Relay }
+    }
+
+    fn note(&mut self, seen: &Glance<'_>) {
+        self.observed.output_bytes += seen.text;
+        self.finished += seen.finished;
+        if let (None, Some(reason)) = (&self.observed.finish_reason, seen.finish_reason) {
+            self.observed.finish_reason = Some(String::from_utf8_lossy(reason).into_owned());
+        }
+    }
+}
+
+impl Reader for Universal {
+    fn whole(&mut self, body: Bytes) -> Result<Bytes, Failure> {
+        let Some(answer) = Answer::parse(&body) else {
+            return Err(Failure::interrupted("the upstream's answer is no complete JSON object"));
+        };
+        if answer.is_error() && !answer.has_choices() && answer.data.is_none() {
+            return Err(failure::read_hidden(&body));
+        }
+        self.observed.usage = answer.usage.and_then(|reported| usage::read(reported.get()));
+        if self.operation != Operation::Embeddings {
+            self.note(&glance(&body));
+        }
+        Ok(body)
+    }
+
+    fn push(&mut self, piece: Bytes, out: &mut Vec<Bytes>) -> Flow {
+        self.scanner.push(piece.clone());
+        // What lies between `from` and `to` in the piece is to be relayed.
+        let (mut from, mut to) = (0, 0);
+        let relay = |from: usize, to: usize, out: &mut Vec<Bytes>| {
+            if from < to {
+                out.push(piece.slice(from..to));
+            }
+        };
+        let flow = loop {
+            let event = match self.scanner.next_event() {
+                Ok(Some(event)) => event,
+                Ok(None) if self.opening => break Flow::Opening,
+                Ok(None) => break Flow::Flowing,
+                Err(too_large) => break Flow::Failed(Failure::interrupted(&too_large.to_string())),
+            };
+            let verdict = self.judge(&event);
+            let end = self.scanner.position();
+            match verdict {
+                Verdict::Relay | Verdict::Done if event.straddles => {
+                    out.push(event.raw);
+                    (from, to) = (end, end);
+                }
+                Verdict::Relay | Verdict::Done => to = end,
+                Verdict::Cut => {
+                    relay(from, to, out);
+                    (from, to) = (end, end);
+                }
+                Verdict::Failed(_) => {}
+            }
+            match verdict {
+                Verdict::Relay | Verdict::Cut => {}
+                Verdict::Done => break Flow::Done,
+                Verdict::Failed(failure) => break Flow::Failed(failure),
+            }
+        };
+        relay(from, to, out);
+        flow
+    }
+
+    fn end(&mut self, out: &mut Vec<Bytes>) -> Flow {
+        let pending = match self.scanner.finish() {
+            Ok(pending) => pending,
+            Err(too_large) => return Flow::Failed(Failure::interrupted(&too_large.to_string())),
+        };
+        if let Some(event) = pending {
+            let opening = self.opening;
+            // No stream at all: some upstreams answer an error as plain JSON.
+            let bare = event.data().is_none() && opening && Answer::parse(&event.raw).is_some_and(|answer| answer.is_error());
+            if bare {
+                return Flow::Failed(failure::read_hidden(&event.raw));
+            }
+            // What was cut off within its JSON is of no use to the client.
+            let data = event.data().unwrap_or_default().trim_ascii();
+            if data == b"[DONE]" || Answer::parse(data).is_some() {
+                match self.judge(&event) {
+                    Verdict::Cut => {}
+                    Verdict::Failed(failure) => return Flow::Failed(failure),
+                    verdict => {
+                        out.extend([event.raw, Bytes::from_static(b"\n\n")]);
+                        if let Verdict::Done = verdict {
+                            return Flow::Done;
+                        }
+                    }
+                }
+            }
+        }
+        // Some upstreams never send `[DONE]`: a stream whose choices have all finished is complete without it.
+        if self.finished >= self.choices.max(1) {
+            return Flow::Done;
+        }
+        Flow::Failed(Failure::interrupted("the upstream's stream ended before its answer was complete"))
+    }
+
+    fn observed(&self) -> Observed {
+        self.observed.clone()
+    }
+}

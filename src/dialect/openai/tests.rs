@@ -1,0 +1,376 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::dialect::{Flow, Observed};
+use crate::json::JsonLimits;
+use crate::terms::Usage;
+
+fn ask(body: &Value, quirks: &Quirks, operation: Operation) -> Result<Prepared, Refused> {
+    let document = Document::parse(Bytes::from(body.to_string()), JsonLimits::default()).unwrap();
+    OpenAi.request(&Ask {
+        operation,
+        document: &document,
+        stream: body["stream"] == true,
+        upstream_model: "up",
+        max_output_tokens: None,
+        quirks,
+        anthropic_beta: None,
+        anthropic_version: None,
+        created: 0,
+        seed: 0,
+    })
+}
+
+fn sent(body: &Value, quirks: &Quirks, operation: Operation) -> Value {
+    let Call::Http { headers, body } = ask(body, quirks, operation).unwrap().call else { panic!("a remote dialect") };
+    assert_eq!(headers, []);
+    serde_json::from_slice(&body).unwrap()
+}
+
+fn usual() -> Quirks {
+    Quirks { stream_usage: true, ..Quirks::default() }
+}
+
+fn reader_for(body: &Value) -> Box<dyn Reader> {
+    ask(body, &usual(), Operation::Chat).unwrap().reader
+}
+
+fn streamed() -> Box<dyn Reader> {
+    reader_for(&json!({"model": "m", "stream": true}))
+}
+
+/// What the client gets of these pieces, and how it ends.
+fn relayed(mut reader: Box<dyn Reader>, pieces: &[&[u8]]) -> (String, Flow, Observed) {
+    let mut out = Vec::new();
+    let mut end = Flow::Opening;
+    for piece in pieces {
+        end = reader.push(Bytes::copy_from_slice(piece), &mut out);
+        if matches!(end, Flow::Done | Flow::Failed(_)) {
+            break;
+        }
+    }
+    if matches!(end, Flow::Opening | Flow::Flowing) {
+        end = reader.end(&mut out);
+    }
+    assert!(out.iter().all(|bytes| !bytes.is_empty()));
+    (String::from_utf8(out.concat()).unwrap(), end, reader.observed())
+}
+
+fn chunk(content: &str) -> String {
+    format!(
+        "data: {}\n\n",
+        json!({"id": "1", "choices": [{"index": 0, "delta": {"content": content}, "finish_reason": null}], "usage": null})
+    )
+}
+fn stop() -> String {
+    format!("data: {}\n\n", json!({"id": "1", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
+}
+fn usage() -> String {
+    format!("data: {}\n\n", json!({"id": "1", "choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5}}))
+}
+const DONE: &str = "data: [DONE]\n\n";
+const USED: Usage = Usage {
+    prompt_tokens: 7,
+    completion_tokens: 5,
+    cached_tokens: 0,
+    cache_write_tokens: 0,
+    cache_write_1h_tokens: 0,
+    reasoning_tokens: 0,
+};
+
+#[test]
+fn only_the_model_is_changed_in_a_plain_request() {
+    let text = "{ \"messages\": [ {\"role\":\"user\",\"content\":\"h\\u00e9\"} ],\n \"model\" : \"gpt\", \"unknown\": 1.0e0 }";
+    let document = Document::parse(Bytes::from(text), JsonLimits::default()).unwrap();
+    for (upstream_model, expected) in [("a\"b", text.replace("\"gpt\"", "\"a\\\"b\"")), ("gpt", text.to_owned())] {
+        let ask = Ask {
+            operation: Operation::Chat,
+            document: &document,
+            stream: false,
+            upstream_model,
+            max_output_tokens: Some(1),
+            quirks: &usual(),
+            anthropic_beta: None,
+            anthropic_version: None,
+            created: 0,
+            seed: 0,
+        };
+        let Call::Http { body, .. } = OpenAi.request(&ask).unwrap().call else { panic!("a remote dialect") };
+        assert_eq!(body, expected);
+        assert_eq!(body.as_ptr() == document.bytes().as_ptr(), upstream_model == "gpt", "nothing to change, nothing to copy");
+    }
+}
+
+#[test]
+fn a_stream_is_asked_for_its_usage_and_keeps_its_other_options() {
+    let chat = |body: Value| sent(&body, &usual(), Operation::Chat)["stream_options"].clone();
+    assert_eq!(chat(json!({"model": "m", "stream": true})), json!({"include_usage": true}));
+    assert_eq!(chat(json!({"model": "m", "stream": true, "stream_options": null})), json!({"include_usage": true}));
+    let given = json!({"include_obfuscation": false, "include_usage": false});
+    let expected = json!({"include_obfuscation": false, "include_usage": true});
+    assert_eq!(chat(json!({"model": "m", "stream": true, "stream_options": given})), expected);
+    assert_eq!(chat(json!({"model": "m", "stream": true, "stream_options": {}})), json!({"include_usage": true}));
+    assert_eq!(chat(json!({"model": "m", "stream": false})), Value::Null);
+    let body = json!({"model": "m", "stream": true});
+    assert_eq!(sent(&body, &usual(), Operation::Completions)["stream_options"], json!({"include_usage": true}));
+    assert_eq!(sent(&body, &usual(), Operation::Embeddings)["stream_options"], Value::Null);
+    assert_eq!(sent(&body, &Quirks::default(), Operation::Chat)["stream_options"], Value::Null);
+}
+
+#[test]
+fn stream_options_that_cannot_be_read_are_refused() {
+    for (options, param) in
+        [(json!([]), "stream_options"), (json!("x"), "stream_options"), (json!({"include_usage": "yes"}), "stream_options.include_usage")]
+    {
+        let refused = ask(&json!({"model": "m", "stream": true, "stream_options": options}), &usual(), Operation::Chat).err().unwrap();
+        assert_eq!((refused.code, refused.param.as_deref()), ("invalid_value", Some(param)));
+    }
+}
+
+#[test]
+fn the_kinds_quirks_are_applied_and_have_the_last_word() {
+    let quirks = Quirks {
+        rename: vec![("max_completion_tokens".into(), "max_tokens".into())],
+        drop: vec!["user".into(), "stream_options".into()],
+        set: vec![("safe_mode".into(), "true".into()), ("temperature".into(), "0.5".into())],
+        ..usual()
+    };
+    let body =
+        json!({"model": "m", "stream": true, "max_completion_tokens": 5, "max_tokens": 9, "user": "u", "temperature": 2, "kept": [1]});
+    let expected = json!({"model": "up", "stream": true, "max_tokens": 5, "temperature": 0.5, "kept": [1], "safe_mode": true});
+    assert_eq!(sent(&body, &quirks, Operation::Chat), expected);
+}
+
+#[test]
+fn a_body_goes_back_byte_for_byte_and_tells_what_was_used() {
+    let body = Bytes::from(
+        "{ \"choices\": [ {\"message\": {\"content\": \"h\\u00e9y\\n\", \"tool_calls\": [{\"function\": {\"arguments\": \"{}\"}}]}, \"finish_reason\": \"length\"} ],\n\
+         \"usage\": {\"prompt_tokens\": 7, \"completion_tokens\": 5} }\n",
+    );
+    let mut reader = reader_for(&json!({"model": "m"}));
+    assert_eq!(reader.whole(body.clone()).unwrap().as_ptr(), body.as_ptr());
+    let expected = Observed { usage: Some(USED), finish_reason: Some("length".into()), output_bytes: 7 };
+    assert_eq!(reader.observed(), expected);
+}
+
+#[test]
+fn embeddings_tell_their_prompt_tokens() {
+    let body = json!({"object": "list", "data": [{"embedding": [0.1], "index": 0}], "usage": {"prompt_tokens": 7, "total_tokens": 7}});
+    let mut reader = ask(&json!({"model": "m", "input": "x"}), &usual(), Operation::Embeddings).unwrap().reader;
+    reader.whole(Bytes::from(body.to_string())).unwrap();
+    assert_eq!(reader.observed().usage, Some(Usage { prompt_tokens: 7, ..Usage::default() }));
+}
+
+#[test]
+fn a_success_that_is_no_answer_is_a_failure() {
+    for (body, status, code) in [
+        ("", 502, "upstream_interrupted"),
+        ("[]", 502, "upstream_interrupted"),
+        ("\"hi\"", 502, "upstream_interrupted"),
+        ("<html>", 502, "upstream_interrupted"),
+        (r#"{"choices":[{"message":{"content":"cut o"#, 502, "upstream_interrupted"),
+        (r#"{"choices":[]} {"#, 502, "upstream_interrupted"),
+        (r#"{"error":{"message":"slow down","code":429}}"#, 429, "429"),
+        (r#"{"error":{"message":"x","type":"boom"},"choices":[]}"#, 502, "boom"),
+        (r#"{"object":"error","message":"x","code":400}"#, 400, "400"),
+    ] {
+        let failure = reader_for(&json!({"model": "m"})).whole(Bytes::from(body)).unwrap_err();
+        assert_eq!((failure.status, failure.code.as_deref()), (status, Some(code)), "{body}");
+    }
+    for body in [r#"{"choices":[{"finish_reason":"stop"}],"error":null}"#, r#"{"usage":1,"usage":2}"#, "{}", " {\"choices\":{}}"] {
+        assert!(reader_for(&json!({"model": "m"})).whole(Bytes::from(body)).is_ok(), "{body}");
+    }
+}
+
+#[test]
+fn a_stream_passes_but_for_the_usage_event_nobody_asked_for() {
+    let stream = [": hello\n\n", &chunk("hé"), ": ping\n\n", &chunk("y"), &stop(), &usage(), DONE].concat();
+    let (got, flow, observed) = relayed(streamed(), &[stream.as_bytes()]);
+    assert_eq!((got, flow), (stream.replace(&usage(), ""), Flow::Done));
+    assert_eq!(observed, Observed { usage: Some(USED), finish_reason: Some("stop".into()), output_bytes: 4 });
+
+    let asking = reader_for(&json!({"model": "m", "stream": true, "stream_options": {"include_usage": true}}));
+    let (got, flow, observed) = relayed(asking, &[stream.as_bytes()]);
+    assert_eq!((got, flow, observed.usage), (stream, Flow::Done, Some(USED)));
+}
+
+#[test]
+fn usage_beside_a_choice_stays() {
+    let both =
+        "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":5}}\n\n";
+    let filter = "data: {\"choices\":[],\"prompt_filter_results\":[],\"usage\":null}\n\n";
+    let stream = [filter, both, DONE].concat();
+    let (got, flow, observed) = relayed(streamed(), &[stream.as_bytes()]);
+    assert_eq!((got, flow, observed.usage), (stream, Flow::Done, Some(USED)));
+}
+
+#[test]
+fn the_last_usage_counts_and_an_absurd_one_is_none() {
+    let early = r#"data: {"choices":[{"delta":{"content":"x"}}],"usage":{"prompt_tokens":7,"completion_tokens":1}}"#;
+    let stream = format!("{early}\n\n{}{}", usage(), DONE);
+    assert_eq!(relayed(streamed(), &[stream.as_bytes()]).2.usage, Some(USED));
+    let stream = format!("{early}\n\n{}{}", usage().replace(":5}", ":-5}"), DONE);
+    assert_eq!(relayed(streamed(), &[stream.as_bytes()]).2.usage, None);
+}
+
+#[test]
+fn pieces_pass_as_slices_and_at_once() {
+    let mut reader = streamed();
+    let mut out = Vec::new();
+    let piece = Bytes::from([chunk("a"), chunk("b"), "data: {\"id\"".to_owned()].concat());
+    assert_eq!(reader.push(piece.clone(), &mut out), Flow::Flowing);
+    assert_eq!(out, [piece.slice(..piece.len() - 11)]);
+    assert_eq!(out[0].as_ptr(), piece.as_ptr());
+    out.clear();
+    let rest = Bytes::from([":\"1\"}\n\n".to_owned(), chunk("c"), usage(), chunk("d")].concat());
+    assert_eq!(reader.push(rest.clone(), &mut out), Flow::Flowing);
+    let straddling = "data: {\"id\":\"1\"}\n\n".to_owned();
+    assert_eq!(out, [straddling, chunk("c"), chunk("d")]);
+    assert_eq!(out[1].as_ptr(), rest[7..].as_ptr());
+}
+
+#[test]
+fn comments_do_not_open_a_stream() {
+    let mut reader = streamed();
+    let mut out = Vec::new();
+    assert_eq!(reader.push(Bytes::from_static(b": OPENROUTER PROCESSING\n\n"), &mut out), Flow::Opening);
+    assert_eq!(reader.push(Bytes::from_static(b"\n\ndata:\n\nevent: ping\n\n"), &mut out), Flow::Opening);
+    assert_eq!(reader.push(Bytes::from_static(b"data: {"), &mut out), Flow::Opening);
+    assert_eq!(reader.push(Bytes::from_static(b"}\n\n"), &mut out), Flow::Flowing);
+    assert_eq!(out.concat(), b": OPENROUTER PROCESSING\n\n\n\ndata:\n\nevent: ping\n\ndata: {}\n\n");
+}
+
+#[test]
+fn an_error_event_fails_the_stream_first_or_later() {
+    let error = "data: {\"error\":{\"message\":\"no more\",\"type\":\"overloaded\",\"code\":503}}\n\n";
+    let (got, flow, _) = relayed(streamed(), &[error.as_bytes()]);
+    let Flow::Failed(failure) = flow else { panic!("{flow:?}") };
+    assert_eq!((got.as_str(), failure.status, failure.message.as_str(), failure.kind.as_str()), ("", 503, "no more", "overloaded"));
+    assert_eq!(failure.body, error[6..].trim_end());
+
+    let stream = [&chunk("a"), error, &chunk("b"), DONE].concat();
+    let (got, flow, observed) = relayed(streamed(), &[stream.as_bytes()]);
+    assert!(matches!(flow, Flow::Failed(failure) if failure.status == 503));
+    assert_eq!((got, observed.output_bytes), (chunk("a"), 1));
+
+    for event in [
+        "event: error\ndata: {\"message\":\"no\"}\n\n",
+        "data: {\"object\":\"error\",\"message\":\"no\"}\n\n",
+        "data: {\"error\":\"no\",\"choices\":[{\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\"}]}\n\n",
+    ] {
+        let (_, flow, _) = relayed(streamed(), &[event.as_bytes()]);
+        assert!(matches!(flow, Flow::Failed(failure) if failure.message == "no"), "{event}");
+    }
+}
+
+#[test]
+fn a_text_that_speaks_of_errors_and_usage_is_no_error() {
+    let stream =
+        [chunk(r#"{"error":{"message":"x"},"usage":{"prompt_tokens":1},"finish_reason":"stop"}"#), stop(), DONE.to_owned()].concat();
+    let (got, flow, observed) = relayed(streamed(), &[stream.as_bytes()]);
+    assert_eq!((got, flow, observed.usage), (stream, Flow::Done, None));
+    let nested = "data: {\"choices\":[{\"delta\":{\"x\":{\"error\":1,\"usage\":2,\"object\":\"error\"}}}]}\n\n";
+    assert_eq!(relayed(streamed(), &[nested.as_bytes(), DONE.as_bytes()]).1, Flow::Done);
+}
+
+#[test]
+fn bytes_that_are_no_stream_fail_before_anything_is_sent() {
+    for (stream, status) in [
+        ("", 502),
+        ("<html><body>hello</body></html>", 502),
+        ("data: hello\n\n", 502),
+        ("data: [1]\n\n", 502),
+        ("data: {\"choices\":[\n\n", 502),
+        (": ping\n\n", 502),
+        ("{\"error\":{\"message\":\"x\",\"code\":429}}\n", 429),
+        ("{\n  \"error\": {\n  \"message\": \"x\",\n  \"code\": 400\n  }\n}", 400),
+    ] {
+        let flow = relayed(streamed(), &[stream.as_bytes()]).1;
+        assert!(matches!(&flow, Flow::Failed(failure) if failure.status == status), "{stream:?} {flow:?}");
+    }
+}
+
+#[test]
+fn a_stream_cut_short_is_interrupted() {
+    for cut in ["", "data: {\"choices\":[{\"del", "data: [DO"] {
+        let stream = [&chunk("a"), cut].concat();
+        let (got, flow, observed) = relayed(streamed(), &[stream.as_bytes()]);
+        assert!(matches!(flow, Flow::Failed(failure) if failure.code.as_deref() == Some("upstream_interrupted")));
+        assert_eq!((got, observed.output_bytes), (chunk("a"), 1));
+    }
+}
+
+#[test]
+fn a_stream_that_never_says_done_is_complete_once_all_its_choices_have_finished() {
+    let stream = [chunk("a"), stop()].concat();
+    assert_eq!(
+        relayed(streamed(), &[stream.as_bytes()]),
+        (stream.clone(), Flow::Done, Observed { usage: None, finish_reason: Some("stop".into()), output_bytes: 1 })
+    );
+    let two = || reader_for(&json!({"model": "m", "stream": true, "n": 2}));
+    assert!(matches!(relayed(two(), &[stream.as_bytes()]).1, Flow::Failed(_)));
+    assert_eq!(relayed(two(), &[stream.as_bytes(), stop().as_bytes()]).1, Flow::Done);
+}
+
+#[test]
+fn the_last_event_counts_even_without_its_blank_line() {
+    for end in ["data: [DONE]", "data: [DONE]\n", "data:[DONE]\r\n"] {
+        let stream = [&chunk("a"), end].concat();
+        let (got, flow, _) = relayed(streamed(), &[stream.as_bytes()]);
+        assert_eq!((got, flow), (stream + "\n\n", Flow::Done));
+    }
+    let stream = [chunk("a"), stop(), usage().trim_end().to_owned()].concat();
+    let (got, flow, observed) = relayed(streamed(), &[stream.as_bytes()]);
+    assert_eq!((got, flow, observed.usage), ([chunk("a"), stop()].concat(), Flow::Done, Some(USED)));
+}
+
+#[test]
+fn an_event_over_the_limit_interrupts_the_stream() {
+    let limit = 8 << 20;
+    let mut reader = streamed();
+    let mut out = Vec::new();
+    assert_eq!(reader.push(Bytes::from(chunk("a")), &mut out), Flow::Flowing);
+    let mut flow = Flow::Flowing;
+    for _ in 0..=limit / (1 << 20) {
+        flow = reader.push(Bytes::from("x".repeat(1 << 20)), &mut out);
+    }
+    assert!(matches!(flow, Flow::Failed(failure) if failure.code.as_deref() == Some("upstream_interrupted")));
+    assert_eq!(out.concat(), chunk("a").as_bytes());
+}
+
+proptest! {
+    #[test]
+    fn no_split_changes_what_the_client_gets(
+        events in prop::collection::vec(prop::sample::select(vec![0, 0, 0, 1, 2, 3, 4]), 1..12),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+        end in prop::sample::select(vec!["\n", "\r\n"]),
+    ) {
+        let events: Vec<String> = events.into_iter().map(|event| match event {
+            0 => chunk("é \"usage\": \n"),
+            1 => usage(),
+            2 => ": ping\n\n".to_owned(),
+            3 => stop(),
+            _ => "event: x\ndata: {\ndata: }\n\n".to_owned(),
+        }.replace('\n', end)).collect();
+        let done = DONE.replace('\n', end);
+        let stream = events.concat() + &done;
+        let expected = stream.replace(&usage().replace('\n', end), "");
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).chain([0, stream.len()]).collect();
+        cuts.sort_unstable();
+        let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &stream.as_bytes()[pair[0]..pair[1]]).collect();
+        let whole = relayed(streamed(), &[stream.as_bytes()]);
+        prop_assert_eq!(&whole.0, &expected);
+        prop_assert_eq!(&relayed(streamed(), &pieces), &whole);
+        let bytes: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
+        prop_assert_eq!(&relayed(streamed(), &bytes), &whole);
+    }
+
+    #[test]
+    fn no_bytes_make_a_reader_stumble(pieces in prop::collection::vec("(data: ?|event: error)?[\\[{\"}:,a]{0,12}\n{0,2}", 0..8)) {
+        let pieces: Vec<&[u8]> = pieces.iter().map(String::as_bytes).collect();
+        relayed(streamed(), &pieces);
+        let _ = reader_for(&json!({"model": "m"})).whole(Bytes::from(pieces.concat()));
+    }
+}
