@@ -5,12 +5,15 @@
 
 pub mod check;
 pub mod duration;
+mod load;
 pub mod size;
 pub mod toml;
 
+pub use load::{load, load_shipped, shipped};
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -315,13 +318,4 @@ impl Environment for ProcessEnvironment {
     fn var(&self, name: &str) -> Option<String> {
         std::env::var(name).ok().filter(|value| !value.is_empty())
     }
-}
-
-/// Reads and checks everything.
-///
-/// # Errors
-/// Every problem found, each with file, key and remedy; the first never hides the rest.
-pub fn load(file: &Path, environment: &dyn Environment) -> Result<Settings, check::Problems> {
-    let _ = (file, environment);
-    todo!("interface")
 }

@@ -164,6 +164,11 @@ impl Denied {
         self.reason.code()
     }
 
+    /// What was refused.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// What the operator can do about it.
     pub fn remedy(&self) -> &'static str {
         self.reason.remedy()

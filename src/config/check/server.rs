@@ -1,0 +1,182 @@
+//! The sections of `aigw.toml` about the process itself: `[server]`, `[database]`, `[admin]`, `[sealing]`, `[security]`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::secrets::{self, Found, Place};
+use crate::config::toml::Section;
+use crate::config::{Admin, Database, DatabaseUrl, Environment, LogFormat, Sealing, Security, Server};
+use crate::json::JsonLimits;
+use crate::secret::Secret;
+
+impl Default for Server {
+    /// As in DESIGN.md section 3 and spec/security.md 7.4.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            workers: cores(),
+            max_body: 20 << 20,
+            json: JsonLimits::default(),
+            shutdown_grace: Duration::from_secs(30),
+            max_in_flight: 16_384,
+            header_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(15),
+            half_close: false,
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// `[server]`.
+pub fn server(root: &mut Section<'_>) -> Server {
+    let mut server = Server::default();
+    if let Some(mut section) = root.section("server") {
+        read_server(&mut section, &mut server);
+        section.done();
+    }
+    server
+}
+
+fn read_server(section: &mut Section<'_>, server: &mut Server) {
+    let listen =
+        section.parsed("listen", "write an address and a port such as \"127.0.0.1:8080\" or \"[::]:8080\"", |text| text.parse().ok());
+    server.listen = listen.unwrap_or(server.listen);
+    if let Some(workers) = counted(section, "workers", 0..=1024).filter(|workers| *workers > 0) {
+        server.workers = workers;
+    }
+    if let Some(bytes) = section.size("max_body", 1..=1 << 30) {
+        server.max_body = usize::try_from(bytes).unwrap_or(usize::MAX);
+    }
+    server.max_in_flight = counted(section, "max_in_flight", 1..=10_000_000).unwrap_or(server.max_in_flight);
+    server.json = JsonLimits {
+        depth: counted(section, "max_json_depth", 1..=512).unwrap_or(server.json.depth),
+        strings: counted(section, "max_json_strings", 1..=100_000_000).unwrap_or(server.json.strings),
+        keys: counted(section, "max_json_keys", 1..=100_000_000).unwrap_or(server.json.keys),
+    };
+    let times = [
+        ("shutdown_grace", &mut server.shutdown_grace),
+        ("header_timeout", &mut server.header_timeout),
+        ("body_timeout", &mut server.body_timeout),
+        ("write_timeout", &mut server.write_timeout),
+        ("keep_alive", &mut server.keep_alive),
+    ];
+    for (key, field) in times {
+        let least = if key == "shutdown_grace" || key == "keep_alive" { Duration::ZERO } else { Duration::from_millis(1) };
+        *field = section.duration(key, least).unwrap_or(*field);
+    }
+    server.half_close = section.flag("half_close").unwrap_or(server.half_close);
+    if let Some(log) = section.text("log") {
+        log.clone_into(&mut server.log);
+    }
+    let format = |text: &str| match text {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    };
+    server.log_format = section.parsed("log_format", "write \"text\" or \"json\"", format).unwrap_or(server.log_format);
+}
+
+fn counted(section: &mut Section<'_>, key: &'static str, range: std::ops::RangeInclusive<u64>) -> Option<usize> {
+    section.number(key, range).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+/// `[database]`. `AIGW_DATABASE_URL` wins.
+pub fn database(root: &mut Section<'_>, environment: &dyn Environment) -> Database {
+    let mut section = root.section_or_empty("database");
+    // The URL may hold a password, so no problem quotes it.
+    let check = |section: &Section<'_>, text: &str, what: &str| {
+        let url = database_url(text);
+        if url.is_none() {
+            section.problem("url", what, "write \"sqlite://path/to/aigw.db\" or \"postgres://user@host/database\"");
+        }
+        url
+    };
+    let in_toml = section.text("url").and_then(|text| check(&section, text, "is no database URL"));
+    let url = match environment.var("AIGW_DATABASE_URL") {
+        Some(text) => check(&section, &text, "AIGW_DATABASE_URL is no database URL"),
+        None => in_toml,
+    };
+    section.done();
+    Database { url: url.unwrap_or_else(|| DatabaseUrl::Sqlite(PathBuf::from("aigw-data/aigw.db"))) }
+}
+
+/// A database URL taken apart; `None` for anything that is no SQLite file and no PostgreSQL server.
+pub fn database_url(text: &str) -> Option<DatabaseUrl> {
+    let text = text.trim();
+    if let Some(path) = text.strip_prefix("sqlite://") {
+        let is_file = !path.is_empty() && !path.starts_with(':') && !path.ends_with('/') && !path.contains(['?', '\0']);
+        return is_file.then(|| DatabaseUrl::Sqlite(PathBuf::from(path)));
+    }
+    let parsed = url::Url::parse(text).ok()?;
+    matches!(parsed.scheme(), "postgres" | "postgresql").then(|| DatabaseUrl::Postgres(Arc::new(Secret::new(text))))
+}
+
+/// `[admin]`.
+pub fn admin(root: &mut Section<'_>, environment: &dyn Environment) -> Admin {
+    const PLACE: Place = Place { env: "token_env", file: None, literal: "token", default: Some("AIGW_ADMIN_TOKEN") };
+    let mut section = root.section_or_empty("admin");
+    let token = match PLACE.find(&mut section, environment) {
+        Found::Key(token) => Some(token),
+        Found::Absent(variable) => {
+            section.notes().warning(format!("the admin API is off: {variable} is not set"));
+            None
+        }
+        Found::Nowhere => None,
+    };
+    if let Some(fault) = token.as_ref().and_then(secrets::admin_token_fault) {
+        section.key_problem("token_env", fault, "make one with: openssl rand -hex 32");
+    }
+    section.done();
+    Admin { token }
+}
+
+/// `[sealing]`.
+pub fn sealing(root: &mut Section<'_>, environment: &dyn Environment) -> Sealing {
+    const FILE: &str = "master_key_file";
+    const PLACE: Place = Place { env: "master_key_env", file: Some(FILE), literal: "master_key", default: Some("AIGW_MASTER_KEY") };
+    let mut section = root.section_or_empty("sealing");
+    let found = PLACE.find(&mut section, environment);
+    let place = if section.has(FILE) { FILE } else { PLACE.env };
+    let master_key = match found {
+        Found::Key(text) => secrets::master_key(&text)
+            .map_err(|fault| {
+                let remedy = "make one with: openssl rand -base64 32; keep it, sealed provider keys cannot be opened without it";
+                section.key_problem(place, fault, remedy);
+            })
+            .ok(),
+        Found::Absent(file) if place == FILE => {
+            let remedy = "put the master key there, or leave master_key_file out to run without BYO";
+            section.key_problem(FILE, format!("{file} does not exist or is empty"), remedy);
+            None
+        }
+        Found::Absent(variable) => {
+            section.notes().warning(format!("tenants cannot bring provider keys of their own: {variable} is not set"));
+            None
+        }
+        Found::Nowhere => None,
+    };
+    section.done();
+    Sealing { master_key }
+}
+
+/// `[security]`.
+pub fn security(root: &mut Section<'_>) -> Security {
+    let mut security = Security { tenant_private_upstreams: false, failed_auth_per_minute: 600 };
+    if let Some(mut section) = root.section("security") {
+        security.tenant_private_upstreams = section.flag("tenant_private_upstreams").unwrap_or(false);
+        if let Some(number) = section.number("failed_auth_per_minute", 1..=u64::from(u32::MAX)) {
+            security.failed_auth_per_minute = number.try_into().unwrap_or(u32::MAX);
+        }
+        section.done();
+    }
+    security
+}
