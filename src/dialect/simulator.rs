@@ -1,18 +1,99 @@
-//! Made-up answers.
-use super::*;
+//! Answers made up in process, for trials, rehearsals and tests: in OpenAI's language, deterministic, without a network.
+//!
+//! `sim-echo` answers with the last user message, `sim-lorem` with a piece of blind text. The kind's `simulate` table makes
+//! it slow or failing. What it says is in [`text`] and [`embedding`], how it is written in [`answer`].
+
+mod answer;
+mod embedding;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::dialect::openai::{self, OpenAi};
+use crate::dialect::{Ask, Call, Dialect, Failure, Prepared, Refused, Script, Simulate};
+use crate::terms::Operation;
+
 /// Deterministic answers in process.
 pub struct Simulator;
+
 impl Dialect for Simulator {
     fn name(&self) -> &'static str {
         "simulator"
     }
-    fn path(&self, _: Operation) -> Option<&'static str> {
-        todo!("interface")
+
+    fn path(&self, operation: Operation) -> Option<&'static str> {
+        OpenAi.path(operation)
     }
-    fn request(&self, _: &Ask<'_>) -> Result<Prepared, Refused> {
-        todo!("interface")
+
+    fn is_remote(&self) -> bool {
+        false
     }
-    fn failure(&self, _: u16, _: &[u8]) -> Failure {
-        todo!("interface")
+
+    fn request(&self, ask: &Ask<'_>) -> Result<Prepared, Refused> {
+        let reader = openai::reader(ask)?;
+        let simulate = &ask.quirks.simulate;
+        let script = match failure(simulate, ask.seed) {
+            Some((status, error)) => whole(status, &error, simulate),
+            None => play(ask)?,
+        };
+        Ok(Prepared { call: Call::Played(script), reader, dropped: Vec::new() })
     }
+
+    fn failure(&self, status: u16, body: &[u8]) -> Failure {
+        OpenAi.failure(status, body)
+    }
+}
+
+fn play(ask: &Ask<'_>) -> Result<Script, Refused> {
+    let simulate = &ask.quirks.simulate;
+    if ask.operation == Operation::Embeddings {
+        return Ok(whole(200, &embedding::answer(ask)?, simulate));
+    }
+    let Some(said) = text::say(ask)? else {
+        let message = format!("the simulator has no model {:?}, only sim-echo and sim-lorem", ask.upstream_model);
+        return Ok(whole(404, &error(&message, "invalid_request_error", "model_not_found"), simulate));
+    };
+    if !ask.stream {
+        return Ok(whole(200, &answer::whole(ask, &said), simulate));
+    }
+    let mut pieces = answer::events(ask, &said);
+    pieces.push("data: [DONE]\n\n".to_owned());
+    let pieces = pieces.into_iter().enumerate().map(|(nth, event)| {
+        let delay = if nth == 0 { simulate.latency } else { simulate.chunk_delay };
+        (delay, Bytes::from(event))
+    });
+    Ok(Script { status: 200, content_type: "text/event-stream", pieces: pieces.collect() })
+}
+
+fn whole(status: u16, body: &Value, simulate: &Simulate) -> Script {
+    let pieces: Vec<(Duration, Bytes)> = vec![(simulate.latency, Bytes::from(body.to_string()))];
+    Script { status, content_type: "application/json", pieces }
+}
+
+/// Whether this call is one of those that fail, and with which status and error. The seed decides.
+fn failure(simulate: &Simulate, seed: u64) -> Option<(u16, Value)> {
+    if fastrand::Rng::with_seed(seed).f64() >= simulate.failure_rate {
+        return None;
+    }
+    let status = if (400..600).contains(&simulate.failure_status) { simulate.failure_status } else { 503 };
+    let kind = match status {
+        429 => "rate_limit_error",
+        400..500 => "invalid_request_error",
+        _ => "server_error",
+    };
+    Some((status, error("the simulated upstream fails this call, as its failure_rate asks", kind, "simulated_failure")))
+}
+
+fn error(message: &str, kind: &str, code: &str) -> Value {
+    json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
+}
+
+fn refused(param: impl Into<String>, expected: &str) -> Refused {
+    let param = param.into();
+    Refused { code: "invalid_value", message: format!("{param} must be {expected}"), param: Some(param) }
 }

@@ -303,6 +303,7 @@ fn special_in(word: [u8; 8]) -> Option<usize> {
     let word = u64::from_le_bytes(word);
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
     let controls = word.wrapping_sub(ONES * 0x20) & !word;
-    let hits = (zeros(word ^ ONES * u64::from(b'"')) | zeros(word ^ ONES * u64::from(b'\\')) | controls) & TOPS;
+    let equal = |byte: u8| zeros(word ^ (ONES * u64::from(byte)));
+    let hits = (equal(b'"') | equal(b'\\') | controls) & TOPS;
     (hits != 0).then(|| hits.trailing_zeros() as usize / 8)
 }

@@ -1,0 +1,46 @@
+//! Embeddings that mean nothing: a unit vector for each text, the same for the same text.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::refused;
+use super::text::{integer, texts, tokens};
+use crate::dialect::{Ask, Refused};
+
+/// As many numbers as OpenAI's small model gives.
+const DIMENSIONS: u64 = 1536;
+
+/// The answer, one vector for each input.
+pub(super) fn answer(ask: &Ask<'_>) -> Result<Value, Refused> {
+    let inputs = texts(ask, "input", "a string or an array of strings or token numbers, at least one")?;
+    let dimensions = integer(ask, "dimensions", 1..=8192)?.unwrap_or(DIMENSIONS);
+    let format = ask.document.string("encoding_format").transpose();
+    let base64 = match format.map_err(|wrong| refused("encoding_format", wrong.expected))?.as_deref() {
+        None | Some("float") => false,
+        Some("base64") => true,
+        Some(_) => return Err(refused("encoding_format", "\"float\" or \"base64\"")),
+    };
+    let data = inputs.iter().enumerate().map(|(index, input)| {
+        let vector = unit_vector(input, dimensions);
+        let embedding = if base64 {
+            json!(STANDARD.encode(vector.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>()))
+        } else {
+            json!(vector)
+        };
+        json!({"object": "embedding", "index": index, "embedding": embedding})
+    });
+    let data: Vec<Value> = data.collect();
+    let used = tokens(inputs.iter().map(String::len).sum());
+    Ok(json!({"object": "list", "data": data, "model": ask.upstream_model, "usage": {"prompt_tokens": used, "total_tokens": used}}))
+}
+
+/// A direction that only the text decides, so that equal texts are found equal by whoever compares.
+fn unit_vector(text: &str, dimensions: u64) -> Vec<f32> {
+    // FNV-1a: the same on every machine and in every version.
+    let seed = text.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3));
+    let mut chance = fastrand::Rng::with_seed(seed);
+    let vector: Vec<f32> = (0..dimensions).map(|_| chance.f32() * 2.0 - 1.0).collect();
+    let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+    vector.into_iter().map(|number| number / length).collect()
+}

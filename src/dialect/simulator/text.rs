@@ -1,0 +1,130 @@
+//! What the simulator says to a chat or a prompt, and how many tokens it counts.
+
+use serde_json::Value;
+
+use super::refused;
+use crate::dialect::{Ask, Refused};
+use crate::terms::Operation;
+
+/// Blind text, as printers have used it since the 1500s.
+const LOREM: &str = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore et dolore magna \
+    aliqua. Ut enim ad minim veniam, quis nostrud exercitation ullamco laboris nisi ut aliquip ex ea commodo consequat. Duis aute irure \
+    dolor in reprehenderit in voluptate velit esse cillum dolore eu fugiat nulla pariatur. Excepteur sint occaecat cupidatat non proident, \
+    sunt in culpa qui officia deserunt mollit anim id est laborum.";
+
+/// What is said.
+#[derive(Debug, PartialEq)]
+pub(super) struct Said {
+    /// One for each choice.
+    pub choices: Vec<Choice>,
+    /// What the whole prompt counts for.
+    pub prompt_tokens: u64,
+}
+
+/// One choice's text.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Choice {
+    pub text: String,
+    /// `stop` or `length`.
+    pub finish_reason: &'static str,
+}
+
+/// A token for every four bytes, the last one begun counts.
+pub(super) fn tokens(bytes: usize) -> u64 {
+    bytes.div_ceil(4) as u64
+}
+
+/// The answer to a chat or completion; `None` if there is no such model.
+pub(super) fn say(ask: &Ask<'_>) -> Result<Option<Said>, Refused> {
+    let (prompt_bytes, prompts) = if ask.operation == Operation::Chat { chat(ask)? } else { completion(ask)? };
+    let limit = limit(ask)?;
+    let copies = integer(ask, "n", 1..=128)?.unwrap_or(1);
+    let mut choices = Vec::new();
+    for prompt in prompts {
+        let text = match ask.upstream_model {
+            "sim-echo" => prompt,
+            "sim-lorem" => LOREM.to_owned(),
+            _ => return Ok(None),
+        };
+        let choice = cut(text, limit);
+        choices.extend((0..copies).map(|_| choice.clone()));
+    }
+    Ok(Some(Said { choices, prompt_tokens: tokens(prompt_bytes) }))
+}
+
+/// The bytes of all messages, and the last one of the user.
+fn chat(ask: &Ask<'_>) -> Result<(usize, Vec<String>), Refused> {
+    let messages: Vec<Value> = list(ask, "messages", "an array of messages, at least one")?;
+    let (mut bytes, mut last) = (0, String::new());
+    for (nth, message) in messages.iter().enumerate() {
+        let Some(role) = message.get("role").and_then(Value::as_str) else {
+            return Err(refused(format!("messages[{nth}].role"), "a string"));
+        };
+        let text = match message.get("content") {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Array(parts)) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
+            Some(_) => return Err(refused(format!("messages[{nth}].content"), "a string or an array of parts")),
+        };
+        bytes += text.len();
+        if role == "user" {
+            last = text;
+        }
+    }
+    Ok((bytes, vec![last]))
+}
+
+/// The bytes of all prompts, and each of them.
+fn completion(ask: &Ask<'_>) -> Result<(usize, Vec<String>), Refused> {
+    let expected = "a string or an array of strings, at least one";
+    let prompts = texts(ask, "prompt", expected)?;
+    Ok((prompts.iter().map(String::len).sum(), prompts))
+}
+
+/// A member that is one text or several. Texts given as token numbers are spelled by their numbers.
+pub(super) fn texts(ask: &Ask<'_>, name: &str, expected: &str) -> Result<Vec<String>, Refused> {
+    let spell = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(tokens) => tokens.iter().all(Value::is_u64).then(|| value.to_string()),
+        _ => None,
+    };
+    let raw = ask.document.get(name).and_then(|raw| serde_json::from_str::<Value>(raw).ok());
+    let texts = match &raw {
+        Some(Value::Array(items)) if items.iter().all(Value::is_u64) => Some(vec![Value::from(items.clone()).to_string()]),
+        Some(Value::Array(items)) => items.iter().map(spell).collect(),
+        Some(text) => spell(text).map(|text| vec![text]),
+        None => None,
+    };
+    texts.filter(|_| raw != Some(Value::Array(Vec::new()))).ok_or_else(|| refused(name, expected))
+}
+
+fn list(ask: &Ask<'_>, name: &str, expected: &str) -> Result<Vec<Value>, Refused> {
+    let list: Option<Vec<Value>> = ask.document.get(name).and_then(|raw| serde_json::from_str(raw).ok());
+    list.filter(|list| !list.is_empty()).ok_or_else(|| refused(name, expected))
+}
+
+/// The most tokens a choice may have.
+fn limit(ask: &Ask<'_>) -> Result<Option<u64>, Refused> {
+    let asked = [integer(ask, "max_completion_tokens", 0..=u64::MAX)?, integer(ask, "max_tokens", 0..=u64::MAX)?];
+    Ok(asked.into_iter().flatten().chain(ask.max_output_tokens).min())
+}
+
+/// An optional whole number.
+pub(super) fn integer(ask: &Ask<'_>, name: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>, Refused> {
+    match ask.document.get(name) {
+        None | Some("null") => Ok(None),
+        Some(raw) => match raw.parse() {
+            Ok(number) if range.contains(&number) => Ok(Some(number)),
+            _ if *range.end() == u64::MAX => Err(refused(name, "a whole number")),
+            _ => Err(refused(name, &format!("a whole number from {} to {}", range.start(), range.end()))),
+        },
+    }
+}
+
+/// Not more than so many tokens of a text, whole characters.
+fn cut(mut text: String, limit: Option<u64>) -> Choice {
+    let most = limit.map_or(usize::MAX, |tokens| usize::try_from(tokens).unwrap_or(usize::MAX).saturating_mul(4));
+    let finish_reason = if text.len() > most { "length" } else { "stop" };
+    text.truncate(text.floor_char_boundary(most));
+    Choice { text, finish_reason }
+}
