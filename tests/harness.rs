@@ -39,10 +39,10 @@ fn every_piece_waits_for_its_gate() {
     let (script, gate) = (upstream.script(), Gate::default());
     script.on("one", [Answer::stream().event("first").gate(&gate).event("second")]);
     let mut reply = ask(&upstream, &script, "one").open();
-    assert_eq!(reply.frame().unwrap().text, "data: first");
+    assert_eq!(reply.frame().unwrap(), "data: first");
     assert!(script.call().done.is_none(), "the second event did not wait");
     gate.open();
-    assert_eq!(reply.frame().unwrap().text, "data: second");
+    assert_eq!(reply.frame().unwrap(), "data: second");
     assert!(reply.frame().is_none() && reply.complete);
 }
 

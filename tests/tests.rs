@@ -4,4 +4,18 @@
 
 mod support;
 
+mod admin;
+mod architecture;
+mod cli;
+mod errors;
+mod failover;
 mod harness;
+mod identity;
+mod ledger;
+mod metrics;
+mod models;
+mod reload;
+mod route;
+mod shutdown;
+mod simulator;
+mod stream;

@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -56,13 +56,6 @@ enum Framing {
     Chunked,
     UntilClose,
     Over,
-}
-
-/// One event of a stream and when it arrived.
-#[derive(Debug)]
-pub struct Frame {
-    pub text: String,
-    pub at: Instant,
 }
 
 impl Request {
@@ -162,11 +155,6 @@ impl Connection {
     /// Goes away without a goodbye.
     pub fn reset(self) {
         let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
-    }
-
-    /// Whether the peer closes without sending another byte.
-    pub fn is_closed_by_peer(&mut self) -> bool {
-        self.pending.is_empty() && matches!(self.stream.read(&mut [0; 1]), Ok(0) | Err(_))
     }
 
     /// Reads the head of an answer.
@@ -280,26 +268,23 @@ impl Reply {
     }
 
     /// The next event of a stream, its blank line cut off; `None` at the end.
-    pub fn frame(&mut self) -> Option<Frame> {
+    pub fn frame(&mut self) -> Option<String> {
         loop {
             if let Some(end) = find(&self.unframed, b"\n\n") {
                 let frame: Vec<u8> = self.unframed.drain(..end + 2).collect();
-                return Some(Frame { text: String::from_utf8_lossy(&frame[..end]).into_owned(), at: Instant::now() });
+                return Some(String::from_utf8_lossy(&frame[..end]).into_owned());
             }
             match self.piece() {
                 Some(piece) => self.unframed.extend_from_slice(&piece),
                 None if self.unframed.is_empty() => return None,
-                None => {
-                    let text = String::from_utf8_lossy(&std::mem::take(&mut self.unframed)).into_owned();
-                    return Some(Frame { text, at: Instant::now() });
-                }
+                None => return Some(String::from_utf8_lossy(&std::mem::take(&mut self.unframed)).into_owned()),
             }
         }
     }
 
     /// The data of all events that are left.
     pub fn frames(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.frame()).map(|frame| frame.text).collect()
+        std::iter::from_fn(|| self.frame()).collect()
     }
 
     /// Reads to the end.

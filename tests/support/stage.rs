@@ -113,7 +113,7 @@ impl Stage {
             ("club", &["private-club"]),
         ]));
         files.push(PRICES.to_owned());
-        files.push("[kind.simulator]\ndialect = \"simulator\"\nauth = \"none\"\n[provider.\"50-simulator\"]\nkind = \"simulator\"\n[model.sim-echo.served_by.simulator]\nprice = { input = 1.0, output = 2.0 }\n[model.sim-lorem.served_by.simulator]\nprice = \"free\"\n".to_owned());
+        files.push(SIMULATOR.to_owned());
         let mut setup = Setup::new().store(store).server("workers = 2\nmax_body = \"1MiB\"\nlog = \"info\"").section(RETRY);
         for provider in ["1-alpha", "2-beta", "3-gamma", "4-narrow", "5-mute", "6-quirky", "7-club"] {
             setup = setup.env(&key_env(provider), &upstream_key(provider));
@@ -213,6 +213,22 @@ headers = { "x-title" = "aigw", "x-static" = "from the kind" }
 query = { "api-version" = "2024-10-21" }
 paths = { chat = "deployments/{model}/chat/completions" }
 request = { rename = { max_completion_tokens = "max_tokens" }, drop = ["user"], set = { safe_mode = true } }
+"#;
+
+/// The simulator, its answers priced.
+pub const SIMULATOR: &str = r#"
+[kind.simulator]
+dialect = "simulator"
+auth = "none"
+
+[provider."50-simulator"]
+kind = "simulator"
+
+[model.sim-echo.served_by.simulator]
+price = { input = 1.0, output = 2.0 }
+
+[model.sim-lorem.served_by.simulator]
+price = "free"
 "#;
 
 const PRICES: &str = r#"

@@ -62,7 +62,6 @@ pub struct Call {
     pub target: String,
     pub headers: Headers,
     pub body: Vec<u8>,
-    pub at: Instant,
     /// Which connection it came over, counted from 1.
     pub connection: usize,
     /// How many requests that connection had brought before.
@@ -258,7 +257,7 @@ fn read_call(stream: &mut TcpStream, pending: &mut Vec<u8>, connection: usize, e
         text.trim_start().strip_prefix('"')?.split('"').next().map(str::to_owned)
     });
     let lane = target.split('/').nth(1).unwrap_or_default().to_owned();
-    Ok((Call { lane, method, target, headers, body, at: Instant::now(), connection, earlier, gone: None, done: None }, mark))
+    Ok((Call { lane, method, target, headers, body, connection, earlier, gone: None, done: None }, mark))
 }
 
 fn read_chunks(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Result<Vec<u8>, Over> {

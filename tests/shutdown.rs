@@ -1,0 +1,195 @@
+//! Stopping, gently and not: no stream is cut, no entry is lost.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::eventually;
+use crate::support::gateway::{Gateway, Key, Setup};
+use crate::support::stage::{keyless, models};
+use crate::support::store::Store;
+use crate::support::unique;
+use crate::support::upstream::{Answer, Gate, MARK, Script, Upstream, good_usage};
+
+struct Scene {
+    gateway: Gateway,
+    key: Key,
+    script: Script,
+}
+
+fn scene(store: Store, server: &str) -> Scene {
+    let upstream = Upstream::start();
+    let gateway = Setup::new()
+        .store(store)
+        .server(server)
+        .provider("alpha.toml", &keyless("alpha", "1-alpha", &upstream.base_url("alpha")))
+        .provider("models.toml", &models(&[("solo", &["alpha"])]))
+        .start();
+    Scene { key: gateway.key(), gateway, script: upstream.script() }
+}
+
+impl Scene {
+    fn body(&self, stream: bool) -> Value {
+        json!({"model": "solo", "messages": [{"role": "user", "content": "hi"}], "stream": stream, MARK: self.script.mark()})
+    }
+}
+
+#[test]
+fn sigterm_lets_streams_finish_and_leaves_nothing_unsettled() {
+    let scene = scene(Store::Sqlite, "shutdown_grace = \"8s\"");
+    let gate = Gate::default();
+    let streamed = Answer::stream().delta("before").gate(&gate).delta("after").event("[DONE]");
+    scene.script.on("alpha", [streamed, Answer::good().gate(&gate).before_head()]);
+    let (streaming, waiting) = (unique("streaming"), unique("waiting"));
+    let mut reply = scene.gateway.chat(&scene.key, &scene.body(true)).header("x-request-id", &streaming).open();
+    assert!(reply.frame().is_some());
+    let connection = scene.gateway.chat(&scene.key, &scene.body(false)).header("x-request-id", &waiting).start();
+    scene.script.arrived(2);
+    scene.gateway.sigterm();
+    eventually("new connections to be refused", || std::net::TcpStream::connect(scene.gateway.address).is_err().then_some(()));
+    assert!(scene.gateway.is_running(), "it did not wait for its streams");
+    gate.open();
+    let frames = reply.frames();
+    assert!(frames[0].contains("after") && frames[1] == "data: [DONE]", "{frames:?}");
+    connection.reply().whole().expect(200);
+    assert_eq!(scene.gateway.exit().code(), Some(0), "{}", scene.gateway.log());
+    scene.gateway.restart();
+    for id in [streaming, waiting] {
+        assert_eq!(scene.gateway.entry(&id)["outcome"], "ok");
+    }
+}
+
+#[test]
+fn a_stream_longer_than_the_grace_is_cut_and_settled() {
+    let scene = scene(Store::Sqlite, "shutdown_grace = \"300ms\"");
+    scene.script.on("alpha", [Answer::stream().delta("some").hang()]);
+    let id = unique("cut");
+    let mut reply = scene.gateway.chat(&scene.key, &scene.body(true)).header("x-request-id", &id).open();
+    assert!(reply.frame().is_some());
+    scene.gateway.sigterm();
+    let frames = reply.frames();
+    assert!(!frames.iter().any(|frame| frame.contains("[DONE]")), "{frames:?}");
+    assert_eq!(scene.gateway.exit().code(), Some(0), "{}", scene.gateway.log());
+    scene.gateway.restart();
+    let entry = scene.gateway.entry(&id);
+    assert!(entry["outcome"] == "interrupted" || entry["outcome"] == "client_closed", "{entry}");
+    assert!(entry["completion_tokens"].as_u64().is_some_and(|tokens| tokens > 0));
+}
+
+#[test]
+fn an_idle_gateway_stops_at_once() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let scene = scene(Store::Sqlite, "shutdown_grace = \"30s\"");
+        let (answer, idle) =
+            scene.gateway.chat(&scene.key, &scene.body(false)).send_over(crate::support::client::Connection::open(scene.gateway.address));
+        answer.expect(200);
+        let start = Instant::now();
+        scene.gateway.signal(signal);
+        assert_eq!(scene.gateway.exit().code(), Some(0));
+        assert!(start.elapsed() < Duration::from_secs(5), "an idle connection held it up");
+        drop(idle);
+    }
+}
+
+fn killed(store: Store) {
+    if !store.is_available() {
+        return;
+    }
+    let scene = scene(store, "");
+    let ids: Vec<String> = (0..3).map(|nth| unique(&format!("killed-{nth}"))).collect();
+    scene.script.on(
+        "alpha",
+        [
+            Answer::streamed(&["done"], Some(&good_usage())),
+            Answer::stream().delta("some").delta(" text").hang(),
+            Answer::head(200).hang().before_head(),
+        ],
+    );
+    let finished = scene.gateway.chat(&scene.key, &scene.body(true)).header("x-request-id", &ids[0]).send();
+    assert_eq!(finished.status, 200);
+    let mut reply = scene.gateway.chat(&scene.key, &scene.body(true)).header("x-request-id", &ids[1]).open();
+    assert!(reply.frame().is_some() && reply.frame().is_some());
+    let waiting = scene.gateway.chat(&scene.key, &scene.body(false)).header("x-request-id", &ids[2]).start();
+    scene.script.arrived(3);
+    scene.gateway.kill9();
+    drop((reply, waiting));
+    scene.gateway.restart();
+    assert_eq!(scene.gateway.entry(&ids[0])["outcome"], "ok");
+    for id in &ids[1..] {
+        let entry = scene.gateway.entry(id);
+        assert!(matches!(entry["outcome"].as_str(), Some("interrupted" | "upstream_error" | "client_closed")), "{entry}");
+        assert_eq!((&entry["tenant"].is_string(), &entry["model"]), (&true, &json!("solo")));
+    }
+    let all = scene.gateway.admin("GET", "/ledger", None).expect(200)["data"].as_array().unwrap().len();
+    assert_eq!(all, 3, "an entry was stored twice or not at all");
+}
+
+#[test]
+fn kill_9_loses_no_entry_on_sqlite() {
+    killed(Store::Sqlite);
+}
+
+#[test]
+fn kill_9_loses_no_entry_on_postgresql() {
+    killed(Store::Postgres);
+}
+
+#[test]
+fn kill_9_in_the_middle_of_many_requests_leaves_each_answered_one_in_the_ledger_once() {
+    let scene = scene(Store::Sqlite, "");
+    let tenant = scene.gateway.tenant();
+    let key = tenant.key();
+    let mut answered = Vec::new();
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut answered = Vec::new();
+                    for _ in 0..40 {
+                        let id = unique("burst");
+                        let mut connection = match std::net::TcpStream::connect(scene.gateway.address) {
+                            Ok(_) => scene.gateway.chat(&key, &scene.body(false)).header("x-request-id", &id).start(),
+                            Err(_) => break,
+                        };
+                        connection.try_write(b"");
+                        match connection.try_reply() {
+                            Ok(reply) if reply.status == 200 => answered.push(id),
+                            _ => break,
+                        }
+                    }
+                    answered
+                })
+            })
+            .collect();
+        scene.script.arrived(60);
+        scene.gateway.kill9();
+        answered = workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect();
+    });
+    assert!(!answered.is_empty());
+    scene.gateway.restart();
+    for id in &answered {
+        scene.gateway.entry(id);
+    }
+    let calls = scene.script.calls().len();
+    let entries = tenant.entries(answered.len());
+    let mut ids: Vec<&str> = entries.iter().map(|entry| entry["request_id"].as_str().unwrap()).collect();
+    let total = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), total, "an entry was stored twice");
+    assert!(total >= calls, "{calls} requests reached the upstream, {total} are in the ledger");
+}
+
+#[test]
+fn state_survives_a_restart() {
+    let scene = scene(Store::Sqlite, "");
+    let answer = scene.gateway.chat(&scene.key, &scene.body(false)).send();
+    answer.expect(200);
+    scene.gateway.entry_of(&answer);
+    scene.gateway.sigterm();
+    scene.gateway.exit();
+    scene.gateway.restart();
+    scene.gateway.chat(&scene.key, &scene.body(false)).send().expect(200);
+    assert_eq!(scene.gateway.entry_of(&answer)["outcome"], "ok");
+}
