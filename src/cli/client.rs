@@ -127,7 +127,8 @@ impl Admin {
 
     async fn exchange(&self, method: Method, url: &Url, body: Option<&Value>) -> Result<(StatusCode, Vec<u8>), SendRequestError> {
         let client = self.client.get_or_init(client);
-        let request = client.request(method, url.as_str()).bearer_auth(self.token.expose());
+        // A connection each: one kept from the last question may be gone by the next.
+        let request = client.request(method, url.as_str()).force_close().bearer_auth(self.token.expose());
         let mut response = match body {
             Some(body) => request.content_type("application/json").send_body(body.to_string()).await?,
             None => request.send().await?,
