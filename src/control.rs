@@ -1,3 +1,266 @@
-//! The control half: owns the store and the master key, administers, and publishes snapshots to the gateway half.
+//! The control half: owns the store, administers, and publishes snapshots to the gateway half.
+//!
+//! A [`Control`] is shared by the admin API, the command line's quickstart and the server. A mutation is one transaction, then
+//! the directory is brought up to date from the change log and published, then the answer goes out: what is refused from now
+//! on is refused at once in this process, and elsewhere as soon as [`Control::watch`] there sees the log.
 
+pub mod admin;
+pub mod directory;
+pub mod error;
+pub mod fields;
+pub mod keys;
+pub mod reports;
 pub mod store;
+pub mod tenants;
+
+#[cfg(test)]
+mod testing;
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use actix_web::web;
+use futures_util::future::BoxFuture;
+use orion::hazardous::hash::sha2::sha256::Sha256;
+
+use crate::catalog::snapshot::{Offerings, Snapshot};
+use crate::config::check::{Problem, Problems};
+use crate::config::{self, Environment};
+use crate::secret::Secret;
+use crate::terms::ProviderName;
+use error::ControlError;
+use store::changes::{Actor, Done};
+use store::connection::AnyConnection;
+use store::{Store, StoreError};
+
+/// The gateway half as the control half sees it.
+pub trait Publisher: Send + Sync {
+    /// Hands out a new snapshot; done when every worker of this process answers from it.
+    fn adopt(&self, snapshot: Snapshot) -> BoxFuture<'static, ()>;
+
+    /// How a brokered provider has been doing.
+    fn health(&self, provider: &ProviderName) -> Health {
+        let _ = provider;
+        Health::default()
+    }
+}
+
+/// How a provider has been doing, on all workers of this process together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Unix milliseconds until which it is skipped.
+    pub cooldown_until: Option<i64>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The class of the last failure since the last success.
+    pub last_error: Option<String>,
+}
+
+/// Asks the ledger to store what has been settled.
+pub type Flush = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// The first snapshot, and the change it reflects.
+pub struct World {
+    /// What the gateway half starts with.
+    pub snapshot: Snapshot,
+    position: i64,
+}
+
+/// What a [`Control`] is made of.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// The configuration file, for reloads.
+    pub settings: PathBuf,
+    /// Where reloads find variables.
+    pub environment: Box<dyn Environment + Send + Sync>,
+    /// `None`: the admin API is off.
+    pub admin_token: Option<Secret>,
+    /// The gateway half.
+    pub publisher: Arc<dyn Publisher>,
+    /// The ledger.
+    pub flush: Flush,
+}
+
+/// The control half of this process.
+pub struct Control {
+    store: Store,
+    settings: PathBuf,
+    environment: Box<dyn Environment + Send + Sync>,
+    admin_token: Option<[u8; 32]>,
+    publisher: Arc<dyn Publisher>,
+    flush: Flush,
+    snapshot: RwLock<Snapshot>,
+    /// The change that `snapshot` reflects; whoever publishes holds it.
+    position: tokio::sync::Mutex<i64>,
+}
+
+/// What a reload has brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Models now offered.
+    pub models: usize,
+    /// Providers that take part.
+    pub providers: usize,
+    /// What is legal but deserves a line.
+    pub warnings: Vec<String>,
+}
+
+const POLL: Duration = Duration::from_millis(500);
+
+impl World {
+    /// Reads the directory. Blocks: for the start of the process.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn load(store: &Store, offerings: Arc<Offerings>) -> Result<Self, StoreError> {
+        let (directory, position) = store.read(|connection| Ok::<_, StoreError>(directory::load(connection)?))?;
+        Ok(Self { snapshot: Snapshot { offerings, directory: Arc::new(directory) }, position })
+    }
+}
+
+impl Control {
+    /// Takes charge of a world that the gateway half has been started with.
+    pub fn new(world: World, parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            store: parts.store,
+            settings: parts.settings,
+            environment: parts.environment,
+            admin_token: parts.admin_token.and_then(|token| digest(token.expose())),
+            publisher: parts.publisher,
+            flush: parts.flush,
+            snapshot: RwLock::new(world.snapshot),
+            position: tokio::sync::Mutex::new(world.position),
+        })
+    }
+
+    /// The snapshot published last.
+    pub fn snapshot(&self) -> Snapshot {
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How a brokered provider has been doing.
+    pub fn health(&self, provider: &ProviderName) -> Health {
+        self.publisher.health(provider)
+    }
+
+    /// Follows what other processes on the same database change, for as long as it is polled.
+    pub async fn watch(self: Arc<Self>) {
+        let mut is_behind = false;
+        loop {
+            actix_web::rt::time::sleep(POLL).await;
+            match self.catch_up().await {
+                Ok(()) if is_behind => log::info!("the change log can be read again"),
+                Err(error) if !is_behind => log::warn!("cannot follow the change log: {error}; changes made elsewhere wait"),
+                _ => continue,
+            }
+            is_behind = !is_behind;
+        }
+    }
+
+    /// Reads the configuration again and publishes it. A bad one changes nothing.
+    ///
+    /// # Errors
+    /// Every problem of the configuration.
+    pub async fn reload(self: &Arc<Self>) -> Result<Reloaded, Problems> {
+        // Held from the start, so that the reload that reads last publishes last.
+        let _publishing = self.position.lock().await;
+        let control = Arc::clone(self);
+        let built = blocking(move || {
+            let settings = config::load(&control.settings, control.environment.as_ref())?;
+            let before = control.snapshot().offerings;
+            let offerings = Offerings::build(&settings.catalog, Some(&before), now_ms() / 1_000);
+            Ok::<_, Problems>((offerings, settings.warnings))
+        });
+        let (offerings, warnings) = built.await.unwrap_or_else(|_| Err(self.interrupted()))?;
+        let reloaded = Reloaded {
+            models: offerings.models.len(),
+            providers: offerings.providers.iter().filter(|listed| listed.disabled.is_none()).count(),
+            warnings,
+        };
+        self.publish(Snapshot { offerings: Arc::new(offerings), directory: self.snapshot().directory }).await;
+        Ok(reloaded)
+    }
+
+    /// Whether `token` opens the admin API; `None` if it is off.
+    fn admits(&self, token: Option<&str>) -> Option<bool> {
+        let expected = self.admin_token.as_ref()?;
+        // A missing token is compared too: the same work for every refusal.
+        let presented = digest(token.unwrap_or_default());
+        Some(presented.is_some_and(|presented| orion::util::secure_cmp(&presented, expected).is_ok()))
+    }
+
+    /// Reads from the database, off the workers.
+    async fn read<T, Q>(&self, query: Q) -> Result<T, ControlError>
+    where
+        T: Send + 'static,
+        Q: FnOnce(&mut AnyConnection) -> Result<T, ControlError> + Send + 'static,
+    {
+        let store = self.store.clone();
+        blocking(move || store.read(query)).await?
+    }
+
+    /// As [`read`](Self::read), with everything settled until now in the ledger.
+    async fn read_ledger<T, Q>(&self, query: Q) -> Result<T, ControlError>
+    where
+        T: Send + 'static,
+        Q: FnOnce(&mut AnyConnection) -> Result<T, ControlError> + Send + 'static,
+    {
+        (self.flush)().await;
+        self.read(query).await
+    }
+
+    /// Changes the database, off the workers, and publishes the change before it answers.
+    async fn mutate<T, S>(&self, actor: Actor, statements: S) -> Result<T, ControlError>
+    where
+        T: Send + 'static,
+        S: FnOnce(&mut AnyConnection) -> Result<Done<T>, ControlError> + Send + 'static,
+    {
+        let store = self.store.clone();
+        let answer = blocking(move || store.mutate(&actor, now_ms(), statements)).await??;
+        self.catch_up().await.map_err(|error| ControlError::NotYetInEffect(error.to_string()))?;
+        Ok(answer)
+    }
+
+    /// Brings the directory up to date with the change log and publishes it if anything changed.
+    async fn catch_up(&self) -> Result<(), ControlError> {
+        let mut position = self.position.lock().await;
+        let (current, reached) = (self.snapshot(), *position);
+        let directory = Arc::clone(&current.directory);
+        let news = self.read(move |connection| Ok(directory::catch_up(connection, &directory, reached)?)).await?;
+        if let Some((directory, reached)) = news {
+            self.publish(Snapshot { directory: Arc::new(directory), ..current }).await;
+            *position = reached;
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, snapshot: Snapshot) {
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot.clone();
+        self.publisher.adopt(snapshot).await;
+    }
+
+    fn interrupted(&self) -> Problems {
+        Problems(vec![Problem {
+            file: self.settings.clone(),
+            key: String::new(),
+            what: "reading it was interrupted".to_owned(),
+            remedy: "try again".to_owned(),
+        }])
+    }
+}
+
+/// Runs what blocks on the threads made for it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ControlError> {
+    web::block(work).await.map_err(|_| ControlError::Interrupted)
+}
+
+fn digest(text: &str) -> Option<[u8; 32]> {
+    Sha256::digest(text.as_bytes()).ok()?.as_ref().try_into().ok()
+}
+
+/// Unix milliseconds.
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

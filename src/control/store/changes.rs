@@ -66,6 +66,16 @@ impl Store {
 }
 
 impl Change {
+    /// The tenant, if that is what changed.
+    pub fn tenant(&self) -> Option<&TenantId> {
+        if let Change::Tenant(id) = self { Some(id) } else { None }
+    }
+
+    /// The key, if that is what changed.
+    pub fn key(&self) -> Option<&KeyId> {
+        if let Change::Key(id) = self { Some(id) } else { None }
+    }
+
     fn kind(&self) -> &'static str {
         match self {
             Change::Tenant(_) => "tenant",

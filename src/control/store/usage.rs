@@ -153,6 +153,15 @@ impl BucketWidth {
         }
     }
 
+    /// Where a bucket ends that begins at `start`: where the next one begins.
+    pub fn end(self, start: i64) -> i64 {
+        match self {
+            // No month has fewer than 28 or more than 31 days.
+            BucketWidth::Month => month_of(start + 31 * 86_400_000).unwrap_or(start),
+            _ => start + self.milliseconds(),
+        }
+    }
+
     /// Where the bucket begins that SQL's bucket belongs to.
     fn begin(self, at: i64) -> i64 {
         if self == BucketWidth::Month { month_of(at).unwrap_or(at) } else { at }
@@ -160,6 +169,20 @@ impl BucketWidth {
 }
 
 impl Totals {
+    /// Each sum by its name.
+    pub fn named(&self) -> [(&'static str, i64); 8] {
+        [
+            ("requests", self.requests),
+            ("prompt_tokens", self.prompt_tokens),
+            ("cached_tokens", self.cached_tokens),
+            ("cache_write_tokens", self.cache_write_tokens),
+            ("completion_tokens", self.completion_tokens),
+            ("reasoning_tokens", self.reasoning_tokens),
+            ("cost_nanousd", self.cost_nanousd),
+            ("list_cost_nanousd", self.list_cost_nanousd),
+        ]
+    }
+
     /// Adds `other` to these.
     pub fn add(&mut self, other: &Totals) {
         self.requests += other.requests;

@@ -1,0 +1,55 @@
+//! The admin plane's route table: one resource, one file. Handlers read the request, ask [`Control`](super::Control) and
+//! answer in JSON; nothing is decided here.
+//!
+//! The application must hold `web::Data<Control>`. Every route is behind [`gate`].
+
+mod catalog;
+mod error;
+mod gate;
+mod input;
+mod keys;
+mod ledger;
+mod page;
+mod providers;
+mod reload;
+mod tenants;
+mod usage;
+
+#[cfg(test)]
+mod tests;
+
+use actix_web::{Resource, middleware, web};
+
+/// Everything below `/admin/v1`.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config.service(
+        web::scope("/admin/v1")
+            .wrap(middleware::from_fn(gate::gate))
+            .service(at("/tenants").route(web::get().to(tenants::list)).route(web::post().to(tenants::create)))
+            .service(
+                at("/tenants/{tenant}")
+                    .route(web::get().to(tenants::show))
+                    .route(web::patch().to(tenants::change))
+                    .route(web::delete().to(tenants::delete)),
+            )
+            .service(at("/tenants/{tenant}/keys").route(web::get().to(keys::list)).route(web::post().to(keys::create)))
+            .service(
+                at("/tenants/{tenant}/keys/{key}")
+                    .route(web::get().to(keys::show))
+                    .route(web::patch().to(keys::change))
+                    .route(web::delete().to(keys::revoke)),
+            )
+            .service(at("/tenants/{tenant}/keys/{key}/rotate").route(web::post().to(keys::rotate)))
+            .service(at("/ledger").route(web::get().to(ledger::list)))
+            .service(at("/ledger/{request_id}").route(web::get().to(ledger::show)))
+            .service(at("/usage").route(web::get().to(usage::list)))
+            .service(at("/catalog").route(web::get().to(catalog::show)))
+            .service(at("/providers").route(web::get().to(providers::list)))
+            .service(at("/reload").route(web::post().to(reload::reload)))
+            .default_service(web::to(gate::unknown_endpoint)),
+    );
+}
+
+fn at(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(gate::wrong_method))
+}

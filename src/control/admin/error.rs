@@ -1,0 +1,134 @@
+//! Refusals and failures as HTTP, in OpenAI's error shape: the admin plane's only file with statuses.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+
+use crate::config::check::Problems;
+use crate::control::error::ControlError;
+use crate::control::store::StoreError;
+
+/// Why a request of the admin plane is not answered as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// There is no such path, or the admin API is off.
+    #[error("unknown endpoint {0}")]
+    UnknownEndpoint(String),
+    /// The path takes other methods.
+    #[error("{0} is not a method of this path")]
+    MethodNotAllowed(String),
+    /// No token, or not the right one.
+    #[error("the admin token is missing or wrong; send it as `authorization: Bearer …`")]
+    Unauthorized,
+    /// The body is too long.
+    #[error("the body is over {0} bytes")]
+    TooLarge(usize),
+    /// The body is no JSON.
+    #[error("the body is not valid JSON: {0}")]
+    InvalidJson(String),
+    /// The control half says no.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    error: Shape<'a>,
+}
+
+#[derive(Serialize)]
+struct Shape<'a> {
+    message: &'a str,
+    r#type: &'static str,
+    param: Option<&'a str>,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problems: Option<Vec<ProblemJson<'a>>>,
+}
+
+/// One problem of a configuration that is refused.
+#[derive(Serialize)]
+struct ProblemJson<'a> {
+    file: String,
+    key: &'a str,
+    what: &'a str,
+    remedy: &'a str,
+}
+
+const INVALID: &str = "invalid_request_error";
+const SERVER: &str = "server_error";
+
+impl AdminError {
+    fn classify(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            AdminError::UnknownEndpoint(_) => (StatusCode::NOT_FOUND, INVALID, "unknown_endpoint"),
+            AdminError::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed"),
+            AdminError::Unauthorized => (StatusCode::UNAUTHORIZED, INVALID, "invalid_api_key"),
+            AdminError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, INVALID, "request_too_large"),
+            AdminError::InvalidJson(_) => (StatusCode::BAD_REQUEST, INVALID, "invalid_json"),
+            AdminError::Control(error) => classify(error),
+        }
+    }
+
+    fn param(&self) -> Option<&str> {
+        match self {
+            AdminError::Control(ControlError::Invalid { param, .. }) => Some(param),
+            AdminError::Control(ControlError::Exists { .. }) => Some("id"),
+            _ => None,
+        }
+    }
+
+    /// What the client is told. What failed inside is for the log alone.
+    fn told(&self) -> String {
+        match self {
+            AdminError::Control(ControlError::Store(error)) => {
+                log::error!("the admin API cannot answer: {error}");
+                "the database did not answer as it should; see the log of the gateway".to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+impl ResponseError for AdminError {
+    fn status_code(&self) -> StatusCode {
+        self.classify().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let (status, r#type, code) = self.classify();
+        let problems = match self {
+            AdminError::Control(ControlError::Configuration(problems)) => Some(listed(problems)),
+            _ => None,
+        };
+        let message = self.told();
+        HttpResponse::build(status).json(Envelope { error: Shape { message: &message, r#type, param: self.param(), code, problems } })
+    }
+}
+
+fn classify(error: &ControlError) -> (StatusCode, &'static str, &'static str) {
+    match error {
+        ControlError::Invalid { .. } => (StatusCode::BAD_REQUEST, INVALID, "invalid_value"),
+        ControlError::NotFound { .. } => (StatusCode::NOT_FOUND, INVALID, "not_found"),
+        ControlError::Exists { .. } => (StatusCode::CONFLICT, INVALID, "already_exists"),
+        ControlError::Conflict { code, .. } => (StatusCode::CONFLICT, INVALID, code),
+        ControlError::Configuration(_) => (StatusCode::BAD_REQUEST, INVALID, "invalid_configuration"),
+        ControlError::NotYetInEffect(_) => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "not_yet_in_effect"),
+        ControlError::Interrupted | ControlError::Randomness(_) => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "internal_error"),
+        ControlError::Store(StoreError::Query(_)) => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "database_error"),
+        ControlError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "database_unavailable"),
+    }
+}
+
+fn listed(problems: &Problems) -> Vec<ProblemJson<'_>> {
+    problems
+        .0
+        .iter()
+        .map(|problem| ProblemJson {
+            file: problem.file.display().to_string(),
+            key: &problem.key,
+            what: &problem.what,
+            remedy: &problem.remedy,
+        })
+        .collect()
+}

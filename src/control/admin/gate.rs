@@ -1,0 +1,66 @@
+//! What every route of the admin plane goes through: the token on the way in, the headers on the way out.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
+
+use super::error::AdminError;
+use crate::control::Control;
+use crate::control::store::changes::Actor;
+use crate::terms::RequestId;
+
+/// Lets pass who holds the admin token. Without a configured token there is nothing behind the gate.
+pub async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse, Error> {
+    let id = request_id(request.headers());
+    request.extensions_mut().insert(id.clone());
+    let admitted = request.app_data::<web::Data<Control>>().and_then(|control| control.admits(bearer(request.headers())));
+    let mut response = match admitted {
+        Some(true) => next.call(request).await?.map_into_boxed_body(),
+        Some(false) => request.into_response(AdminError::Unauthorized.error_response()),
+        None => {
+            let refusal = AdminError::UnknownEndpoint(request.path().to_owned()).error_response();
+            request.into_response(refusal)
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    Ok(response)
+}
+
+/// Everything that is not in the table.
+pub async fn unknown_endpoint(request: HttpRequest) -> HttpResponse {
+    AdminError::UnknownEndpoint(request.path().to_owned()).error_response()
+}
+
+/// A path of the table with a method that is not.
+pub async fn wrong_method(request: HttpRequest) -> HttpResponse {
+    AdminError::MethodNotAllowed(request.method().to_string()).error_response()
+}
+
+/// The holder of the admin token, for the record of a mutation.
+pub fn actor(request: &HttpRequest) -> Actor {
+    Actor { who: "admin", request_id: request.extensions().get::<RequestId>().cloned() }
+}
+
+/// The token of the one `authorization` header.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION);
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// The client's own request id if it is sane, else a new one.
+fn request_id(headers: &HeaderMap) -> RequestId {
+    let sane = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
+    match headers.get("x-request-id").and_then(|value| value.to_str().ok()).filter(sane) {
+        Some(id) => id.into(),
+        None => format!("req_{}", uuid::Uuid::now_v7().simple()).into(),
+    }
+}

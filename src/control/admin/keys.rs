@@ -1,0 +1,159 @@
+//! `/tenants/{t}/keys`
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::error::AdminError;
+use super::gate::actor;
+use super::input::{Body, Parameters};
+use super::page::Page;
+use crate::control::error::ControlError;
+use crate::control::keys::{IssuedKey, KeyFields, is_active};
+use crate::control::store::keys::KeyRow;
+use crate::control::{Control, now_ms};
+use crate::credential::CredentialKind;
+
+/// The body of a rotation.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rotation {
+    /// Such as `"1h"`; none if missing.
+    grace: Option<String>,
+}
+
+#[derive(Serialize)]
+struct KeyJson<'a> {
+    object: &'static str,
+    id: &'a str,
+    /// The key itself, the one time it is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    display: String,
+    tenant: &'a str,
+    name: &'a str,
+    subject: &'a str,
+    team: Option<&'a str>,
+    #[serde(serialize_with = "object")]
+    tags: &'a [(String, String)],
+    allowed_models: Option<&'a [String]>,
+    monthly_budget_cents: Option<i64>,
+    rpm: Option<i64>,
+    tpm: Option<i64>,
+    max_concurrency: Option<i64>,
+    expires_at: Option<i64>,
+    status: &'static str,
+    created_at: i64,
+    revoked_at: Option<i64>,
+    rotated_from: Option<&'a str>,
+}
+
+pub async fn create(
+    request: HttpRequest,
+    control: web::Data<Control>,
+    path: web::Path<String>,
+    body: Body<KeyFields>,
+) -> Result<HttpResponse, AdminError> {
+    let issued = control.create_key(actor(&request), path.into_inner(), body.0).await?;
+    Ok(created(&issued))
+}
+
+pub async fn list(request: HttpRequest, control: web::Data<Control>, path: web::Path<String>) -> Result<HttpResponse, AdminError> {
+    let mut parameters = Parameters::of(&request);
+    let page = Page::of(&mut parameters)?;
+    parameters.finish()?;
+    let rows = control.keys(path.into_inner(), page.after.clone(), page.fetched()).await?;
+    let rows: Vec<&KeyRow> = rows.iter().collect();
+    Ok(HttpResponse::Ok().json(page.list(rows, |row| row.id.clone(), |row| shown(row, None))))
+}
+
+pub async fn show(control: web::Data<Control>, path: web::Path<(String, String)>) -> Result<HttpResponse, AdminError> {
+    let (tenant, id) = path.into_inner();
+    Ok(answer(&control.key(tenant, id).await?))
+}
+
+pub async fn change(
+    request: HttpRequest,
+    control: web::Data<Control>,
+    path: web::Path<(String, String)>,
+    body: Body<KeyFields>,
+) -> Result<HttpResponse, AdminError> {
+    let (tenant, id) = path.into_inner();
+    Ok(answer(&control.change_key(actor(&request), tenant, id, body.0).await?))
+}
+
+pub async fn revoke(
+    request: HttpRequest,
+    control: web::Data<Control>,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, AdminError> {
+    let (tenant, id) = path.into_inner();
+    Ok(answer(&control.revoke_key(actor(&request), tenant, id).await?))
+}
+
+pub async fn rotate(
+    request: HttpRequest,
+    control: web::Data<Control>,
+    path: web::Path<(String, String)>,
+    body: Body<Rotation>,
+) -> Result<HttpResponse, AdminError> {
+    let (tenant, id) = path.into_inner();
+    let grace = grace(body.0.grace.as_deref())?;
+    Ok(created(&control.rotate_key(actor(&request), tenant, id, grace).await?))
+}
+
+fn grace(text: Option<&str>) -> Result<Duration, ControlError> {
+    let invalid = |_| ControlError::invalid("grace", "grace must be a duration such as \"1h\" or \"30d\"");
+    text.map_or(Ok(Duration::ZERO), |text| humantime::parse_duration(text).map_err(invalid))
+}
+
+fn answer(row: &KeyRow) -> HttpResponse {
+    HttpResponse::Ok().json(shown(row, None))
+}
+
+fn created(issued: &IssuedKey) -> HttpResponse {
+    HttpResponse::Created().json(shown(&issued.row, Some(issued.key.text().expose())))
+}
+
+fn shown<'a>(row: &'a KeyRow, key: Option<&'a str>) -> KeyJson<'a> {
+    KeyJson {
+        object: "key",
+        id: &row.id,
+        key,
+        display: CredentialKind::Virtual.masked(&row.last4),
+        tenant: &row.tenant,
+        name: &row.name,
+        subject: &row.subject,
+        team: row.team.as_deref(),
+        tags: &row.tags.0,
+        allowed_models: row.allowed_models.0.as_deref(),
+        monthly_budget_cents: row.monthly_budget_cents,
+        rpm: row.rpm,
+        tpm: row.tpm,
+        max_concurrency: row.max_concurrency,
+        expires_at: row.expires_at,
+        status: status(row),
+        created_at: row.created_at,
+        revoked_at: row.revoked_at,
+        rotated_from: row.rotated_from.as_deref(),
+    }
+}
+
+fn status(row: &KeyRow) -> &'static str {
+    match row.revoked_at {
+        Some(_) => "revoked",
+        None if is_active(row, now_ms() / 1_000) => "active",
+        None => "expired",
+    }
+}
+
+/// Pairs as a JSON object.
+pub(super) fn object<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(pairs.len()))?;
+    for (name, value) in pairs {
+        map.serialize_entry(name, value)?;
+    }
+    map.end()
+}

@@ -1,0 +1,81 @@
+//! `/ledger`
+
+mod csv;
+mod json;
+
+use actix_web::http::header::ACCEPT;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::error::AdminError;
+use super::input::Parameters;
+use super::page::{Page, bad_cursor};
+use crate::control::Control;
+use crate::control::error::ControlError;
+use crate::control::store::entries::{LedgerFilter, Place};
+use crate::ledger::entry::{Entry, Outcome};
+use json::EntryJson;
+
+pub async fn list(request: HttpRequest, control: web::Data<Control>) -> Result<HttpResponse, AdminError> {
+    let mut parameters = Parameters::of(&request);
+    let filter = filter(&mut parameters)?;
+    let is_limited = parameters.has("limit");
+    let page = Page::of(&mut parameters)?;
+    parameters.finish()?;
+    let after = page.after.as_deref().map(|text| read_place(text).ok_or_else(bad_cursor)).transpose()?;
+    if wants_csv(&request) {
+        return csv::answer(control.into_inner(), filter, after, is_limited.then_some(page.limit)).await;
+    }
+    let entries = control.entries(filter, after, page.fetched()).await?;
+    let entries: Vec<&Entry> = entries.iter().collect();
+    Ok(HttpResponse::Ok().json(page.list(entries, |entry| place(entry), EntryJson::from)))
+}
+
+pub async fn show(control: web::Data<Control>, path: web::Path<String>) -> Result<HttpResponse, AdminError> {
+    let entry = control.entry(path.into_inner()).await?;
+    Ok(HttpResponse::Ok().json(EntryJson::from(&entry)))
+}
+
+/// The filters that the ledger and usage share.
+pub(super) fn filter(parameters: &mut Parameters) -> Result<LedgerFilter, ControlError> {
+    Ok(LedgerFilter {
+        tenant: parameters.one("tenant")?,
+        key_id: parameters.one("key_id")?,
+        model: parameters.one("model")?,
+        provider: parameters.one("provider")?,
+        subject: parameters.one("subject")?,
+        tag: parameters.one("tag")?.map(read_tag),
+        outcome: parameters.one("outcome")?.map(|name| read_outcome(&name)).transpose()?,
+        from: parameters.number("from")?,
+        to: parameters.number("to")?,
+    })
+}
+
+/// `name=value`, or a name alone for any value.
+fn read_tag(text: String) -> (String, Option<String>) {
+    match text.split_once('=') {
+        Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+        None => (text, None),
+    }
+}
+
+fn read_outcome(name: &str) -> Result<Outcome, ControlError> {
+    let all = "outcome must be one of ok, client_error, upstream_error, interrupted, client_closed";
+    Outcome::from_name(name).ok_or_else(|| ControlError::invalid("outcome", all))
+}
+
+fn place(entry: &Entry) -> String {
+    format!("{}.{}", entry.created_at, entry.id)
+}
+
+fn read_place(text: &str) -> Option<Place> {
+    let (created_at, id) = text.split_once('.')?;
+    Some(Place { created_at: created_at.parse().ok()?, id: id.to_owned() })
+}
+
+fn wants_csv(request: &HttpRequest) -> bool {
+    let accepted = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default();
+        kind.trim().eq_ignore_ascii_case("text/csv")
+    })
+}

@@ -1,0 +1,77 @@
+//! Lists in pages: how long, from where, and the shape they have.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+
+use super::input::Parameters;
+use crate::control::error::ControlError;
+
+/// What part of a list is asked for.
+pub struct Page {
+    /// At most so many.
+    pub limit: usize,
+    /// What the cursor says, decoded.
+    pub after: Option<String>,
+}
+
+/// A list as every resource answers it.
+#[derive(Serialize)]
+pub struct List<T> {
+    object: &'static str,
+    data: Vec<T>,
+    has_more: bool,
+    next_cursor: Option<String>,
+}
+
+/// Rows of a page that does not say otherwise.
+const USUAL: usize = 100;
+/// Rows of a page at most.
+pub const LONGEST: usize = 1_000;
+
+impl Page {
+    /// Reads `limit` and `cursor`.
+    ///
+    /// # Errors
+    /// If either is malformed.
+    pub fn of(parameters: &mut Parameters) -> Result<Self, ControlError> {
+        let limit = match parameters.number("limit")? {
+            None => USUAL,
+            Some(limit) => usize::try_from(limit)
+                .ok()
+                .filter(|limit| (1..=LONGEST).contains(limit))
+                .ok_or_else(|| ControlError::invalid("limit", format!("limit must be 1 to {LONGEST}")))?,
+        };
+        let after = parameters.one("cursor")?.map(|cursor| decode(&cursor).ok_or_else(bad_cursor)).transpose()?;
+        Ok(Self { limit, after })
+    }
+
+    /// One row more than is shown: whether there are more.
+    pub fn fetched(&self) -> usize {
+        self.limit + 1
+    }
+
+    /// The list of what was [`fetched`](Self::fetched); `place` says where a row stands.
+    pub fn list<R, T>(&self, mut rows: Vec<R>, place: impl Fn(&R) -> String, shown: impl FnMut(R) -> T) -> List<T> {
+        let has_more = rows.len() > self.limit;
+        rows.truncate(self.limit);
+        let next_cursor = rows.last().filter(|_| has_more).map(|row| URL_SAFE_NO_PAD.encode(place(row)));
+        List { object: "list", data: rows.into_iter().map(shown).collect(), has_more, next_cursor }
+    }
+}
+
+impl<T> List<T> {
+    /// A list that fits one page.
+    pub fn whole(data: Vec<T>) -> Self {
+        Self { object: "list", data, has_more: false, next_cursor: None }
+    }
+}
+
+/// A cursor that no answer has given.
+pub fn bad_cursor() -> ControlError {
+    ControlError::invalid("cursor", "cursor must be the next_cursor of an earlier answer")
+}
+
+fn decode(cursor: &str) -> Option<String> {
+    String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok().filter(|text| !text.contains('\0'))
+}

@@ -1,0 +1,22 @@
+//! `/reload`
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+use super::error::AdminError;
+use crate::control::Control;
+use crate::control::error::ControlError;
+
+#[derive(Serialize)]
+struct ReloadedJson {
+    object: &'static str,
+    models: usize,
+    providers: usize,
+    warnings: Vec<String>,
+}
+
+pub async fn reload(control: web::Data<Control>) -> Result<HttpResponse, AdminError> {
+    let reloaded = control.into_inner().reload().await.map_err(ControlError::from)?;
+    let json = ReloadedJson { object: "reload", models: reloaded.models, providers: reloaded.providers, warnings: reloaded.warnings };
+    Ok(HttpResponse::Ok().json(json))
+}
