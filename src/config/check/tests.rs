@@ -281,3 +281,17 @@ fn a_missing_main_file_is_a_problem_with_a_remedy() {
     assert_eq!(problems.len(), 1);
     assert!(problems[0].what.contains("cannot be read") && problems[0].remedy.contains("--config"), "{problems:?}");
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// Whatever an editor left behind, the answer is settings or problems with a remedy.
+    #[test]
+    fn no_text_makes_it_panic(at in 0..GOOD.len(), length in 0..40_usize, text in "[a-z0-9\\[\\]{}=\". \n-]{0,12}") {
+        let mut broken = GOOD.to_owned();
+        broken.replace_range(at..(at + length).min(GOOD.len()), &text);
+        if let Err(Problems(problems)) = load_files(&[("aigw.toml", &broken)], &Variables::default()).1 {
+            proptest::prop_assert!(!problems.is_empty() && problems.iter().all(|problem| !problem.remedy.is_empty()));
+        }
+    }
+}
