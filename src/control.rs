@@ -25,7 +25,7 @@ use futures_util::future::BoxFuture;
 use orion::hazardous::hash::sha2::sha256::Sha256;
 
 use crate::catalog::snapshot::{Offerings, Snapshot};
-use crate::config::check::{Problem, Problems};
+use crate::config::check::{Class, Problem, Problems};
 use crate::config::{self, Environment};
 use crate::secret::Secret;
 use crate::terms::ProviderName;
@@ -247,6 +247,7 @@ impl Control {
             key: String::new(),
             what: "reading it was interrupted".to_owned(),
             remedy: "try again".to_owned(),
+            class: Class::Configuration,
         }])
     }
 }
