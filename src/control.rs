@@ -25,7 +25,7 @@ use futures_util::future::BoxFuture;
 use orion::hazardous::hash::sha2::sha256::Sha256;
 
 use crate::catalog::snapshot::{Offerings, Snapshot};
-use crate::config::check::{Class, Problem, Problems};
+use crate::config::check::Problems;
 use crate::config::{self, Environment};
 use crate::secret::Secret;
 use crate::terms::ProviderName;
@@ -163,7 +163,7 @@ impl Control {
     ///
     /// # Errors
     /// Every problem of the configuration.
-    pub async fn reload(self: &Arc<Self>) -> Result<Reloaded, Problems> {
+    pub async fn reload(self: &Arc<Self>) -> Result<Reloaded, ControlError> {
         // Held from the start, so that the reload that reads last publishes last.
         let _publishing = self.position.lock().await;
         let control = Arc::clone(self);
@@ -173,7 +173,7 @@ impl Control {
             let offerings = Offerings::build(&settings.catalog, Some(&before), now_ms() / 1_000);
             Ok::<_, Problems>((offerings, settings.warnings))
         });
-        let (offerings, warnings) = built.await.unwrap_or_else(|_| Err(self.interrupted()))?;
+        let (offerings, warnings) = built.await??;
         let reloaded = Reloaded {
             models: offerings.models.len(),
             providers: offerings.providers.iter().filter(|listed| listed.disabled.is_none()).count(),
@@ -239,16 +239,6 @@ impl Control {
     async fn publish(&self, snapshot: Snapshot) {
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot.clone();
         self.publisher.adopt(snapshot).await;
-    }
-
-    fn interrupted(&self) -> Problems {
-        Problems(vec![Problem {
-            file: self.settings.clone(),
-            key: String::new(),
-            what: "reading it was interrupted".to_owned(),
-            remedy: "try again".to_owned(),
-            class: Class::Configuration,
-        }])
     }
 }
 

@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::error::AdminError;
 use crate::control::Control;
-use crate::control::error::ControlError;
 
 #[derive(Serialize)]
 struct ReloadedJson {
@@ -16,7 +15,7 @@ struct ReloadedJson {
 }
 
 pub async fn reload(control: web::Data<Control>) -> Result<HttpResponse, AdminError> {
-    let reloaded = control.into_inner().reload().await.map_err(ControlError::from)?;
+    let reloaded = control.into_inner().reload().await?;
     let json = ReloadedJson { object: "reload", models: reloaded.models, providers: reloaded.providers, warnings: reloaded.warnings };
     Ok(HttpResponse::Ok().json(json))
 }
