@@ -6,6 +6,7 @@ mod support;
 
 mod admin;
 mod architecture;
+mod chaos;
 mod cli;
 mod errors;
 mod failover;

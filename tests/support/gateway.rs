@@ -284,8 +284,12 @@ impl Gateway {
         self.entry(response.header("x-request-id").expect("an answer without x-request-id"))
     }
 
+    pub fn pid(&self) -> u32 {
+        self.running().child.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.running().child.id()).ok().and_then(Pid::from_raw).unwrap();
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).unwrap();
         kill_process(pid, signal).unwrap();
     }
 
