@@ -1,18 +1,58 @@
-//! The Messages API.
-use super::*;
-/// Anthropic Messages.
+//! The `anthropic` dialect: OpenAI's chat API on one side, Anthropic's Messages API on the other, streams included.
+//!
+//! Implements spec/anthropic-translation.md; section numbers in this folder are that document's. Pure translation: which
+//! headers of an answer are passed on, what is retried and what a client finally sees is the gateway's business.
+//!
+//! Two things the specification leaves to the operator are always on: `thinking_blocks` in answers (section 7) and the
+//! client's own `anthropic-beta` header (rule 1.4). A kind's `request` quirks apply to the translated body.
+
+use super::{Ask, Dialect, Failure, Operation, Prepared, Refused};
+
+mod body;
+mod calls;
+mod chunk;
+mod content;
+mod data_url;
+mod error;
+mod messages;
+mod parameters;
+mod profile;
+mod reader;
+mod reasoning;
+mod request;
+mod response;
+mod sampling;
+mod schema;
+mod stream;
+mod structured;
+#[cfg(test)]
+mod tests;
+mod text;
+mod tool_choice;
+mod tools;
+mod turns;
+mod usage;
+
+/// The Messages API, as a language.
 pub struct Anthropic;
+
 impl Dialect for Anthropic {
     fn name(&self) -> &'static str {
         "anthropic"
     }
-    fn path(&self, _: Operation) -> Option<&'static str> {
-        todo!("interface")
+
+    fn path(&self, operation: Operation) -> Option<&'static str> {
+        match operation {
+            Operation::Chat => Some("messages"),
+            Operation::Completions | Operation::Embeddings => None,
+        }
     }
-    fn request(&self, _: &Ask<'_>) -> Result<Prepared, Refused> {
-        todo!("interface")
+
+    fn request(&self, ask: &Ask<'_>) -> Result<Prepared, Refused> {
+        request::translate(ask)
     }
-    fn failure(&self, _: u16, _: &[u8]) -> Failure {
-        todo!("interface")
+
+    fn failure(&self, status: u16, body: &[u8]) -> Failure {
+        error::failure(status, body)
     }
 }

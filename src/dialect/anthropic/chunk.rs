@@ -1,0 +1,157 @@
+//! Chunks of OpenAI's streams, written straight into frames. What is the same in all chunks of a stream is written once.
+
+use std::borrow::Cow;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
+
+use super::reader::Origin;
+use super::response::Thought;
+use super::usage::UsageObject;
+use crate::terms::Usage;
+
+/// Frames share buffers of this size, so that an event seldom costs an allocation.
+const BUFFER: usize = 4096;
+
+const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
+
+/// What is new in a chunk.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delta<'a> {
+    Content(&'a str),
+    ReasoningContent(&'a str),
+    ToolCalls([CallDelta<'a>; 1]),
+    ThinkingBlocks(&'a [Thought<'static>]),
+    Refusal(&'a str),
+    /// The first chunk.
+    #[serde(untagged)]
+    Opening {
+        role: &'static str,
+        content: &'static str,
+    },
+    /// The finish chunk.
+    #[serde(untagged)]
+    Nothing {},
+}
+
+/// The beginning or a piece of a tool call.
+#[derive(Serialize)]
+pub struct CallDelta<'a> {
+    /// Which call of the answer, from 0.
+    pub index: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Cow<'a, str>>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<&'static str>,
+    pub function: FunctionDelta<'a>,
+}
+
+#[derive(Serialize)]
+pub struct FunctionDelta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Cow<'a, str>>,
+    pub arguments: &'a str,
+}
+
+impl<'a> Delta<'a> {
+    /// The chunk with which every stream begins.
+    pub const OPENING: Self = Self::Opening { role: "assistant", content: "" };
+
+    /// A tool call begins.
+    pub fn call(index: u32, id: Cow<'a, str>, name: Cow<'a, str>) -> Self {
+        let function = FunctionDelta { name: Some(name), arguments: "" };
+        Self::ToolCalls([CallDelta { index, id: Some(id), kind: Some("function"), function }])
+    }
+
+    /// More of a tool call's arguments.
+    pub fn arguments(index: u32, arguments: &'a str) -> Self {
+        Self::ToolCalls([CallDelta { index, id: None, kind: None, function: FunctionDelta { name: None, arguments } }])
+    }
+}
+
+/// Writes the chunks of one stream.
+pub struct Chunks {
+    /// `data: {…"choices":[`
+    head: Vec<u8>,
+    /// Whether the stream ends with its usage: then each other chunk says it has none.
+    has_usage: bool,
+    buffer: BytesMut,
+}
+
+impl Chunks {
+    /// The chunks of a stream with this id and model.
+    pub fn new(origin: &Origin, id: &str, model: &str, has_usage: bool) -> Self {
+        #[derive(Serialize)]
+        struct Head<'a> {
+            id: &'a str,
+            object: &'static str,
+            created: u64,
+            model: &'a str,
+        }
+        let mut head = b"data: ".to_vec();
+        let same = Head {
+            id: &origin.completion_id(id),
+            object: "chat.completion.chunk",
+            created: origin.created,
+            model: origin.model_or(model),
+        };
+        // Strings and a number into a vector: nothing that could fail.
+        if serde_json::to_writer(&mut head, &same).is_ok() {
+            head.pop();
+        }
+        head.extend_from_slice(br#","choices":["#);
+        Self { head, has_usage, buffer: BytesMut::new() }
+    }
+
+    /// A chunk with a delta.
+    pub fn delta(&mut self, delta: &Delta<'_>) -> Bytes {
+        self.choice(delta, None)
+    }
+
+    /// The chunk that says why the answer ends.
+    pub fn finish(&mut self, finish_reason: &'static str) -> Bytes {
+        self.choice(&Delta::Nothing {}, Some(finish_reason))
+    }
+
+    /// The chunk with the usage, if the stream is to have it.
+    pub fn usage(&mut self, usage: Usage) -> Option<Bytes> {
+        self.has_usage.then(|| {
+            self.begin();
+            self.buffer.put_slice(br#"],"usage":"#);
+            self.json(&UsageObject::from(usage));
+            self.end(b"}\n\n")
+        })
+    }
+
+    /// The frame after the last chunk.
+    pub fn done() -> Bytes {
+        DONE
+    }
+
+    fn choice(&mut self, delta: &Delta<'_>, finish_reason: Option<&'static str>) -> Bytes {
+        self.begin();
+        self.buffer.put_slice(br#"{"index":0,"delta":"#);
+        self.json(delta);
+        self.buffer.put_slice(br#","finish_reason":"#);
+        self.json(&finish_reason);
+        self.end(if self.has_usage { b"}],\"usage\":null}\n\n" } else { b"}]}\n\n" })
+    }
+
+    fn begin(&mut self) {
+        if self.buffer.capacity() < self.head.len() + 256 {
+            self.buffer.reserve(self.head.len() + BUFFER);
+        }
+        self.buffer.put_slice(&self.head);
+    }
+
+    fn json(&mut self, value: &impl Serialize) {
+        // Into memory, of types without maps: nothing that could fail.
+        let _ = serde_json::to_writer((&mut self.buffer).writer(), value);
+    }
+
+    fn end(&mut self, tail: &[u8]) -> Bytes {
+        self.buffer.put_slice(tail);
+        self.buffer.split().freeze()
+    }
+}

@@ -1,0 +1,109 @@
+//! Anthropic's errors in OpenAI's words (section 9).
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::text::Loose;
+use crate::dialect::Failure;
+
+/// One row of the table: how an error of this Anthropic type is told.
+struct Row {
+    theirs: &'static str,
+    status_in: u16,
+    status: u16,
+    kind: &'static str,
+    code: Option<&'static str>,
+}
+
+const fn row(theirs: &'static str, status: u16, kind: &'static str, code: Option<&'static str>) -> Row {
+    Row { theirs, status_in: status, status, kind, code }
+}
+
+const INVALID_REQUEST: &str = "invalid_request_error";
+
+const ROWS: [Row; 11] = [
+    row(INVALID_REQUEST, 400, INVALID_REQUEST, None),
+    row("authentication_error", 401, "authentication_error", Some("invalid_api_key")),
+    row("billing_error", 402, "insufficient_quota", Some("insufficient_quota")),
+    row("permission_error", 403, "permission_error", Some("permission_denied")),
+    row("not_found_error", 404, INVALID_REQUEST, Some("not_found")),
+    row("conflict_error", 409, INVALID_REQUEST, Some("conflict_error")),
+    row("request_too_large", 413, INVALID_REQUEST, Some("request_too_large")),
+    row("rate_limit_error", 429, "rate_limit_error", Some("rate_limit_exceeded")),
+    row("api_error", 500, "server_error", None),
+    row("timeout_error", 504, "server_error", Some("timeout")),
+    // OpenAI's clients and proxies do not know 529.
+    Row { status: 503, ..row("overloaded_error", 529, "service_unavailable_error", Some("server_is_overloaded")) },
+];
+
+/// An error body. Whatever is not as it should be reads as absent.
+#[derive(Default, Deserialize)]
+struct Reported<'a> {
+    #[serde(rename = "type", borrow, default)]
+    kind: Loose<'a>,
+    #[serde(borrow, default)]
+    message: Loose<'a>,
+    #[serde(borrow, default)]
+    details: Option<&'a RawValue>,
+}
+
+impl<'a> Reported<'a> {
+    fn read(body: &'a [u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Body<'a> {
+            #[serde(borrow)]
+            error: &'a RawValue,
+        }
+        let error = serde_json::from_slice::<Body<'a>>(body).map(|body| body.error);
+        error.and_then(|error| serde_json::from_str(error.get())).unwrap_or_default()
+    }
+
+    /// `error.details.error_code`: where it is given, the stable one.
+    fn error_code(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Details<'a> {
+            #[serde(borrow, default)]
+            error_code: Loose<'a>,
+        }
+        serde_json::from_str::<Details<'_>>(self.details?.get()).ok()?.error_code.into_string()
+    }
+}
+
+/// What an answer of `status` with this body says, or an error event of a stream (`status` 200).
+pub fn failure(status: u16, body: &[u8]) -> Failure {
+    let reported = Reported::read(body);
+    let error_code = reported.error_code();
+    let theirs = reported.kind.0.filter(|kind| !kind.is_empty());
+    let row = match &theirs {
+        Some(kind) => ROWS.iter().find(|row| row.theirs == kind),
+        None => ROWS.iter().find(|row| row.status_in == status),
+    };
+    let message = reported.message.into_string().unwrap_or_else(|| match status {
+        400.. => format!("the provider answered with status {status}"),
+        _ => "the provider reported an error".to_owned(),
+    });
+    let is_client_error = (400..500).contains(&status);
+    let (status, kind, code) = match row {
+        Some(row) if row.theirs == INVALID_REQUEST => {
+            let code = message.starts_with("prompt is too long").then_some("context_length_exceeded");
+            (if is_client_error { status } else { row.status }, row.kind, code)
+        }
+        Some(row) if row.theirs == "not_found_error" && message.starts_with("model:") => (row.status, row.kind, Some("model_not_found")),
+        Some(row) => (row.status, row.kind, row.code),
+        None if is_client_error => (status, INVALID_REQUEST, theirs.as_deref()),
+        None => (if status == 529 { 503 } else { status }, "server_error", None),
+    };
+    // An error under a status that is none: the upstream's fault, in want of a better number.
+    let status = if status < 400 { 502 } else { status };
+    let code = error_code.or_else(|| code.map(str::to_owned));
+    let body = json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
+    Failure {
+        status,
+        body: Bytes::from(body.to_string()),
+        message,
+        kind: kind.to_owned(),
+        code: code.or_else(|| theirs.map(|theirs| theirs.into_owned())),
+    }
+}

@@ -1,0 +1,206 @@
+//! The parameters that are plain values: limits, stop sequences, identity, and those that are left out (sections 5.1, 5.4).
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use orion::hazardous::hash::sha2::sha256::Sha256;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::body::Metadata;
+use super::profile::Profile;
+use super::request::{invalid, unsupported, unsupported_parameter, wrong_type};
+use super::text::{Text, is_blank};
+use crate::dialect::{Ask, Refused};
+
+/// What `max_tokens` is where the client names none and the model could do more.
+const DEFAULT_MAX_TOKENS: u64 = 32_000;
+
+/// Parameters without which the answer is as good as with them.
+const IGNORED: [&str; 15] = [
+    "frequency_penalty",
+    "presence_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "seed",
+    "metadata",
+    "store",
+    "prediction",
+    "verbosity",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "prompt_cache_breakpoint",
+    "moderation",
+];
+
+/// Parameters whose loss would change what the client gets back, and what to do instead.
+const REFUSED: [(&str, &str); 4] = [
+    ("audio", "this model gives no audio"),
+    ("web_search_options", "this model's web search is a tool of its own"),
+    ("functions", "use tools"),
+    ("function_call", "use tool_choice"),
+];
+
+/// The names of the parameters that were dropped or degraded (rule 1.6).
+#[derive(Default)]
+pub struct Dropped(Vec<&'static str>);
+
+impl Dropped {
+    pub fn note(&mut self, name: &'static str) {
+        self.0.push(name);
+    }
+
+    /// The names, sorted, each once.
+    pub fn into_names(mut self) -> Vec<&'static str> {
+        self.0.sort_unstable();
+        self.0.dedup();
+        self.0
+    }
+}
+
+/// The raw JSON of a parameter; `null` is as good as absent.
+pub fn given<'a>(ask: &Ask<'a>, name: &str) -> Option<&'a str> {
+    ask.document.get(name).map(str::trim_ascii).filter(|raw| *raw != "null")
+}
+
+/// A parameter as a value.
+pub fn parsed<'a, T: Deserialize<'a>>(ask: &Ask<'a>, name: &'static str) -> Result<Option<T>, Refused> {
+    let Some(raw) = given(ask, name) else { return Ok(None) };
+    serde_json::from_str(raw).map(Some).map_err(|_| wrong_type::<T>(name, raw))
+}
+
+/// Refuses what cannot be left out, and notes what can.
+pub fn sort_out(ask: &Ask<'_>, dropped: &mut Dropped) -> Result<(), Refused> {
+    for (name, remedy) in REFUSED {
+        if given(ask, name).is_some() {
+            return Err(unsupported_parameter(name, remedy));
+        }
+    }
+    for name in IGNORED {
+        if given(ask, name).is_some() {
+            dropped.note(name);
+        }
+    }
+    if let Some(modalities) = parsed::<Vec<Text<'_>>>(ask, "modalities")? {
+        if modalities.iter().any(|modality| modality.0 != "text") {
+            return Err(unsupported("modalities", "this model gives text only"));
+        }
+        dropped.note("modalities");
+    }
+    match given(ask, "n").map(str::parse::<u64>) {
+        None | Some(Ok(1)) => Ok(()),
+        Some(Ok(2..)) => Err(unsupported("n", "this model gives one choice: make several requests")),
+        _ => Err(invalid("n", "must be a positive integer")),
+    }
+}
+
+/// Whether a stream is to end with its usage.
+pub fn wants_usage(ask: &Ask<'_>, dropped: &mut Dropped) -> Result<bool, Refused> {
+    #[derive(Deserialize)]
+    struct StreamOptions {
+        include_usage: Option<bool>,
+        include_obfuscation: Option<IgnoredAny>,
+    }
+    let Some(options) = parsed::<StreamOptions>(ask, "stream_options")? else { return Ok(false) };
+    if options.include_obfuscation.is_some() {
+        dropped.note("stream_options.include_obfuscation");
+    }
+    Ok(options.include_usage == Some(true))
+}
+
+/// The ceiling on output tokens, thinking included.
+pub fn max_tokens(ask: &Ask<'_>, profile: &Profile) -> Result<u64, Refused> {
+    for name in ["max_completion_tokens", "max_tokens"] {
+        if let Some(raw) = given(ask, name) {
+            return raw.parse().map_err(|_| invalid(name, "must be a whole number, zero or more"));
+        }
+    }
+    let most = ask.max_output_tokens.or(profile.max_output);
+    Ok(most.map_or(DEFAULT_MAX_TOKENS, |most| most.min(DEFAULT_MAX_TOKENS)))
+}
+
+/// The stop sequences that say something.
+pub fn stop_sequences<'a>(ask: &Ask<'a>, dropped: &mut Dropped) -> Result<Vec<Cow<'a, str>>, Refused> {
+    let Some(raw) = given(ask, "stop") else { return Ok(Vec::new()) };
+    let sequences: Vec<Text<'a>> = if raw.starts_with('"') {
+        parsed::<Text<'a>>(ask, "stop")?.into_iter().collect()
+    } else {
+        serde_json::from_str(raw).map_err(|_| invalid("stop", "must be a string or an array of strings"))?
+    };
+    if sequences.iter().any(Text::is_blank) {
+        dropped.note("stop");
+    }
+    Ok(sequences.into_iter().filter(|sequence| !sequence.is_blank()).map(|sequence| sequence.0).collect())
+}
+
+/// Whom the request is made for. Addresses and numbers of people are not passed on as they are.
+pub fn metadata<'a>(ask: &Ask<'a>) -> Result<Option<Metadata<'a>>, Refused> {
+    let safety = parsed::<Text<'a>>(ask, "safety_identifier")?.filter(|id| !id.is_blank());
+    let user = parsed::<Text<'a>>(ask, "user")?.filter(|id| !id.is_blank());
+    Ok(safety.or(user).map(|Text(id)| Metadata { user_id: if is_email(&id) || is_phone(&id) { sha256(&id).into() } else { id } }))
+}
+
+/// Which tier may serve the request.
+pub fn service_tier(ask: &Ask<'_>) -> Result<Option<&'static str>, Refused> {
+    let tier = parsed::<Text<'_>>(ask, "service_tier")?;
+    Ok(tier.map(|tier| if tier.0 == "default" { "standard_only" } else { "auto" }))
+}
+
+/// A number, in the client's spelling, and its value.
+pub fn number<'a>(ask: &Ask<'a>, name: &'static str, most: f64) -> Result<Option<(&'a RawValue, f64)>, Refused> {
+    let Some(raw) = parsed::<&'a RawValue>(ask, name)? else { return Ok(None) };
+    match raw.get().parse::<f64>() {
+        Ok(value) if (0.0..=most).contains(&value) => Ok(Some((raw, value))),
+        _ => Err(invalid(name, if most > 1.0 { "must be a number from 0 to 2" } else { "must be a number from 0 to 1" })),
+    }
+}
+
+/// Whether there is an address in `id`: something, `@`, something.
+fn is_email(id: &str) -> bool {
+    let is_part = |c: char| !c.is_whitespace() && c != '@';
+    id.match_indices('@').any(|(at, _)| id[..at].ends_with(is_part) && id[at + 1..].starts_with(is_part))
+}
+
+/// Whether `id` is written as telephone numbers are.
+fn is_phone(id: &str) -> bool {
+    let digits = id.chars().filter(char::is_ascii_digit).count();
+    digits >= 7 && id.chars().all(|c| c.is_ascii_digit() || " ()+-.".contains(c)) && !is_blank(id)
+}
+
+/// Lower-case hex of the SHA-256 of `id`.
+fn sha256(id: &str) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(id.as_bytes()).iter().flat_map(|digest| digest.as_ref()) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_recognised_by_address_and_number() {
+        for email in ["ana@example.com", "Ana <ana@example.com>", "x: a.b+c@d.org"] {
+            assert!(is_email(email), "{email}");
+        }
+        for other in ["@handle", "ana", "ana@", "a @ b"] {
+            assert!(!is_email(other), "{other}");
+        }
+        for phone in ["+1 (555) 123-4567", "5551234", "555.123.4567"] {
+            assert!(is_phone(phone), "{phone}");
+        }
+        for other in ["123456", "user-5551234", "a5551234", ""] {
+            assert!(!is_phone(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_hash_is_sha_256_in_lower_case_hex() {
+        assert_eq!(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+}

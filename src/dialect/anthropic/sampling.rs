@@ -1,0 +1,63 @@
+//! `temperature`, `top_p` and `top_k`: which of them survive (section 5.2).
+
+use serde_json::value::RawValue;
+
+use super::parameters::{Dropped, number, parsed};
+use super::profile::Profile;
+use super::request::invalid;
+use crate::dialect::{Ask, Refused};
+
+/// The first API version that refuses all three.
+pub const VERSION_WITHOUT: &str = "2026-10-21";
+
+/// What is sent, in the client's spelling.
+#[derive(Default)]
+pub struct Sampling<'a> {
+    pub temperature: Option<&'a RawValue>,
+    pub top_p: Option<&'a RawValue>,
+    pub top_k: Option<&'a RawValue>,
+}
+
+impl<'a> Sampling<'a> {
+    /// Reads the three. `thinks`: thinking is on.
+    pub fn read(ask: &Ask<'a>, profile: &Profile, thinks: bool, dropped: &mut Dropped) -> Result<Self, Refused> {
+        let temperature = number(ask, "temperature", 2.0)?;
+        let top_p = number(ask, "top_p", 1.0)?;
+        let top_k = parsed::<&RawValue>(ask, "top_k")?;
+        if top_k.is_some_and(|raw| raw.get().parse::<u64>().is_err()) {
+            return Err(invalid("top_k", "must be a whole number, zero or more"));
+        }
+        let is_pinned = ask.anthropic_version.is_some_and(|version| version >= VERSION_WITHOUT);
+        if !profile.sampling || is_pinned {
+            for (name, is_given) in [("temperature", temperature.is_some()), ("top_p", top_p.is_some()), ("top_k", top_k.is_some())] {
+                if is_given {
+                    dropped.note(name);
+                }
+            }
+            return Ok(Self::default());
+        }
+        if temperature.is_some_and(|(_, value)| thinks || value > 1.0) {
+            dropped.note("temperature");
+        }
+        if top_k.is_some() && thinks {
+            dropped.note("top_k");
+        }
+        // One is the default of both.
+        let temperature = temperature.filter(|(_, value)| !thinks && *value < 1.0);
+        let top_p = top_p.filter(|(_, value)| *value < 1.0);
+        let survives = |value: f64| if thinks { value >= 0.95 } else { temperature.is_none() };
+        if top_p.is_some_and(|(_, value)| !survives(value)) {
+            dropped.note("top_p");
+        }
+        Ok(Self {
+            temperature: temperature.map(|(raw, _)| raw),
+            top_p: top_p.filter(|(_, value)| survives(*value)).map(|(raw, _)| raw),
+            top_k: top_k.filter(|_| !thinks),
+        })
+    }
+
+    /// Whether any is sent.
+    pub fn is_used(&self) -> bool {
+        self.temperature.is_some() || self.top_p.is_some() || self.top_k.is_some()
+    }
+}

@@ -1,0 +1,254 @@
+//! One answer, back, as it is written: events become chunks (section 8). Holds at most one event, the thinking that may have
+//! to be shown at the end, and a few words on each open block.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::chunk::{Chunks, Delta};
+use super::reader::{Origin, Wanted};
+use super::response::{Block, Stop};
+use super::text::Loose;
+use super::usage::Counts;
+use crate::dialect::sse::{self, Scanner};
+use crate::dialect::{Failure, Flow, Observed};
+
+mod blocks;
+
+use blocks::Blocks;
+
+/// The state of one stream.
+pub struct Translation {
+    pub origin: Origin,
+    pub wanted: Wanted,
+    scanner: Scanner,
+    /// There once the message has started.
+    chunks: Option<Chunks>,
+    blocks: Blocks,
+    stop: Option<Stop>,
+    refusal: Option<String>,
+    counts: Counts,
+    /// Whether the counts are final.
+    is_counted: bool,
+}
+
+/// One event. Which members it has depends on its type.
+#[derive(Default, Deserialize)]
+struct Event<'a> {
+    #[serde(rename = "type", borrow, default)]
+    kind: Loose<'a>,
+    index: Option<u64>,
+    #[serde(borrow)]
+    message: Option<Start<'a>>,
+    #[serde(borrow)]
+    content_block: Option<Block<'a>>,
+    #[serde(borrow)]
+    delta: Option<EventDelta<'a>>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct Start<'a> {
+    #[serde(borrow, default)]
+    id: Loose<'a>,
+    #[serde(borrow, default)]
+    model: Loose<'a>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+}
+
+/// The delta of a block, or of the message.
+#[derive(Default, Deserialize)]
+struct EventDelta<'a> {
+    #[serde(rename = "type", borrow, default)]
+    kind: Loose<'a>,
+    #[serde(borrow, default)]
+    text: Loose<'a>,
+    #[serde(borrow, default)]
+    partial_json: Loose<'a>,
+    #[serde(borrow, default)]
+    thinking: Loose<'a>,
+    #[serde(borrow, default)]
+    signature: Loose<'a>,
+    #[serde(borrow, default)]
+    stop_reason: Loose<'a>,
+    #[serde(borrow)]
+    stop_details: Option<&'a RawValue>,
+}
+
+/// The events that mean something here.
+const KNOWN: [&str; 7] =
+    ["message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop", "error"];
+
+impl Translation {
+    /// A stream of which nothing has arrived.
+    pub fn new(origin: Origin, wanted: Wanted) -> Self {
+        Self {
+            origin,
+            wanted,
+            scanner: Scanner::default(),
+            chunks: None,
+            blocks: Blocks::new(wanted.answers_by_tool),
+            stop: None,
+            refusal: None,
+            counts: Counts::default(),
+            is_counted: false,
+        }
+    }
+
+    /// See [`crate::dialect::Reader::push`].
+    pub fn push(&mut self, piece: Bytes, out: &mut Vec<Bytes>) -> Flow {
+        self.scanner.push(piece);
+        loop {
+            let flow = match self.scanner.next_event() {
+                Ok(None) => return self.flow(),
+                Ok(Some(event)) => self.take(&event, out),
+                Err(sse::TooLarge { .. }) => Flow::Failed(Failure::interrupted("the provider's stream holds an event that is too large")),
+            };
+            if matches!(flow, Flow::Done | Flow::Failed(_)) {
+                return flow;
+            }
+        }
+    }
+
+    /// See [`crate::dialect::Reader::end`].
+    pub fn end(&mut self, out: &mut Vec<Bytes>) -> Flow {
+        if let Ok(Some(event)) = self.scanner.finish() {
+            // Cut short, it is not the event it was to be.
+            let is_whole = event.data().is_some_and(|data| serde_json::from_slice::<IgnoredAny>(data).is_ok());
+            if is_whole {
+                let flow = self.take(&event, out);
+                if matches!(flow, Flow::Done | Flow::Failed(_)) {
+                    return flow;
+                }
+            }
+        }
+        match self.stop {
+            Some(_) => self.finish(out),
+            None => Flow::Failed(Failure::interrupted("the provider's stream ended before its answer was complete")),
+        }
+    }
+
+    /// See [`crate::dialect::Reader::observed`].
+    pub fn observed(&self) -> Observed {
+        let usage = if self.is_counted { self.counts.believable() } else { None };
+        let finish_reason = self.stop.map(|stop| stop.finish_reason(self.blocks.has_calls()).to_owned());
+        Observed { usage, finish_reason, output_bytes: self.blocks.output_bytes() }
+    }
+
+    fn flow(&self) -> Flow {
+        if self.chunks.is_some() { Flow::Flowing } else { Flow::Opening }
+    }
+
+    /// One event of the stream, or something that only looks like one.
+    fn take(&mut self, event: &sse::Event, out: &mut Vec<Bytes>) -> Flow {
+        let Some(data) = event.data() else { return self.flow() };
+        let name = std::str::from_utf8(event.name()).unwrap_or_default();
+        match Event::read(data, name) {
+            Ok(Some(parsed)) => self.translate(parsed, data, out),
+            Ok(None) => self.flow(),
+            Err(failure) => Flow::Failed(failure),
+        }
+    }
+
+    fn translate(&mut self, event: Event<'_>, data: &[u8], out: &mut Vec<Bytes>) -> Flow {
+        match (event.kind.as_str(), &mut self.chunks) {
+            ("error", _) => return Flow::Failed(super::error::failure(200, data)),
+            ("message_start", None) => {
+                let start = event.message.unwrap_or_default();
+                if let Some(usage) = start.usage {
+                    self.counts.update(usage);
+                }
+                let mut chunks = Chunks::new(&self.origin, start.id.as_str(), start.model.as_str(), self.wanted.usage_chunk);
+                out.push(chunks.delta(&Delta::OPENING));
+                self.chunks = Some(chunks);
+            }
+            ("message_stop", None) => return Flow::Failed(Failure::interrupted("the provider's stream ended before it began")),
+            // Before the message has started nothing else can be told.
+            (_, None) => {}
+            ("content_block_start", Some(chunks)) => {
+                if let (Some(index), Some(block)) = (event.index, event.content_block) {
+                    match self.blocks.start(index, block, chunks) {
+                        Ok(chunk) => out.extend(chunk),
+                        Err(blocks::TooMany) => return Flow::Failed(Failure::interrupted("the provider's stream has too many open blocks")),
+                    }
+                }
+            }
+            ("content_block_delta", Some(chunks)) => {
+                if let (Some(index), Some(delta)) = (event.index, event.delta) {
+                    out.extend(self.blocks.delta(index, delta, chunks));
+                }
+            }
+            ("content_block_stop", Some(chunks)) => out.extend(event.index.and_then(|index| self.blocks.stop(index, chunks))),
+            ("message_delta", Some(_)) => {
+                if let Some(usage) = event.usage {
+                    self.counts.update(usage);
+                    self.is_counted = true;
+                }
+                let delta = event.delta.unwrap_or_default();
+                if let Some(stop_reason) = &delta.stop_reason.0 {
+                    self.stop = Some(Stop::of(stop_reason));
+                }
+                if let Some(stop) = self.stop {
+                    self.refusal = stop.refusal(delta.stop_details).or(self.refusal.take());
+                }
+            }
+            ("message_stop", Some(_)) => return self.finish(out),
+            _ => {}
+        }
+        self.flow()
+    }
+
+    /// The end of a complete stream (section 8.3).
+    fn finish(&mut self, out: &mut Vec<Bytes>) -> Flow {
+        let stop = *self.stop.get_or_insert(Stop::Finished);
+        let Some(chunks) = &mut self.chunks else { return self.flow() };
+        if let Some(thoughts) = self.blocks.thoughts() {
+            out.push(chunks.delta(&Delta::ThinkingBlocks(thoughts)));
+        }
+        if let Some(refusal) = self.refusal.as_deref().filter(|_| stop == Stop::Refused) {
+            out.push(chunks.delta(&Delta::Refusal(refusal)));
+        }
+        out.push(chunks.finish(stop.finish_reason(self.blocks.has_calls())));
+        out.extend(chunks.usage(self.counts.usage()));
+        out.push(Chunks::done());
+        Flow::Done
+    }
+}
+
+impl<'a> Event<'a> {
+    /// Reads the data of an event called `name`. `None`: nothing that is known.
+    fn read(data: &'a [u8], name: &'a str) -> Result<Option<Self>, Failure> {
+        let mut event = match serde_json::from_slice::<Self>(data) {
+            Ok(event) => event,
+            // Only a name, as some servers send their pings.
+            Err(_) if data.trim_ascii().is_empty() => Self::default(),
+            Err(_) => Self::read_odd(data, name)?,
+        };
+        if event.kind.0.is_none() {
+            event.kind = Loose(Some(Cow::Borrowed(name)));
+        }
+        Ok(KNOWN.contains(&event.kind.as_str()).then_some(event))
+    }
+
+    /// Reads what is no event as documented: an unknown one may look like anything, a known one may not lose its content.
+    fn read_odd(data: &'a [u8], name: &str) -> Result<Self, Failure> {
+        #[derive(Deserialize)]
+        struct Kind<'a> {
+            #[serde(rename = "type", borrow, default)]
+            kind: Loose<'a>,
+        }
+        if let Ok(Kind { kind }) = serde_json::from_slice::<Kind<'a>>(data) {
+            let known = KNOWN.contains(&kind.0.as_deref().unwrap_or(name));
+            return if known { Err(Failure::interrupted("the provider's stream holds an event that makes no sense")) } else { Ok(Self { kind, ..Self::default() }) };
+        }
+        match serde_json::from_slice::<IgnoredAny>(data) {
+            Ok(_) => Ok(Self::default()),
+            Err(_) => Err(Failure::interrupted("the provider's stream holds data that is not JSON")),
+        }
+    }
+}

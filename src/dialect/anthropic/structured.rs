@@ -1,0 +1,94 @@
+//! What an answer must look like: `response_format` (section 6).
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::body::{Schema, Tool, ToolChoice};
+use super::parameters::Dropped;
+use super::profile::Profile;
+use super::request::{invalid, unsupported, wrong_type};
+use super::text::Text;
+use super::{schema, tools};
+use crate::dialect::Refused;
+
+/// The tool an answer is given by, where there are no structured outputs. Its calls are turned back into content.
+pub const JSON_RESPONSE: &str = "json_response";
+
+const INSTRUCTION: &str = "Respond with a single valid JSON object and nothing else: no prose, no Markdown code fences.";
+
+/// How the shape of the answer is asked for.
+pub enum Structure<'a> {
+    Free,
+    /// By a schema the model cannot leave.
+    Format(Value),
+    /// By a tool it must call.
+    Tool(Schema<'a>),
+    /// By saying so.
+    Instruction,
+}
+
+#[derive(Deserialize)]
+struct ResponseFormat<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    json_schema: Option<JsonSchema<'a>>,
+}
+
+#[derive(Deserialize)]
+struct JsonSchema<'a> {
+    #[serde(borrow)]
+    description: Option<Text<'a>>,
+    #[serde(borrow)]
+    schema: Option<&'a RawValue>,
+}
+
+impl<'a> Structure<'a> {
+    /// Reads `response_format`, as raw JSON.
+    pub fn read(raw: Option<&'a str>, profile: &Profile, has_tools: bool, dropped: &mut Dropped) -> Result<Self, Refused> {
+        const PARAM: &str = "response_format";
+        let Some(raw) = raw else { return Ok(Self::Free) };
+        let format: ResponseFormat<'a> = serde_json::from_str(raw).map_err(|_| wrong_type::<ResponseFormat<'_>>(PARAM, raw))?;
+        let schema = match &*format.kind.0 {
+            "text" => return Ok(Self::Free),
+            "json_object" => None,
+            "json_schema" => format.json_schema,
+            _ => return Err(unsupported(PARAM, "the type must be text, json_object or json_schema")),
+        };
+        let not_an_object = || invalid("response_format.json_schema.schema", "must be a JSON schema, which is an object");
+        match schema {
+            Some(JsonSchema { schema: Some(raw), description }) if profile.structured => {
+                let Ok(Value::Object(mut object)) = serde_json::from_str(raw.get()) else { return Err(not_an_object()) };
+                if let Some(Text(text)) = description {
+                    object.entry("description").or_insert_with(|| Value::String(text.into_owned()));
+                }
+                Ok(Self::Format(schema::restrict(Value::Object(object))))
+            }
+            Some(JsonSchema { schema: Some(raw), .. }) if !has_tools => {
+                tools::input_schema(Some(raw)).map(Self::Tool).ok_or_else(not_an_object)
+            }
+            _ => {
+                dropped.note(PARAM);
+                Ok(Self::Instruction)
+            }
+        }
+    }
+
+    /// What must be said to the model for it.
+    pub fn instruction(&self) -> Option<&'static str> {
+        matches!(self, Self::Instruction).then_some(INSTRUCTION)
+    }
+}
+
+/// The tool an answer is given by, and the choice that forces it.
+pub fn forced(input_schema: Schema<'_>) -> (Tool<'_>, ToolChoice<'_>) {
+    let tool = Tool::Function {
+        name: JSON_RESPONSE.into(),
+        description: Some("Return the final answer by calling this tool.".into()),
+        input_schema,
+        strict: false,
+        cache_control: None,
+    };
+    (tool, ToolChoice::Tool { name: JSON_RESPONSE.into(), disable_parallel_tool_use: false })
+}

@@ -1,0 +1,135 @@
+//! Tool definitions (section 4).
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::body::{CacheControl, Schema, Tool};
+use super::parameters::Dropped;
+use super::profile::Profile;
+use super::request::{invalid, unsupported, wrong_type};
+use super::schema;
+use super::text::Text;
+use crate::dialect::Refused;
+
+/// A tool and the name it is called by.
+pub struct Named<'a> {
+    pub name: Cow<'a, str>,
+    pub tool: Tool<'a>,
+}
+
+/// A tool, as the client sent it.
+#[derive(Deserialize)]
+struct Given<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    function: Option<Function<'a>>,
+    /// What Anthropic's own tools are called by.
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    cache_control: CacheControl<'a>,
+}
+
+#[derive(Deserialize)]
+struct Function<'a> {
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    description: Option<Text<'a>>,
+    #[serde(borrow)]
+    parameters: Option<&'a RawValue>,
+    strict: Option<bool>,
+    #[serde(borrow)]
+    cache_control: CacheControl<'a>,
+}
+
+/// Reads the `tools` of a request, as raw JSON.
+pub fn read<'a>(raw: Option<&'a str>, profile: &Profile, dropped: &mut Dropped) -> Result<Vec<Named<'a>>, Refused> {
+    let Some(raw) = raw else { return Ok(Vec::new()) };
+    let given: Vec<&'a RawValue> = serde_json::from_str(raw).map_err(|_| invalid("tools", "must be an array of tools"))?;
+    given.into_iter().enumerate().map(|(index, raw)| one(raw, index, profile, dropped)).collect()
+}
+
+fn one<'a>(raw: &'a RawValue, index: usize, profile: &Profile, dropped: &mut Dropped) -> Result<Named<'a>, Refused> {
+    let given: Given<'a> =
+        serde_json::from_str(raw.get()).map_err(|_| wrong_type::<Given<'_>>(&format!("tools[{index}]"), raw.get()))?;
+    match given.kind.as_ref().map(|kind| &*kind.0) {
+        Some("function") => {}
+        None if given.function.is_some() => {}
+        Some(kind) if is_native(kind) => {
+            let name = given.name.map_or(Cow::Borrowed(""), |name| name.0);
+            return Ok(Named { name, tool: Tool::Native(raw) });
+        }
+        _ => return Err(unsupported(format!("tools[{index}].type"), "tools are of type function, or a dated type of Anthropic's own")),
+    }
+    let place = |member: &str| format!("tools[{index}].function.{member}");
+    let Some(Function { name: Some(Text(name)), description, parameters, strict, cache_control }) = given.function else {
+        return Err(invalid(place("name"), "a tool needs the name of its function"));
+    };
+    let strict = strict == Some(true);
+    if strict && !profile.structured {
+        dropped.note("tools.function.strict");
+    }
+    let strict = strict && profile.structured;
+    let not_an_object = || invalid(place("parameters"), "must be a JSON schema, which is an object");
+    let input_schema = match parameters {
+        parameters if strict => {
+            let raw = parameters.map_or("{}", RawValue::get);
+            let Ok(Value::Object(mut object)) = serde_json::from_str(raw) else { return Err(not_an_object()) };
+            object.entry("type").or_insert_with(|| json!("object"));
+            Schema::Built(schema::restrict(Value::Object(object)))
+        }
+        parameters => input_schema(parameters).ok_or_else(not_an_object)?,
+    };
+    let tool = Tool::Function {
+        name: name.clone(),
+        description: description.map(|text| text.0),
+        input_schema,
+        strict,
+        cache_control: given.cache_control.or(cache_control),
+    };
+    Ok(Named { name, tool })
+}
+
+/// A schema as Anthropic wants it: an object that says so at its top. `None` if it is no object.
+pub fn input_schema(parameters: Option<&RawValue>) -> Option<Schema<'_>> {
+    /// Whether there is a type, and anything at all.
+    #[derive(Deserialize)]
+    struct Top {
+        #[serde(rename = "type")]
+        kind: Option<IgnoredAny>,
+    }
+    let empty = || Schema::Built(json!({"type": "object", "properties": {}}));
+    let Some(raw) = parameters else { return Some(empty()) };
+    let members = raw.get().strip_prefix('{')?;
+    if members.trim_ascii_start() == "}" {
+        return Some(empty());
+    }
+    if serde_json::from_str::<Top>(raw.get()).ok()?.kind.is_some() {
+        return Some(Schema::Verbatim(raw));
+    }
+    let typed = format!("{{\"type\":\"object\",{members}");
+    RawValue::from_string(typed).ok().map(Schema::Edited)
+}
+
+/// A tool that stands for one the history names and the request does not define.
+pub fn stub<'a>(name: Cow<'a, str>) -> Tool<'a> {
+    Tool::Function {
+        name,
+        description: None,
+        input_schema: Schema::Built(json!({"type": "object", "properties": {}})),
+        strict: false,
+        cache_control: None,
+    }
+}
+
+/// Whether this is a tool of Anthropic's own: such types end in a date.
+fn is_native(kind: &str) -> bool {
+    let date = kind.rsplit_once('_').map(|(name, date)| (!name.is_empty(), date));
+    matches!(date, Some((true, date)) if date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit()))
+}
