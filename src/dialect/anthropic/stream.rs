@@ -31,7 +31,7 @@ pub struct Translation {
     stop: Option<Stop>,
     refusal: Option<String>,
     counts: Counts,
-    /// Whether the counts are final.
+    /// Whether the output has been counted.
     is_counted: bool,
 }
 
@@ -135,7 +135,8 @@ impl Translation {
 
     /// See [`crate::dialect::Reader::observed`].
     pub fn observed(&self) -> Observed {
-        let usage = if self.is_counted { self.counts.believable() } else { None };
+        // The count of the output in `message_start` is a beginning, no report: an answer that ends with it has none.
+        let usage = self.counts.believable().filter(|_| self.is_counted || self.stop.is_none());
         let finish_reason = self.stop.map(|stop| stop.finish_reason(self.blocks.has_calls()).to_owned());
         Observed { usage, finish_reason, output_bytes: self.blocks.output_bytes() }
     }

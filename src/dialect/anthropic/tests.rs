@@ -1,0 +1,116 @@
+//! What the tests of this dialect share: asking it, and reading its answers.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::Anthropic;
+use crate::dialect::{Ask, Call, Dialect, Failure, Flow, Observed, Operation, Prepared, Quirks, Reader, Refused};
+use crate::json::{Document, JsonLimits};
+
+#[path = "../../../tests/support/cases.rs"]
+mod cases;
+
+mod errors;
+mod golden;
+mod noise;
+mod requests;
+mod requests_content;
+mod requests_parameters;
+mod requests_tools;
+mod responses;
+mod streams;
+
+/// How a request is asked, besides its body.
+struct Asking<'a> {
+    beta: Option<&'a str>,
+    version: Option<&'a str>,
+    max_output: Option<u64>,
+    quirks: Quirks,
+}
+
+impl Default for Asking<'_> {
+    fn default() -> Self {
+        Self { beta: None, version: None, max_output: None, quirks: Quirks::default() }
+    }
+}
+
+/// Asks the dialect for the upstream model the body names.
+fn ask_with(asking: &Asking<'_>, body: &Value) -> Result<Prepared, Refused> {
+    let document = Document::parse(Bytes::from(body.to_string()), JsonLimits::default()).unwrap();
+    Anthropic.request(&Ask {
+        operation: Operation::Chat,
+        document: &document,
+        stream: body["stream"] == true,
+        upstream_model: body["model"].as_str().unwrap(),
+        max_output_tokens: asking.max_output,
+        quirks: &asking.quirks,
+        anthropic_beta: asking.beta,
+        anthropic_version: asking.version,
+        created: 1_790_000_000,
+        seed: 7,
+    })
+}
+
+fn ask(body: &Value) -> Result<Prepared, Refused> {
+    ask_with(&Asking::default(), body)
+}
+
+/// The parts of a prepared request: headers, body, dropped parameters.
+fn parts(prepared: &Prepared) -> (Vec<(&'static str, String)>, Value, Vec<&'static str>) {
+    match &prepared.call {
+        Call::Http { headers, body } => (headers.clone(), serde_json::from_slice(body).unwrap(), prepared.dropped.clone()),
+        Call::Played(_) => panic!("a remote dialect plays nothing"),
+    }
+}
+
+/// A request for `model` with these members besides a message.
+fn with(model: &str, members: Value) -> Value {
+    let mut body = json!({"model": model, "messages": [{"role": "user", "content": "Hi"}]});
+    body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    body
+}
+
+/// What goes upstream.
+#[track_caller]
+fn sent(body: &Value) -> Value {
+    parts(&ask(body).unwrap_or_else(|refused| panic!("{refused:?}"))).1
+}
+
+/// What goes upstream for these messages.
+#[track_caller]
+fn sent_for(messages: Value) -> Value {
+    sent(&json!({"model": "claude-opus-4-8", "messages": messages}))
+}
+
+/// Which code and param a request is refused with.
+#[track_caller]
+fn refusal(body: &Value) -> (&'static str, String) {
+    match ask(body) {
+        Err(refused) => (refused.code, refused.param.unwrap_or_default()),
+        Ok(prepared) => panic!("was sent: {}", parts(&prepared).1),
+    }
+}
+
+/// Translates a stream that arrives in these pieces, to its end; the frame of a failure included.
+fn stream(mut reader: Box<dyn Reader>, pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> (String, Flow, Observed) {
+    let (mut out, mut flow) = (Vec::new(), Flow::Opening);
+    for piece in pieces {
+        flow = reader.push(Bytes::copy_from_slice(piece.as_ref()), &mut out);
+        if matches!(flow, Flow::Done | Flow::Failed(_)) {
+            break;
+        }
+    }
+    if !matches!(flow, Flow::Done | Flow::Failed(_)) {
+        flow = reader.end(&mut out);
+    }
+    let has_begun = !out.is_empty();
+    if let (Flow::Failed(failure), true) = (&flow, has_begun) {
+        out.push(failure.frame());
+    }
+    (String::from_utf8(out.concat()).unwrap(), flow, reader.observed())
+}
+
+/// The body of a failure.
+fn body_of(failure: &Failure) -> Value {
+    serde_json::from_slice(&failure.body).unwrap()
+}

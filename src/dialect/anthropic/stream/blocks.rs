@@ -15,6 +15,9 @@ const MOST_OPEN: usize = 256;
 /// Thinking beyond this many bytes is not kept to be replayed.
 const MOST_KEPT: usize = 16 << 20;
 
+/// What a thinking block costs besides its text.
+const OVERHEAD: usize = size_of::<Thought<'static>>();
+
 /// The content blocks of one stream.
 pub struct Blocks {
     /// Calls of `json_response` are the answer.
@@ -75,13 +78,13 @@ impl Blocks {
             "thinking" => {
                 let chunk = self.say(block.thinking.as_str(), Delta::ReasoningContent, chunks);
                 let thinking = block.thinking.into_string().unwrap_or_default();
-                self.kept += thinking.len();
+                self.kept += thinking.len() + OVERHEAD;
                 self.thoughts.push(Thought::Thinking { thinking: thinking.into(), signature: block.signature.into_string().map(Cow::Owned) });
                 (Open::Thinking(self.thoughts.len() - 1), chunk)
             }
             "redacted_thinking" => {
                 let data = block.data.into_string().unwrap_or_default();
-                self.kept += data.len();
+                self.kept += data.len() + OVERHEAD;
                 self.thoughts.push(Thought::RedactedThinking { data: data.into() });
                 (Open::Plain, None)
             }
