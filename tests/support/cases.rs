@@ -168,11 +168,11 @@ pub fn difference(at: &str, expected: &Value, actual: &Value, upstream: &str) ->
             }
             Ok(())
         }
-        (Value::Array(expected), Value::Array(actual)) if expected.len() == actual.len() => {
-            expected.iter().zip(actual).enumerate().try_for_each(|(nth, (expected, actual))| {
-                difference(&format!("{at}[{nth}]"), expected, actual, upstream)
-            })
-        }
+        (Value::Array(expected), Value::Array(actual)) if expected.len() == actual.len() => expected
+            .iter()
+            .zip(actual)
+            .enumerate()
+            .try_for_each(|(nth, (expected, actual))| difference(&format!("{at}[{nth}]"), expected, actual, upstream)),
         (Value::Number(expected), Value::Number(actual)) if expected.as_f64() == actual.as_f64() => Ok(()),
         _ if expected == actual => Ok(()),
         _ => Err(format!("{at} is {actual}\n  instead of {expected}")),

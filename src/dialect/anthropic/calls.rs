@@ -44,8 +44,7 @@ impl<'a> ToolCall<'a> {
         let Some(Text(id)) = self.id.filter(|id| !id.0.is_empty()) else {
             return Err(invalid(format!("{}.id", place()), "a tool call needs an id"));
         };
-        let block =
-            Block::ToolUse { id: ids.of_call(id), name: name.clone(), input: input(arguments), cache_control: self.cache_control };
+        let block = Block::ToolUse { id: ids.of_call(id), name: name.clone(), input: input(arguments), cache_control: self.cache_control };
         Ok((block, name))
     }
 }

@@ -90,12 +90,8 @@ impl Chunks {
             model: &'a str,
         }
         let mut head = b"data: ".to_vec();
-        let same = Head {
-            id: &origin.completion_id(id),
-            object: "chat.completion.chunk",
-            created: origin.created,
-            model: origin.model_or(model),
-        };
+        let same =
+            Head { id: &origin.completion_id(id), object: "chat.completion.chunk", created: origin.created, model: origin.model_or(model) };
         // Strings and a number into a vector: nothing that could fail.
         if serde_json::to_writer(&mut head, &same).is_ok() {
             head.pop();

@@ -118,10 +118,7 @@ mod tests {
             json!({"type": "object", "additionalProperties": true, "properties": {"a": open}, "$defs": {"D": open}, "definitions": {"E": open}}),
             json!({"type": "object", "properties": {"a": closed}, "$defs": {"D": closed}, "definitions": {"E": closed}, "additionalProperties": false}),
         );
-        becomes(
-            json!({"type": ["object", "null"]}),
-            json!({"type": ["object", "null"], "properties": {}, "additionalProperties": false}),
-        );
+        becomes(json!({"type": ["object", "null"]}), json!({"type": ["object", "null"], "properties": {}, "additionalProperties": false}));
         becomes(json!({"properties": {}}), json!({"properties": {}, "additionalProperties": false}));
     }
 

@@ -175,7 +175,9 @@ impl Translation {
                 if let (Some(index), Some(block)) = (event.index, event.content_block) {
                     match self.blocks.start(index, block, chunks) {
                         Ok(chunk) => out.extend(chunk),
-                        Err(blocks::TooMany) => return Flow::Failed(Failure::interrupted("the provider's stream has too many open blocks")),
+                        Err(blocks::TooMany) => {
+                            return Flow::Failed(Failure::interrupted("the provider's stream has too many open blocks"));
+                        }
                     }
                 }
             }
@@ -245,7 +247,11 @@ impl<'a> Event<'a> {
         }
         if let Ok(Kind { kind }) = serde_json::from_slice::<Kind<'a>>(data) {
             let known = KNOWN.contains(&kind.0.as_deref().unwrap_or(name));
-            return if known { Err(Failure::interrupted("the provider's stream holds an event that makes no sense")) } else { Ok(Self { kind, ..Self::default() }) };
+            return if known {
+                Err(Failure::interrupted("the provider's stream holds an event that makes no sense"))
+            } else {
+                Ok(Self { kind, ..Self::default() })
+            };
         }
         match serde_json::from_slice::<IgnoredAny>(data) {
             Ok(_) => Ok(Self::default()),

@@ -10,15 +10,7 @@ use crate::json::{Document, JsonLimits};
 #[path = "../../../tests/support/cases.rs"]
 mod cases;
 
-mod errors;
 mod golden;
-mod noise;
-mod requests;
-mod requests_content;
-mod requests_parameters;
-mod requests_tools;
-mod responses;
-mod streams;
 
 /// How a request is asked, besides its body.
 struct Asking<'a> {

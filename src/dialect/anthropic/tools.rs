@@ -56,8 +56,7 @@ pub fn read<'a>(raw: Option<&'a str>, profile: &Profile, dropped: &mut Dropped) 
 }
 
 fn one<'a>(raw: &'a RawValue, index: usize, profile: &Profile, dropped: &mut Dropped) -> Result<Named<'a>, Refused> {
-    let given: Given<'a> =
-        serde_json::from_str(raw.get()).map_err(|_| wrong_type::<Given<'_>>(&format!("tools[{index}]"), raw.get()))?;
+    let given: Given<'a> = serde_json::from_str(raw.get()).map_err(|_| wrong_type::<Given<'_>>(&format!("tools[{index}]"), raw.get()))?;
     match given.kind.as_ref().map(|kind| &*kind.0) {
         Some("function") => {}
         None if given.function.is_some() => {}

@@ -52,16 +52,7 @@ enum Open {
 
 impl Blocks {
     pub fn new(answers_by_tool: bool) -> Self {
-        Self {
-            answers_by_tool,
-            open: Vec::new(),
-            calls: 0,
-            thoughts: Vec::new(),
-            kept: 0,
-            others: false,
-            is_unfit: false,
-            output_bytes: 0,
-        }
+        Self { answers_by_tool, open: Vec::new(), calls: 0, thoughts: Vec::new(), kept: 0, others: false, is_unfit: false, output_bytes: 0 }
     }
 
     /// A block begins.
@@ -79,7 +70,8 @@ impl Blocks {
                 let chunk = self.say(block.thinking.as_str(), Delta::ReasoningContent, chunks);
                 let thinking = block.thinking.into_string().unwrap_or_default();
                 self.kept += thinking.len() + OVERHEAD;
-                self.thoughts.push(Thought::Thinking { thinking: thinking.into(), signature: block.signature.into_string().map(Cow::Owned) });
+                self.thoughts
+                    .push(Thought::Thinking { thinking: thinking.into(), signature: block.signature.into_string().map(Cow::Owned) });
                 (Open::Thinking(self.thoughts.len() - 1), chunk)
             }
             "redacted_thinking" => {
