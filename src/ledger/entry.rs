@@ -65,6 +65,17 @@ pub struct Entry {
     pub ttfb_ms: Option<u64>,
 }
 
+impl Entry {
+    /// What a draft becomes whose process was killed before it was settled. Its cost is what is owed if nothing more is
+    /// learnt, as the draft said.
+    pub fn killed(mut self) -> Self {
+        self.outcome = Outcome::Interrupted;
+        self.error_code = Some("process_killed".to_owned());
+        self.usage_source = UsageSource::Estimated;
+        self
+    }
+}
+
 /// Whose bill a request goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

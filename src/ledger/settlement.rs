@@ -3,7 +3,8 @@
 //! Holders are the router's task and, for a stream, the pump. Whatever ends them (a value, a panic, a cancelled future) ends the
 //! settlement, so no path can forget it and none can settle twice.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::entry::Entry;
 use super::journal::Journal;
@@ -15,18 +16,49 @@ pub struct Settlement(Arc<Inner>);
 struct Inner {
     entry: Mutex<Entry>,
     journal: Arc<Journal>,
+    opened: Instant,
+    /// What the draft gave as latency: the milliseconds that had passed when it was opened.
+    passed_ms: u64,
 }
 
 impl Settlement {
-    /// Journals that the request is about to reach an upstream. `draft` says what the entry will be if nothing more is learnt.
+    /// Journals that the request is about to reach an upstream. `draft` says what the entry will be if nothing more is learnt:
+    /// outcome, estimated usage and cost included. Its `latency_ms` is the time that has passed since the request was received.
     pub fn open(journal: &Arc<Journal>, draft: Entry) -> Self {
-        let _ = (journal, &draft);
-        todo!("interface")
+        journal.backlog().opened();
+        journal.open(&draft);
+        let passed_ms = draft.latency_ms;
+        Self(Arc::new(Inner { entry: Mutex::new(draft), journal: Arc::clone(journal), opened: Instant::now(), passed_ms }))
+    }
+
+    /// Journals the entry of a request that ended without any upstream call.
+    pub fn at_once(journal: &Journal, entry: &Entry) {
+        journal.settle(entry);
     }
 
     /// Reads or changes the entry.
     pub fn with<T>(&self, change: impl FnOnce(&mut Entry) -> T) -> T {
-        let mut entry = self.0.entry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        change(&mut entry)
+        change(&mut self.0.entry.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the entry and journals it as the new draft: for a request that moves on to another provider, so that a killed
+    /// process bills the one that was called last.
+    pub fn redraft(&self, change: impl FnOnce(&mut Entry)) {
+        self.with(|entry| {
+            change(entry);
+            self.0.journal.open(entry);
+        });
+    }
+}
+
+impl Drop for Inner {
+    /// Settles. An entry that nobody gave a latency gets the time until now.
+    fn drop(&mut self) {
+        let entry = self.entry.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if entry.latency_ms == self.passed_ms {
+            entry.latency_ms += u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        }
+        self.journal.settle(entry);
+        self.journal.backlog().closed();
     }
 }

@@ -1,0 +1,69 @@
+//! The actor and its handle, on a real thread.
+
+use std::time::Duration;
+
+use super::*;
+use crate::ledger::actor::{FlushError, LedgerHandle, Options, start};
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn begin(dir: &Path, sink: &Memory) -> LedgerHandle {
+    start(Options::new(dir), Box::new(sink.clone()), Arc::new(Seen::default())).unwrap()
+}
+
+#[actix_web::test]
+async fn a_flush_answers_when_everything_before_it_is_stored() {
+    let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
+    let ledger = begin(dir.path(), &sink);
+    let journal = ledger.journal(0).unwrap();
+    let settlement = Settlement::open(&journal, draft("a"));
+    assert_eq!(ledger.open_settlements(), 1);
+    drop(settlement);
+    assert_eq!(ledger.open_settlements(), 0);
+    assert_eq!(ledger.flush(LONG).await.unwrap().rows, 1);
+    assert_eq!(sink.ids(), ["a"]);
+    assert_eq!(ledger.lag().entries, 0);
+}
+
+#[actix_web::test]
+async fn entries_are_stored_without_being_asked_for() {
+    let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
+    let ledger = begin(dir.path(), &sink);
+    let journal = ledger.journal(0).unwrap();
+    for round in 0..3 {
+        drop(Settlement::open(&journal, draft(&format!("{round}"))));
+        while sink.ids().len() <= round {
+            actix_web::rt::task::yield_now().await;
+        }
+    }
+    assert_eq!(ledger.lag().entries, 0);
+}
+
+#[actix_web::test]
+async fn a_flush_outlasts_a_sink_that_fails_for_a_while_and_tells_of_one_that_does_not_recover() {
+    let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
+    let ledger = begin(dir.path(), &sink);
+    let journal = ledger.journal(0).unwrap();
+    sink.fail(2);
+    drop(Settlement::open(&journal, draft("a")));
+    ledger.flush(LONG).await.unwrap();
+    sink.fail(usize::MAX);
+    drop(Settlement::open(&journal, draft("b")));
+    assert!(matches!(ledger.flush(Duration::ZERO).await, Err(FlushError::Sink(_))));
+    assert_eq!(ledger.lag().entries, 1);
+    sink.fail(0);
+    ledger.flush(LONG).await.unwrap();
+    assert_eq!(sink.ids(), ["a", "b"]);
+}
+
+#[actix_web::test]
+async fn a_stopped_ledger_has_stored_everything_and_left_nothing() {
+    let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
+    let ledger = begin(dir.path(), &sink);
+    let journal = ledger.journal(3).unwrap();
+    drop(Settlement::open(&journal, draft("a")));
+    ledger.stop(LONG).await.unwrap();
+    assert_eq!(sink.ids(), ["a"]);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    assert!(matches!(ledger.flush(LONG).await, Err(FlushError::Gone)));
+}

@@ -1,0 +1,243 @@
+//! Processes that are killed: at any byte, any moment, and while they recover.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn what_a_killed_process_left_open_is_settled_as_interrupted_by_the_next() {
+    let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
+    let process = Process::start(dir.path());
+    process.serve(0, "settled");
+    let open = process.open(1, "open");
+    let moved = process.open(1, "moved");
+    moved.redraft(|entry| entry.provider = "2-backup".into());
+    let dir = killed(dir.path());
+    drop((open, moved));
+
+    let mut next = Process::start(dir.path());
+    next.drain(&mut sink);
+    assert_eq!(sink.ids(), ["moved", "open", "settled"]);
+    let stored = sink.now().entries;
+    assert_eq!(stored["settled"], entry("settled"));
+    let expected = Entry { error_code: Some("process_killed".to_owned()), usage_source: UsageSource::Estimated, ..draft("open") };
+    assert_eq!(stored["open"], expected);
+    assert_eq!(&*stored["moved"].provider, "2-backup");
+    assert_eq!(next.seen(), ["moved", "open"], "the dead process has seen what it settled");
+    assert_eq!(files(dir.path()).len(), 2, "nothing of the dead process is left");
+    assert!(sink.now().positions.is_empty());
+}
+
+#[test]
+fn what_was_stored_before_the_kill_is_not_stored_again() {
+    let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
+    let mut process = Process::start(dir.path());
+    let slow = process.open(0, "slow");
+    process.serve(0, "a");
+    process.drain(&mut sink);
+    process.serve(0, "b");
+    let dir = killed(dir.path());
+    drop(slow);
+    Process::start(dir.path()).drain(&mut sink);
+    assert_eq!(sink.ids(), ["a", "b", "slow"]);
+    assert_eq!(sink.now().passed_over, 0);
+}
+
+#[test]
+fn a_living_process_in_the_same_directory_is_left_alone() {
+    let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
+    let mut one = Process::start(dir.path());
+    let slow = one.open(0, "slow");
+    one.serve(0, "a");
+    let mut two = Process::start(dir.path());
+    two.serve(0, "b");
+    two.drain(&mut sink);
+    assert_eq!(sink.ids(), ["b"]);
+    drop(slow);
+    one.drain(&mut sink);
+    assert_eq!(sink.ids(), ["a", "b", "slow"]);
+    assert_eq!(sink.now().passed_over, 0);
+}
+
+#[test]
+fn recovery_waits_for_the_database_and_new_entries_do_not_wait_for_recovery() {
+    let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
+    let process = Process::start(dir.path());
+    process.serve(0, "old");
+    let dir = killed(dir.path());
+    let mut next = Process::start(dir.path());
+    next.serve(0, "new");
+    sink.fail(2);
+    assert!(matches!(next.reader.step(&mut sink), Step::Failed(_)));
+    assert_eq!(next.seen(), ["new"]);
+    next.drain(&mut sink);
+    assert_eq!(sink.ids(), ["new", "old"]);
+}
+
+#[test]
+fn a_torn_tail_is_ignored_and_a_hole_is_stepped_over_and_kept_for_a_human() {
+    let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
+    let process = Process::with(dir.path(), u64::MAX, 1 << 20);
+    ["a", "b", "c"].iter().for_each(|id| process.serve(0, id));
+    let dir = killed(dir.path());
+    let path = dir.path().join(&files(dir.path())[0]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let record = bytes.len() / 6;
+    // The page in which b settles comes back as zeros, as after a power cut.
+    bytes[record * 3 + 10..record * 4 - 10].fill(0);
+    bytes.extend_from_within(..40);
+    std::fs::write(&path, bytes).unwrap();
+    let mut next = Process::start(dir.path());
+    next.drain(&mut sink);
+    assert_eq!(sink.ids(), ["a", "b", "c"]);
+    assert_eq!(sink.now().entries["b"].outcome, Outcome::Interrupted);
+    assert_eq!(next.backlog.lag().damaged, 1);
+    assert_eq!(files(dir.path()).iter().filter(|name| name.ends_with(".journal.unreadable")).count(), 1);
+}
+
+#[test]
+fn records_of_a_later_version_are_kept_for_it() {
+    let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
+    let mut record = Vec::new();
+    frame::encode(frame::Kind::Foreign, &entry("x"), &mut record).unwrap();
+    std::fs::write(dir.path().join("old-000-000001.journal"), record).unwrap();
+    Process::start(dir.path()).drain(&mut sink);
+    assert!(sink.ids().is_empty());
+    assert!(files(dir.path()).contains(&"old-000-000001.journal.unreadable".to_owned()));
+}
+
+#[test]
+fn a_segment_that_someone_removed_is_told_and_stops_nothing() {
+    let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
+    let process = Process::start(dir.path());
+    (0..20).for_each(|n| process.serve(0, &format!("{n:02}")));
+    let dir = killed(dir.path());
+    let mut next = Process::start(dir.path());
+    sink.fail(1);
+    assert!(matches!(next.reader.step(&mut sink), Step::Failed(_)));
+    std::fs::remove_file(dir.path().join(&files(dir.path())[0])).unwrap();
+    next.drain(&mut sink);
+    assert!(!sink.ids().is_empty());
+}
+
+#[test]
+fn a_journal_cut_at_any_byte_yields_every_entry_opened_before_the_cut_once() {
+    let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
+    let process = Process::with(dir.path(), u64::MAX, 1 << 20);
+    let slow = process.open(0, "slow");
+    process.serve(0, "a");
+    process.serve(0, "b");
+    let whole = killed(dir.path());
+    drop(slow);
+    let name = &files(whole.path())[0];
+    let bytes = std::fs::read(whole.path().join(name)).unwrap();
+    let mut opened = Vec::new();
+    let mut at = 0;
+    while let frame::Scan::Whole(layout) = frame::scan(&bytes[at..]) {
+        if layout.kind == frame::Kind::Opened {
+            let id = std::str::from_utf8(&bytes[at + frame::HEADER..at + layout.body]).unwrap();
+            opened.push((at + layout.end, id.to_owned()));
+        }
+        at += layout.end;
+    }
+    assert_eq!(opened.len(), 3);
+    for cut in 0..=bytes.len() {
+        let (dir, mut sink) = (tempfile::tempdir().unwrap(), sink.fork());
+        std::fs::write(dir.path().join(name), &bytes[..cut]).unwrap();
+        Process::start(dir.path()).drain(&mut sink);
+        let mut expected: Vec<_> = opened.iter().filter(|(end, _)| *end <= cut).map(|(_, id)| id.clone()).collect();
+        expected.sort();
+        assert_eq!(sink.ids(), expected, "cut at {cut}");
+    }
+}
+
+/// What may happen to a process.
+#[derive(Clone, Debug)]
+enum Event {
+    Open(usize),
+    Settle(usize),
+    Redraft(usize),
+    Step,
+    Fail(usize),
+    BreakDisk(usize),
+    /// Killed, and another started on what is left.
+    Kill,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => (0..2_usize).prop_map(Event::Open),
+        5 => any::<prop::sample::Index>().prop_map(|index| Event::Settle(index.index(1 << 20))),
+        1 => any::<prop::sample::Index>().prop_map(|index| Event::Redraft(index.index(1 << 20))),
+        3 => Just(Event::Step),
+        1 => (1..4_usize).prop_map(Event::Fail),
+        1 => Just(Event::Kill),
+        1 => (0..2_usize).prop_map(Event::BreakDisk),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_opened_entry_is_stored_exactly_once_whatever_happens(events in prop::collection::vec(event(), 1..80)) {
+        let mut dir = tempfile::tempdir().unwrap();
+        let mut sink = Memory::default();
+        let mut process = Process::start(dir.path());
+        let mut open: Vec<(String, Settlement)> = Vec::new();
+        // What must be there in the end, and whether its settlement must be the true one.
+        let mut expected: BTreeMap<String, Option<Outcome>> = BTreeMap::new();
+        let mut broken = [false; 2];
+        for event in events {
+            match event {
+                // A disk that takes nothing and a kill together may lose an entry, as the module says: not mixed here.
+                Event::Open(worker) if broken[worker] => {}
+                Event::Open(worker) => {
+                    let id = format!("{:04}", expected.len());
+                    expected.insert(id.clone(), None);
+                    open.push((id.clone(), process.open(worker, &id)));
+                }
+                Event::Settle(index) if !open.is_empty() => {
+                    let (id, settlement) = open.swap_remove(index % open.len());
+                    settlement.with(|settled| *settled = entry(&id));
+                    if broken == [false; 2] {
+                        expected.insert(id, Some(Outcome::Ok));
+                    }
+                }
+                Event::Redraft(index) if !open.is_empty() => {
+                    let index = index % open.len();
+                    open[index].1.redraft(|entry| entry.status = 200);
+                }
+                Event::Settle(_) | Event::Redraft(_) => {}
+                Event::Step => drop(process.reader.step(&mut sink)),
+                Event::Fail(times) => sink.fail(times),
+                Event::BreakDisk(worker) => {
+                    process.journals[worker].break_disk();
+                    broken[worker] = true;
+                }
+                Event::Kill => {
+                    let after = killed(dir.path());
+                    let database = sink.fork();
+                    open.clear();
+                    process = Process::start(after.path());
+                    (dir, sink, broken) = (after, database, [false; 2]);
+                }
+            }
+        }
+        drop(open);
+        process.drain(&mut sink);
+        let stored = sink.now();
+        prop_assert_eq!(stored.order.len(), stored.entries.len());
+        prop_assert_eq!(sink.ids(), expected.keys().cloned().collect::<Vec<_>>());
+        for (id, outcome) in expected {
+            if let Some(outcome) = outcome {
+                prop_assert_eq!(stored.entries[&id].outcome, outcome, "entry {}", id);
+            }
+        }
+        let seen = process.seen();
+        prop_assert!(seen.windows(2).all(|pair| pair[0] != pair[1]), "seen twice");
+        prop_assert_eq!(process.backlog.lag().bytes, 0);
+        prop_assert_eq!(process.backlog.lag().entries, 0);
+        prop_assert_eq!(process.backlog.open(), 0);
+    }
+}

@@ -1,0 +1,439 @@
+//! The segments one journal leaves behind, as the ledger's thread sees them: how far each is read and stored, which requests
+//! are still open in it, and when it can go.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::entry::Entry;
+use super::frame::Kind;
+use super::instance::{Instance, SegmentName, explain};
+use super::journal::Journal;
+use super::records::Records;
+use super::{Batch, Observer, Positions};
+
+/// The most entries stored at once: more gain nothing, and a transaction stays short.
+pub const BATCH: usize = 500;
+
+/// What one journal has written and nobody needs to forget yet.
+pub struct Trail {
+    instance: Arc<Instance>,
+    /// Who writes it: its instance and worker.
+    owner: SegmentName,
+    /// The writer; `None` if its process is dead.
+    journal: Option<Arc<Journal>>,
+    /// The newest segment ever seen.
+    newest: u32,
+    /// In the order they were written.
+    segments: VecDeque<Segment>,
+    /// Where the latest draft of each entry stands that is opened and, as far as has been read, not settled.
+    open: HashMap<Box<[u8]>, Place>,
+    buffer: Vec<u8>,
+}
+
+struct Segment {
+    name: SegmentName,
+    /// Kept open while it is the current one, or is being read.
+    file: Option<Arc<File>>,
+    length: u64,
+    /// Nothing will be written to it any more.
+    is_left: bool,
+    /// Everything before is in a batch or of no interest.
+    read: u64,
+    /// Everything before is stored or of no interest. Moves when the batch is.
+    stored: u64,
+    /// Everything before is on the disk, if anyone asked for it.
+    synced: u64,
+    /// Everything before has been shown to the observer.
+    observed: u64,
+    /// What the sink said is stored already: settled by an earlier process.
+    stored_before: u64,
+    /// Entries whose latest draft is in here and whose settlement is not stored.
+    open: u32,
+    /// Those of them whose settlement is in the batch.
+    closing: u32,
+    /// Something in it could not be understood: it is kept aside instead of deleted.
+    is_damaged: bool,
+    /// Whether that has been counted.
+    damage_is_told: bool,
+}
+
+/// Where a draft stands.
+#[derive(Clone, Copy)]
+struct Place {
+    sequence: u32,
+    at: u64,
+    end: u64,
+}
+
+impl Trail {
+    /// The trail of a journal of this process.
+    pub fn of_journal(instance: &Arc<Instance>, journal: Arc<Journal>) -> Self {
+        let owner = instance.segment(journal.worker(), 0);
+        Self::new(instance, owner, Some(journal))
+    }
+
+    /// The trail of a dead process's worker: its segments in order, with their lengths, and what of them is stored.
+    pub fn of_dead(instance: &Arc<Instance>, segments: Vec<(SegmentName, u64)>, positions: &Positions) -> Option<Self> {
+        let owner = segments.first()?.0.clone();
+        let mut trail = Self::new(instance, owner, None);
+        for (name, length) in segments {
+            let stored_before = positions.get(&name.to_string()).copied().unwrap_or(0);
+            trail.segments.push_back(Segment { length, is_left: true, stored_before, observed: length, ..Segment::new(name) });
+        }
+        Some(trail)
+    }
+
+    fn new(instance: &Arc<Instance>, owner: SegmentName, journal: Option<Arc<Journal>>) -> Self {
+        let instance = Arc::clone(instance);
+        Self { instance, owner, journal, newest: 0, segments: VecDeque::new(), open: HashMap::new(), buffer: Vec::new() }
+    }
+
+    /// The instance that wrote it.
+    pub fn instance(&self) -> &str {
+        &self.owner.instance
+    }
+
+    /// Bytes that have to be read.
+    pub fn unread(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.length - segment.read).sum()
+    }
+
+    /// Learns how far the journal has been written.
+    pub fn refresh(&mut self) {
+        let Some(journal) = &self.journal else { return };
+        let (left, current) = journal.look();
+        for (tip, is_left) in left.into_iter().map(|tip| (tip, true)).chain([(current, false)]) {
+            if self.newest < tip.sequence {
+                self.newest = tip.sequence;
+                self.segments.push_back(Segment::new(SegmentName { sequence: tip.sequence, ..self.owner.clone() }));
+            }
+            // One that is gone already was closed and is of no interest any more.
+            let Some(segment) = self.segments.back_mut().filter(|last| last.name.sequence == tip.sequence) else { continue };
+            segment.length = tip.length;
+            segment.is_left |= is_left;
+            if segment.read < segment.length || !segment.is_left {
+                segment.file.get_or_insert(tip.file);
+            }
+        }
+    }
+
+    /// Has the operating system write to the disk what it has only taken so far.
+    ///
+    /// # Errors
+    /// As it says; nothing is lost as long as the machine runs.
+    pub fn sync(&mut self) -> io::Result<()> {
+        for segment in self.segments.iter_mut().filter(|segment| segment.synced < segment.length) {
+            let Some(file) = &segment.file else { continue };
+            file.sync_data()?;
+            if segment.synced == 0 {
+                File::open(self.instance.dir())?.sync_all()?;
+            }
+            segment.synced = segment.length;
+        }
+        Ok(())
+    }
+
+    /// Reads on into the batch until it is full or everything is read. What a dead process opened and never settled comes
+    /// last, settled as interrupted.
+    ///
+    /// # Errors
+    /// Something cannot be read now but perhaps later. What was read before stands.
+    pub fn read(&mut self, batch: &mut Batch, observer: &dyn Observer) -> io::Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let result = self.read_with(&mut buffer, batch, observer);
+        self.buffer = buffer;
+        result
+    }
+
+    fn read_with(&mut self, buffer: &mut Vec<u8>, batch: &mut Batch, observer: &dyn Observer) -> io::Result<()> {
+        for index in 0..self.segments.len() {
+            if self.segments[index].read < self.segments[index].length {
+                self.read_segment(index, buffer, batch, observer)?;
+            }
+            if batch.entries.len() >= BATCH {
+                return Ok(());
+            }
+        }
+        if self.journal.is_none() { self.read_interrupted(batch, observer) } else { Ok(()) }
+    }
+
+    fn read_segment(&mut self, index: usize, buffer: &mut Vec<u8>, batch: &mut Batch, observer: &dyn Observer) -> io::Result<()> {
+        let Some(file) = self.file(index)? else { return Ok(()) };
+        let (from, length) = (self.segments[index].read, self.segments[index].length);
+        let mut records = Records::new(&file, from, length, buffer);
+        let mut broken = 0;
+        let result = loop {
+            if batch.entries.len() >= BATCH {
+                break Ok(());
+            }
+            let record = match records.read() {
+                Ok(Some(record)) => record,
+                Ok(None) => {
+                    // What is left is a torn tail: no whole record, never to be completed.
+                    self.segments[index].read = length;
+                    break Ok(());
+                }
+                Err(error) => break Err(explain("read the journal segment", &self.path(index), &error)),
+            };
+            let (segments, open) = (&mut self.segments, &mut self.open);
+            match record.kind {
+                Kind::Opened => {
+                    let sequence = segments[index].name.sequence;
+                    let at = record.at + super::frame::HEADER as u64 + record.id.len() as u64;
+                    let place = Place { sequence, at, end: at + record.body.len() as u64 };
+                    if let Some(earlier) = open.insert(record.id.into(), place) {
+                        settle_in(segments, earlier, |segment| segment.open -= 1);
+                    }
+                    segments[index].open += 1;
+                }
+                Kind::Settled => {
+                    if let Some(place) = open.remove(record.id) {
+                        settle_in(segments, place, |segment| segment.closing += 1);
+                    }
+                    let segment = &segments[index];
+                    if record.at >= segment.stored_before {
+                        match serde_json::from_slice::<Entry>(record.body) {
+                            Ok(entry) => {
+                                if record.at >= segment.observed {
+                                    observer.settled(&entry);
+                                }
+                                batch.entries.push(entry);
+                            }
+                            Err(error) => {
+                                log::error!("ledger entry in {} at byte {} cannot be read: {error}", segment.name, record.at);
+                                broken += 1;
+                            }
+                        }
+                    }
+                }
+                Kind::Foreign => broken += 1,
+            }
+            self.segments[index].read = records.offset();
+        };
+        let segment = &mut self.segments[index];
+        segment.observed = segment.observed.max(segment.read);
+        if broken + records.holes() > 0 {
+            segment.is_damaged = true;
+        }
+        if segment.read > from {
+            batch.positions.insert(segment.name.to_string(), segment.read.max(segment.stored_before));
+        }
+        if segment.is_left && segment.read == segment.length {
+            segment.file = None;
+        }
+        result
+    }
+
+    /// Drafts that nothing settles any more. The observer has never seen them.
+    fn read_interrupted(&mut self, batch: &mut Batch, observer: &dyn Observer) -> io::Result<()> {
+        let mut left: Vec<(Box<[u8]>, Place)> = self.open.iter().map(|(id, place)| (id.clone(), *place)).collect();
+        left.sort_by_key(|(_, place)| (place.sequence, place.at));
+        for (id, place) in left.into_iter().take(BATCH - batch.entries.len()) {
+            let Some(index) = self.segments.iter().position(|segment| segment.name.sequence == place.sequence) else { continue };
+            let Some(file) = self.file(index)? else { continue };
+            let mut draft = vec![0; (place.end - place.at) as usize];
+            match file.read_exact_at(&mut draft, place.at) {
+                Ok(()) => {}
+                // Someone has cut the file since: that is told below.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => draft.clear(),
+                Err(error) => return Err(explain("read the journal segment", &self.path(index), &error)),
+            }
+            let segment = &mut self.segments[index];
+            match serde_json::from_slice::<Entry>(&draft) {
+                Ok(draft) => {
+                    let entry = draft.killed();
+                    observer.settled(&entry);
+                    batch.entries.push(entry);
+                }
+                Err(error) => {
+                    log::error!("draft of a ledger entry in {} at byte {} cannot be read: {error}", segment.name, place.at);
+                    segment.is_damaged = true;
+                }
+            }
+            segment.closing += 1;
+            self.open.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// Shows the observer what is settled, however far storing has come.
+    ///
+    /// # Errors
+    /// Something cannot be read now but perhaps later.
+    pub fn look_ahead(&mut self, observer: &dyn Observer) -> io::Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for index in 0..self.segments.len() {
+            let from = self.segments[index].observed.max(self.segments[index].read);
+            let length = self.segments[index].length;
+            if from >= length {
+                continue;
+            }
+            let Some(file) = self.file(index)? else { continue };
+            let mut records = Records::new(&file, from, length, &mut buffer);
+            while let Some(record) = records.read()? {
+                if record.kind == Kind::Settled
+                    && let Ok(entry) = serde_json::from_slice(record.body)
+                {
+                    observer.settled(&entry);
+                }
+                self.segments[index].observed = records.offset();
+            }
+            self.segments[index].observed = length;
+            if self.segments[index].is_left {
+                self.segments[index].file = None;
+            }
+        }
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    /// An entry that came by memory has settled what may have been opened here.
+    pub fn settled_elsewhere(&mut self, id: &str) -> bool {
+        let Some(place) = self.open.remove(id.as_bytes()) else { return false };
+        settle_in(&mut self.segments, place, |segment| segment.closing += 1);
+        true
+    }
+
+    /// What was read is stored. Says how many bytes that were.
+    pub fn commit(&mut self) -> u64 {
+        let mut bytes = 0;
+        for segment in &mut self.segments {
+            bytes += segment.read - segment.stored;
+            segment.stored = segment.read;
+            segment.open -= std::mem::take(&mut segment.closing);
+        }
+        bytes
+    }
+
+    /// Deletes the segments nobody needs: left, stored to the end, nothing open. Gives their names.
+    pub fn reclaim(&mut self) -> Vec<String> {
+        let (instance, mut gone) = (&self.instance, Vec::new());
+        self.segments.retain(|segment| {
+            let needed = !segment.is_left || segment.stored < segment.length || segment.open > 0;
+            if !needed {
+                let name = segment.name.to_string();
+                let path = instance.dir().join(&name);
+                let result = if segment.is_damaged { fs::rename(&path, kept_aside(&path)) } else { fs::remove_file(&path) };
+                match result {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        log::warn!("{}", explain("take away the stored journal segment", &path, &error));
+                        return true;
+                    }
+                    _ => gone.push(name),
+                }
+            }
+            needed
+        });
+        gone
+    }
+
+    /// How many segments were found damaged since the last call.
+    pub fn take_damage(&mut self) -> u64 {
+        let new = self.segments.iter_mut().filter(|segment| segment.is_damaged && !segment.damage_is_told);
+        new.map(|segment| segment.damage_is_told = true).count() as u64
+    }
+
+    /// Whether its writer is dead.
+    pub fn is_dead(&self) -> bool {
+        self.journal.is_none()
+    }
+
+    /// Whether nothing of it is on disk any more.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Whether its writer is dead and nothing of it is left.
+    pub fn is_spent(&self) -> bool {
+        self.journal.is_none() && self.segments.is_empty()
+    }
+
+    /// Where the journal ends now: segment and offset.
+    pub fn end(&self) -> Option<(u32, u64)> {
+        self.segments.back().map(|segment| (segment.name.sequence, segment.length))
+    }
+
+    /// Whether everything up to that segment and offset is stored.
+    pub fn has_stored(&self, (sequence, offset): (u32, u64)) -> bool {
+        self.segments.iter().all(|segment| match segment.name.sequence.cmp(&sequence) {
+            std::cmp::Ordering::Less => segment.stored == segment.length,
+            std::cmp::Ordering::Equal => segment.stored >= offset,
+            std::cmp::Ordering::Greater => true,
+        })
+    }
+
+    /// The journal is at its end: nothing more will be written to its current segment.
+    pub fn close(&mut self) {
+        let Some(journal) = &self.journal else { return };
+        journal.close();
+        self.refresh();
+        if let Some(last) = self.segments.back_mut() {
+            last.is_left = true;
+        }
+    }
+
+    fn path(&self, index: usize) -> PathBuf {
+        path_in(&self.instance, &self.segments[index].name)
+    }
+
+    /// The segment's file. `None`, for good: it is gone, and what was in it with it.
+    fn file(&mut self, index: usize) -> io::Result<Option<Arc<File>>> {
+        let segment = &mut self.segments[index];
+        if let Some(file) = &segment.file {
+            return Ok(Some(Arc::clone(file)));
+        }
+        let path = path_in(&self.instance, &segment.name);
+        match File::open(&path) {
+            Ok(file) => Ok(Some(Arc::clone(segment.file.insert(Arc::new(file))))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                log::error!("{}; the entries in it are lost", explain("read the journal segment", &path, &error));
+                (segment.read, segment.observed, segment.closing) = (segment.length, segment.length, segment.open);
+                let sequence = segment.name.sequence;
+                segment.is_damaged = true;
+                self.open.retain(|_, place| place.sequence != sequence);
+                Ok(None)
+            }
+            Err(error) => Err(explain("read the journal segment", &path, &error)),
+        }
+    }
+}
+
+impl Segment {
+    fn new(name: SegmentName) -> Self {
+        Self {
+            name,
+            file: None,
+            length: 0,
+            is_left: false,
+            read: 0,
+            stored: 0,
+            synced: 0,
+            observed: 0,
+            stored_before: 0,
+            open: 0,
+            closing: 0,
+            is_damaged: false,
+            damage_is_told: false,
+        }
+    }
+}
+
+fn path_in(instance: &Instance, name: &SegmentName) -> PathBuf {
+    instance.dir().join(name.to_string())
+}
+
+fn settle_in(segments: &mut VecDeque<Segment>, place: Place, change: impl FnOnce(&mut Segment)) {
+    if let Some(segment) = segments.iter_mut().find(|segment| segment.name.sequence == place.sequence) {
+        change(segment);
+    }
+}
+
+fn kept_aside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".unreadable");
+    name.into()
+}
