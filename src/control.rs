@@ -15,6 +15,8 @@ pub mod tenants;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};

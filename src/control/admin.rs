@@ -40,6 +40,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                     .route(web::delete().to(keys::revoke)),
             )
             .service(at("/tenants/{tenant}/keys/{key}/rotate").route(web::post().to(keys::rotate)))
+            .service(at("/tenants/{tenant}/providers").route(web::get().to(providers::chain)))
             .service(at("/ledger").route(web::get().to(ledger::list)))
             .service(at("/ledger/{request_id}").route(web::get().to(ledger::show)))
             .service(at("/usage").route(web::get().to(usage::list)))

@@ -83,7 +83,8 @@ fn enter(directory: &mut Directory, rows: impl IntoIterator<Item = KeyRow>) {
     }
 }
 
-fn tenant(row: TenantRow) -> Tenant {
+/// A tenant as the gateway half knows it.
+pub fn tenant(row: TenantRow) -> Tenant {
     Tenant { id: row.id.into(), name: row.name, brokered: row.brokered, broker_fallback: row.broker_fallback, enabled: row.enabled }
 }
 

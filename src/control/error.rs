@@ -23,6 +23,9 @@ pub enum ControlError {
         /// The id asked for.
         id: String,
     },
+    /// The catalog has no such model.
+    #[error("there is no model {0:?} in the catalog")]
+    UnknownModel(String),
     /// There is one already.
     #[error("{what} {id:?} exists already")]
     Exists {

@@ -9,7 +9,7 @@ use super::{Control, fields, now_ms};
 
 /// A tenant to be.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object")]
 pub struct NewTenant {
     /// A slug.
     pub id: String,
@@ -27,7 +27,7 @@ pub struct NewTenant {
 
 /// What shall be different about a tenant.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object")]
 #[allow(missing_docs, reason = "the fields of a tenant (DESIGN.md section 8)")]
 pub struct TenantChange {
     pub name: Option<String>,

@@ -1,1 +1,122 @@
-//! interface
+//! A control half on a database of its own, with a gateway half and a ledger that only remember.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+
+use super::keys::{IssuedKey, KeyFields};
+use super::store::Store;
+use super::store::changes::Actor;
+use super::store::testing::{Fresh, on_each_database};
+use super::tenants::NewTenant;
+use super::{Control, Health, Parts, Publisher, World};
+use crate::catalog::snapshot::{Caller, Offerings, Snapshot};
+use crate::config::{Catalog, Environment};
+use crate::secret::Secret;
+use crate::terms::ProviderName;
+
+pub const TOKEN: &str = "an-admin-token-of-tests-0123456789";
+pub const ACTOR: Actor = Actor { who: "test", request_id: None };
+
+/// One process's control half and what it has told the others.
+pub struct Bench {
+    pub control: Arc<Control>,
+    pub gateway: Arc<Recorder>,
+    pub flushed: Arc<AtomicUsize>,
+    pub fresh: Arc<Fresh>,
+}
+
+/// A gateway half that remembers what it adopted.
+#[derive(Default)]
+pub struct Recorder(Mutex<Option<Snapshot>>);
+
+/// Variables of a test.
+pub struct Variables(pub HashMap<&'static str, String>);
+
+impl Publisher for Recorder {
+    fn adopt(&self, snapshot: Snapshot) -> BoxFuture<'static, ()> {
+        *self.0.lock().unwrap() = Some(snapshot);
+        ready(()).boxed()
+    }
+
+    fn health(&self, _: &ProviderName) -> Health {
+        Health { cooldown_until: Some(7_000), failures: 3, last_error: Some("timeout".to_owned()) }
+    }
+}
+
+impl Environment for Variables {
+    fn var(&self, name: &str) -> Option<String> {
+        self.0.get(name).cloned()
+    }
+}
+
+/// Runs `test` on each database that is there, in an actix system.
+pub fn on_each<F: Future<Output = ()>>(test: impl Fn(Bench) -> F) {
+    on_each_database(|fresh| actix_web::rt::System::new().block_on(test(Bench::of(Arc::new(fresh)))));
+}
+
+impl Bench {
+    /// A control half without providers on that database.
+    pub fn of(fresh: Arc<Fresh>) -> Self {
+        Self::with(fresh, Some(TOKEN), PathBuf::from("no/such/file.toml"))
+    }
+
+    /// Another process on the same database.
+    pub fn another(&self) -> Self {
+        let fresh = Fresh { store: Store::open(&self.fresh.url).unwrap(), url: self.fresh.url.clone(), traces: Box::new(()) };
+        Self::of(Arc::new(fresh))
+    }
+
+    pub fn with(fresh: Arc<Fresh>, token: Option<&str>, settings: PathBuf) -> Self {
+        let offerings = Offerings::build(&Catalog::default(), None, 0);
+        Self::serving(fresh, token, settings, offerings)
+    }
+
+    /// A control half with the providers of a configuration file.
+    pub fn configured(fresh: Arc<Fresh>, settings: &Path) -> Self {
+        let loaded = crate::config::load(settings, &Variables(HashMap::new())).unwrap();
+        Self::serving(fresh, Some(TOKEN), settings.to_owned(), Offerings::build(&loaded.catalog, None, 0))
+    }
+
+    fn serving(fresh: Arc<Fresh>, token: Option<&str>, settings: PathBuf, offerings: Offerings) -> Self {
+        let (gateway, flushed) = (Arc::new(Recorder::default()), Arc::new(AtomicUsize::new(0)));
+        let world = World::load(&fresh.store, Arc::new(offerings)).unwrap();
+        gateway.adopt(world.snapshot.clone()).now_or_never();
+        let count = Arc::clone(&flushed);
+        let parts = Parts {
+            store: fresh.store.clone(),
+            settings,
+            environment: Box::new(Variables(HashMap::new())),
+            admin_token: token.map(Secret::new),
+            publisher: gateway.clone(),
+            flush: Arc::new(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+                ready(()).boxed()
+            }),
+        };
+        Self { control: Control::new(world, parts), gateway, flushed, fresh }
+    }
+
+    pub async fn tenant(&self, id: &str) {
+        let new = NewTenant { id: id.to_owned(), ..NewTenant::default() };
+        self.control.create_tenant(ACTOR, new).await.unwrap();
+    }
+
+    pub async fn key(&self, tenant: &str) -> IssuedKey {
+        self.control.create_key(ACTOR, tenant.to_owned(), KeyFields::default()).await.unwrap()
+    }
+
+    /// What the gateway half knows about a key.
+    pub fn known(&self, key: &IssuedKey) -> Option<Arc<Caller>> {
+        self.gateway.snapshot().directory.callers.get(&key.key.lookup()).cloned()
+    }
+}
+
+impl Recorder {
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.lock().unwrap().clone().unwrap()
+    }
+}

@@ -74,6 +74,7 @@ impl AdminError {
         match self {
             AdminError::Control(ControlError::Invalid { param, .. }) => Some(param),
             AdminError::Control(ControlError::Exists { .. }) => Some("id"),
+            AdminError::Control(ControlError::UnknownModel(_)) => Some("model"),
             _ => None,
         }
     }
@@ -110,6 +111,7 @@ fn classify(error: &ControlError) -> (StatusCode, &'static str, &'static str) {
     match error {
         ControlError::Invalid { .. } => (StatusCode::BAD_REQUEST, INVALID, "invalid_value"),
         ControlError::NotFound { .. } => (StatusCode::NOT_FOUND, INVALID, "not_found"),
+        ControlError::UnknownModel(_) => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
         ControlError::Exists { .. } => (StatusCode::CONFLICT, INVALID, "already_exists"),
         ControlError::Conflict { code, .. } => (StatusCode::CONFLICT, INVALID, code),
         ControlError::Configuration(_) => (StatusCode::BAD_REQUEST, INVALID, "invalid_configuration"),

@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::error::AdminError;
 use crate::control::error::ControlError;
@@ -38,29 +38,30 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, AdminError> {
+    // Is it JSON at all? Only then do its fields matter.
+    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| AdminError::InvalidJson(error.to_string()))?;
+    // serde would take an array for the fields in their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ControlError::invalid("body", "the body must be a JSON object").into());
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
-        refusal(path, error.into_inner())
-    })?;
-    deserializer.end().map_err(|error| AdminError::InvalidJson(error.to_string()))?;
-    Ok(value)
+        refusal(&path, &error.into_inner()).into()
+    })
 }
 
-/// serde says which field is missing or unknown only in words.
-fn refusal(path: String, error: serde_json::Error) -> AdminError {
-    if !error.is_data() {
-        return AdminError::InvalidJson(error.to_string());
-    }
+/// serde says which field is missing, unknown or there twice only in words.
+fn refusal(path: &str, error: &serde_json::Error) -> ControlError {
     let text = error.to_string();
     let message = text.split(" at line ").next().unwrap_or_default();
-    let named = message.split('`').nth(1).filter(|_| message.contains(" field `"));
-    let param = match (named, path.as_str()) {
+    let field = message.split('`').nth(1).filter(|_| message.contains(" field `"));
+    let param = match (field, path) {
         (Some(field), "." | "?") => field.to_owned(),
         (Some(field), path) if path != field && !path.ends_with(&format!(".{field}")) => format!("{path}.{field}"),
         (_, path) => path.trim_matches('.').to_owned(),
     };
-    ControlError::invalid(if param.is_empty() { "body".to_owned() } else { param }, message).into()
+    ControlError::invalid(param, message)
 }
 
 impl Parameters {
@@ -135,7 +136,8 @@ mod tests {
         assert_eq!(param::<NewTenant>(r#"{"id": 7}"#), "id");
         assert_eq!(param::<NewTenant>(r#"{"id": "a", "colour": 1}"#), "colour");
         assert_eq!(param::<NewTenant>(r#"{"id": "a", "id": "b"}"#), "id");
-        assert_eq!(param::<NewTenant>("[1]"), "body");
+        assert_eq!(param::<NewTenant>(r#"["acme"]"#), "body");
+        assert_eq!(param::<NewTenant>("null"), "body");
         assert_eq!(param::<KeyFields>(r#"{"rpm": -1}"#), "rpm");
         assert_eq!(param::<KeyFields>(r#"{"rpm": 1.5}"#), "rpm");
         assert_eq!(param::<KeyFields>(r#"{"tags": {"a": 1}}"#), "tags.a");

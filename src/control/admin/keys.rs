@@ -18,7 +18,7 @@ use crate::credential::CredentialKind;
 
 /// The body of a rotation.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object")]
 pub struct Rotation {
     /// Such as `"1h"`; none if missing.
     grace: Option<String>,

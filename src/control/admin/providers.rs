@@ -1,4 +1,5 @@
-//! `/providers`: the brokered providers and how they have been doing.
+//! `/providers`, the brokered providers and how they have been doing; `/tenants/{t}/providers`, those of one tenant in the
+//! order they are tried.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -6,9 +7,11 @@ use serde::Serialize;
 use super::error::AdminError;
 use super::input::Parameters;
 use super::page::List;
+use crate::catalog::chain::providers_for;
 use crate::catalog::snapshot::Listed;
 use crate::config::Disabled;
-use crate::control::{Control, Health};
+use crate::control::error::ControlError;
+use crate::control::{Control, Health, directory};
 use crate::terms::TenantId;
 
 #[derive(Serialize)]
@@ -31,6 +34,26 @@ pub async fn list(request: HttpRequest, control: web::Data<Control>) -> Result<H
     Parameters::of(&request).finish()?;
     let offerings = control.snapshot().offerings;
     let providers = offerings.providers.iter().map(|listed| shown(listed, control.health(&listed.provider.name)));
+    Ok(HttpResponse::Ok().json(List::whole(providers.collect())))
+}
+
+/// With `model`: the chain of a request for it. Without: every provider the tenant may use.
+pub async fn chain(request: HttpRequest, control: web::Data<Control>, path: web::Path<String>) -> Result<HttpResponse, AdminError> {
+    let mut parameters = Parameters::of(&request);
+    let model = parameters.one("model")?;
+    parameters.finish()?;
+    let tenant = directory::tenant(control.tenant(path.into_inner()).await?);
+    let offerings = control.snapshot().offerings;
+    let all = &offerings.providers;
+    let listed: Vec<&Listed> = match model {
+        Some(name) => {
+            let model = offerings.model(&name).ok_or(ControlError::UnknownModel(name))?;
+            let chain = providers_for(&tenant, model);
+            chain.iter().filter_map(|offer| all.iter().find(|listed| listed.provider.name == offer.provider.name)).collect()
+        }
+        None => all.iter().filter(|listed| tenant.brokered && listed.provider.serves(&tenant.id)).collect(),
+    };
+    let providers = listed.into_iter().map(|listed| shown(listed, control.health(&listed.provider.name)));
     Ok(HttpResponse::Ok().json(List::whole(providers.collect())))
 }
 

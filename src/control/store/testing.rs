@@ -13,7 +13,8 @@ const POSTGRES: &str = "AIGW_TEST_POSTGRES_URL";
 pub struct Fresh {
     pub store: Store,
     pub url: DatabaseUrl,
-    _traces: Box<dyn Send>,
+    #[allow(dead_code, reason = "held for its drop")]
+    pub traces: Box<dyn Send + Sync>,
 }
 
 /// Runs `test` on SQLite and, if a server is named, on PostgreSQL; else says that it is skipped there.
@@ -29,7 +30,7 @@ pub fn on_each_database(test: impl Fn(Fresh)) {
 pub fn sqlite() -> Fresh {
     let directory = tempfile::tempdir().unwrap();
     let url = DatabaseUrl::Sqlite(directory.path().join("data/aigw.db"));
-    Fresh { store: Store::open(&url).unwrap(), url, _traces: Box::new(directory) }
+    Fresh { store: Store::open(&url).unwrap(), url, traces: Box::new(directory) }
 }
 
 fn postgres(server: &str) -> Fresh {
@@ -38,7 +39,7 @@ fn postgres(server: &str) -> Fresh {
     let separator = if server.contains('?') { '&' } else { '?' };
     let url = format!("{server}{separator}options=-csearch_path%3D{schema}");
     let url = DatabaseUrl::Postgres(std::sync::Arc::new(Secret::new(url)));
-    Fresh { store: Store::open(&url).unwrap(), url, _traces: Box::new(Schema { server: server.to_owned(), schema }) }
+    Fresh { store: Store::open(&url).unwrap(), url, traces: Box::new(Schema { server: server.to_owned(), schema }) }
 }
 
 struct Schema {

@@ -1,0 +1,134 @@
+//! What can be said about a virtual key, checked and laid over a row.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::control::error::ControlError;
+use crate::control::fields;
+use crate::control::store::keys::{AllowedModels, KeyRow, Tags};
+use crate::credential::Credential;
+
+/// What is said about a key, new or changed. A field that is missing is left as it is, one that is null is cleared.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a JSON object")]
+#[allow(missing_docs, reason = "the fields of a virtual key (DESIGN.md section 4)")]
+pub struct KeyFields {
+    pub name: Option<String>,
+    pub subject: Option<String>,
+    #[serde(default, deserialize_with = "said")]
+    pub team: Option<Option<String>>,
+    pub tags: Option<BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "said")]
+    pub allowed_models: Option<Option<Vec<String>>>,
+    #[serde(default, deserialize_with = "said")]
+    pub monthly_budget_cents: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "said")]
+    pub rpm: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "said")]
+    pub tpm: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "said")]
+    pub max_concurrency: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "said")]
+    pub expires_at: Option<Option<i64>>,
+}
+
+/// [`KeyFields`] whose values may be stored.
+#[derive(Debug)]
+pub(super) struct Checked {
+    name: Option<String>,
+    subject: Option<String>,
+    team: Option<Option<String>>,
+    tags: Option<Vec<(String, String)>>,
+    allowed_models: Option<Option<Vec<String>>>,
+    monthly_budget_cents: Option<Option<i64>>,
+    rpm: Option<Option<i64>>,
+    tpm: Option<Option<i64>>,
+    max_concurrency: Option<Option<i64>>,
+    expires_at: Option<Option<i64>>,
+}
+
+impl KeyFields {
+    /// Refuses what cannot be stored.
+    pub(super) fn check(self) -> Result<Checked, ControlError> {
+        Ok(Checked {
+            name: self.name.map(|name| fields::label("name", name)).transpose()?,
+            subject: self.subject.map(|subject| fields::label("subject", subject)).transpose()?,
+            team: each("team", self.team, fields::label)?,
+            tags: self.tags.map(|tags| fields::tags("tags", tags)).transpose()?,
+            allowed_models: each("allowed_models", self.allowed_models, fields::models)?,
+            monthly_budget_cents: each("monthly_budget_cents", self.monthly_budget_cents, fields::cents)?,
+            rpm: each("rpm", self.rpm, fields::limit)?,
+            tpm: each("tpm", self.tpm, fields::limit)?,
+            max_concurrency: each("max_concurrency", self.max_concurrency, fields::limit)?,
+            expires_at: each("expires_at", self.expires_at, fields::moment)?,
+        })
+    }
+}
+
+impl Checked {
+    /// A new key: named and standing for itself unless said otherwise.
+    pub(super) fn first(self, tenant: String, key: &Credential, now: i64) -> KeyRow {
+        let id = new_id();
+        let name = self.name.clone().unwrap_or_else(|| id.clone());
+        let mut row = KeyRow {
+            lookup: key.lookup().to_vec(),
+            last4: key.text().last4().to_owned(),
+            tenant,
+            subject: name.clone(),
+            name,
+            id,
+            team: None,
+            tags: Tags::default(),
+            allowed_models: AllowedModels(None),
+            monthly_budget_cents: None,
+            rpm: None,
+            tpm: None,
+            max_concurrency: None,
+            expires_at: None,
+            created_at: now,
+            revoked_at: None,
+            rotated_from: None,
+        };
+        self.apply(&mut row);
+        row
+    }
+
+    /// Lays what was said over `row`.
+    pub(super) fn apply(self, row: &mut KeyRow) {
+        fn set<T>(field: &mut T, said: Option<T>) {
+            if let Some(value) = said {
+                *field = value;
+            }
+        }
+        set(&mut row.name, self.name);
+        set(&mut row.subject, self.subject);
+        set(&mut row.team, self.team);
+        set(&mut row.tags, self.tags.map(Tags));
+        set(&mut row.allowed_models, self.allowed_models.map(AllowedModels));
+        set(&mut row.monthly_budget_cents, self.monthly_budget_cents);
+        set(&mut row.rpm, self.rpm);
+        set(&mut row.tpm, self.tpm);
+        set(&mut row.max_concurrency, self.max_concurrency);
+        set(&mut row.expires_at, self.expires_at);
+    }
+}
+
+/// Ids sort by the time they were made.
+pub(super) fn new_id() -> String {
+    format!("key_{}", uuid::Uuid::now_v7().simple())
+}
+
+/// Checks a value if there is one to check.
+fn each<T, U>(
+    param: &str,
+    said: Option<Option<T>>,
+    check: impl FnOnce(&str, T) -> Result<U, ControlError>,
+) -> Result<Option<Option<U>>, ControlError> {
+    said.map(|value| value.map(|value| check(param, value)).transpose()).transpose()
+}
+
+/// Tells a field that is null from one that is missing.
+fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
