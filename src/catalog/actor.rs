@@ -1,1 +1,74 @@
-//! interface
+//! The `Catalog` actor: one worker's replica of the snapshot, the only thing it holds.
+//!
+//! It reads no file and no database; a new world arrives as [`Adopt`].
+
+use std::sync::Arc;
+
+use actix::{Actor, Context, Handler, Message, MessageResult};
+
+use super::snapshot::{Caller, Plan, Snapshot};
+
+/// One worker's view of the world.
+pub struct Catalog {
+    snapshot: Snapshot,
+}
+
+/// The world has changed: what starts from now on starts from this.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "()")]
+pub struct Adopt(pub Snapshot);
+
+/// Asks for the world as it is now.
+#[derive(Message, Debug)]
+#[rtype(result = "Snapshot")]
+pub struct Current;
+
+/// Asks who may answer `model` for `caller`; `None`: unknown, not allowed, or nobody.
+#[derive(Message, Debug)]
+#[rtype(result = "Option<Plan>")]
+pub struct Resolve {
+    /// Who asks.
+    pub caller: Arc<Caller>,
+    /// A model id or alias, as asked for.
+    pub model: String,
+}
+
+impl Catalog {
+    /// A replica that starts with `snapshot`.
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self { snapshot }
+    }
+}
+
+impl Actor for Catalog {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // A capacity would not bound it (senders are cloned); admission is bounded where requests enter.
+        ctx.set_mailbox_capacity(0);
+    }
+}
+
+impl Handler<Adopt> for Catalog {
+    type Result = ();
+
+    fn handle(&mut self, Adopt(snapshot): Adopt, _: &mut Self::Context) {
+        self.snapshot = snapshot;
+    }
+}
+
+impl Handler<Current> for Catalog {
+    type Result = MessageResult<Current>;
+
+    fn handle(&mut self, _: Current, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.snapshot.clone())
+    }
+}
+
+impl Handler<Resolve> for Catalog {
+    type Result = MessageResult<Resolve>;
+
+    fn handle(&mut self, ask: Resolve, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.snapshot.resolve(&ask.caller, &ask.model))
+    }
+}

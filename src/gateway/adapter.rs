@@ -1,0 +1,234 @@
+//! The `Adapter` actor: one provider on one worker. It calls, retries with backoff, and reports to the provider's health.
+//!
+//! Each attempt is a task of its own; the actor itself never waits. It knows no other provider: failing over is the router's.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use actix::{Actor, Context, Handler, ResponseFuture, Supervised};
+use tokio::select;
+
+use super::health::Health;
+use super::messages::{Attempt, Exhausted, Outcome, Reply, Why};
+use super::relay::{self, Relay};
+use super::retry::{self, Class};
+use super::upstream::{CallError, Request, Upstream};
+use super::{metering, passing, scrub};
+use crate::catalog::snapshot::Provider;
+use crate::dialect::{Ask, Call, Failure, Prepared, Refused};
+use crate::ledger::entry::{AttemptRecord, Outcome as Ending};
+
+/// Within this time a connection that broke without an answer may have been closed by the peer before our request reached it.
+const STALE_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// One provider on one worker.
+pub struct Adapter {
+    upstream: Rc<Upstream>,
+    health: Arc<Health>,
+}
+
+/// A call that did not lead to an answer for the client.
+struct Fallen {
+    name: &'static str,
+    class: Class,
+    /// A broken pooled connection.
+    may_be_stale: bool,
+    /// The upstream's own status.
+    status: Option<u16>,
+    exhausted: Exhausted,
+}
+
+impl Adapter {
+    /// An adapter that calls by `upstream` and reports to `health`.
+    pub fn new(upstream: Upstream, health: Arc<Health>) -> Self {
+        Self { upstream: Rc::new(upstream), health }
+    }
+}
+
+impl Actor for Adapter {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(0);
+    }
+}
+
+impl Supervised for Adapter {}
+
+impl Handler<Attempt> for Adapter {
+    type Result = ResponseFuture<Outcome>;
+
+    fn handle(&mut self, attempt: Attempt, _: &mut Self::Context) -> Self::Result {
+        let (upstream, health) = (Rc::clone(&self.upstream), Arc::clone(&self.health));
+        Box::pin(async move { attempt_until_settled(&upstream, &health, &attempt).await })
+    }
+}
+
+/// Calls until there is an answer, the policy is used up, or the client has gone.
+async fn attempt_until_settled(upstream: &Upstream, health: &Health, attempt: &Attempt) -> Outcome {
+    let provider = &attempt.offer.provider;
+    let (mut tried, mut may_try_stale) = (0, true);
+    loop {
+        let prepared = match prepare(attempt, tried) {
+            Ok(prepared) => prepared,
+            Err(refused) => return Outcome::Inexpressible(refused),
+        };
+        let (begun, connections) = (Instant::now(), upstream.connections());
+        let result = select! {
+            biased;
+            () = attempt.job.lifeline.cancelled() => None,
+            result = call(upstream, attempt, prepared) => Some(result),
+        };
+        let (status, error) = match &result {
+            None => (None, Some("client_closed")),
+            Some(Ok(reply)) => (Some(reply.status), (reply.status >= 400).then(|| retry::name_of_status(reply.status))),
+            Some(Err(fallen)) => (fallen.status, Some(fallen.name)),
+        };
+        record(attempt, begun, status, error);
+        let fallen = match result {
+            None => {
+                health.told_nothing();
+                return Outcome::Abandoned;
+            }
+            Some(Ok(mut reply)) => {
+                health.succeeded();
+                reply.routed.attempts = attempt.settlement.with(|entry| entry.attempts.len());
+                return Outcome::Relayed(reply);
+            }
+            Some(Err(fallen)) => fallen,
+        };
+        if fallen.class != Class::Transient {
+            health.told_nothing();
+            return Outcome::Exhausted(fallen.exhausted);
+        }
+        let was_pooled = upstream.connections() == connections;
+        if fallen.may_be_stale && was_pooled && may_try_stale && begun.elapsed() < STALE_WITHIN {
+            may_try_stale = false;
+            continue;
+        }
+        health.failed(fallen.name, &provider.retry.cooldown, Instant::now());
+        tried += 1;
+        let Some(pause) = retry::pause(&provider.retry, tried, fallen.exhausted.retry_after, fastrand::f64()) else {
+            return Outcome::Exhausted(fallen.exhausted);
+        };
+        select! {
+            biased;
+            () = attempt.job.lifeline.cancelled() => return Outcome::Abandoned,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+fn prepare(attempt: &Attempt, tried: u32) -> Result<Prepared, Refused> {
+    let (job, offer) = (&attempt.job, &attempt.offer);
+    let provider = &offer.provider;
+    let version = provider.headers.iter().find(|(name, _)| name == "anthropic-version");
+    provider.dialect.request(&Ask {
+        operation: job.operation,
+        document: &job.document,
+        stream: job.stream,
+        upstream_model: &offer.upstream_model,
+        max_output_tokens: offer.max_output_tokens,
+        quirks: &provider.quirks,
+        anthropic_beta: job.forwarded.anthropic_beta.as_deref(),
+        anthropic_version: version.and_then(|(_, value)| value.to_str().ok()),
+        created: u64::try_from(job.received_at / 1000).unwrap_or_default(),
+        seed: seed(&job.request_id, tried),
+    })
+}
+
+/// The simulator's chance: the same request id and try give the same answer.
+fn seed(request_id: &str, tried: u32) -> u64 {
+    request_id.bytes().fold(u64::from(tried), |seed, byte| seed.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte))
+}
+
+fn record(attempt: &Attempt, begun: Instant, status: Option<u16>, error: Option<&'static str>) {
+    let provider = attempt.offer.provider.name.clone();
+    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    attempt.settlement.with(|entry| {
+        entry.attempts.push(AttemptRecord { provider, status, error: error.map(str::to_owned), ms });
+    });
+}
+
+/// One call, up to an answer that can be relayed: whole, or as far as the first event.
+async fn call(upstream: &Upstream, attempt: &Attempt, prepared: Prepared) -> Result<Box<Reply>, Fallen> {
+    let (job, offer) = (&attempt.job, &attempt.offer);
+    let provider = &offer.provider;
+    let Prepared { call, reader, dropped } = prepared;
+    let deadline = tokio::time::Instant::now() + provider.retry.first_byte_timeout;
+    let arrived = match call {
+        Call::Http { headers, body } => {
+            let target = offer.targets.get(&job.operation).ok_or_else(|| Fallen::ours("no_target"))?;
+            // Whoever is to be paid by key gets one: the client's own never goes upstream in its place.
+            let credential = provider.credential.as_ref();
+            let more: Vec<_> = job.forwarded.headers.iter().chain(&headers).cloned().collect();
+            let head_within = provider.retry.first_byte_timeout;
+            upstream.exchange(Request { target, headers: &provider.headers, more: &more, credential, body, head_within }).await
+        }
+        Call::Played(script) => Upstream::play(script, provider.retry.first_byte_timeout).await,
+    }
+    .map_err(|error| Fallen::broken(error, None))?;
+
+    let status = arrived.status;
+    let passed = passing::response(&arrived.headers, provider.billing);
+    let retry_after = passed.retry_after(SystemTime::now());
+    let refused = |failure: Failure| Fallen::said(status, failure, retry_after);
+    if !(200..300).contains(&status) {
+        let body = arrived.body.whole(relay::ERROR_BODY_LIMIT, provider.retry.idle_timeout).await.unwrap_or_default();
+        let body = scrub::credential(body, provider.credential.as_ref().map(|(_, value)| value));
+        let failure = provider.dialect.failure(status, &body);
+        if retry::class_of_status(failure.status) != Class::Fault {
+            return Err(refused(failure));
+        }
+        return Ok(Box::new(fault(attempt, failure, passed)));
+    }
+    let relay = Relay { job, offer, settlement: &attempt.settlement, passed, dropped, reader, deadline };
+    let is_stream = job.stream && !relay.passed.content_type.starts_with("application/json");
+    let result = if is_stream { relay.stream(arrived.body).await } else { relay.whole(status, arrived.body).await };
+    match result {
+        Ok(reply) => Ok(Box::new(reply)),
+        Err(relay::Broken::Call(error)) => Err(Fallen::broken(error, Some(status))),
+        Err(relay::Broken::Said(failure)) if retry::class_of_status(failure.status) == Class::Fault => {
+            Ok(Box::new(fault(attempt, failure, passing::Passed::json())))
+        }
+        Err(relay::Broken::Said(failure)) => Err(refused(failure)),
+    }
+}
+
+/// The upstream's word that the request is wrong, as a reply.
+pub(super) fn fault(attempt: &Attempt, failure: Failure, passed: passing::Passed) -> Reply {
+    let (job, offer) = (&attempt.job, &attempt.offer);
+    attempt.settlement.with(|entry| {
+        metering::nothing_used(entry);
+        entry.status = failure.status;
+        entry.outcome = Ending::ClientError;
+        entry.error_code = failure.code.clone().or_else(|| Some(retry::name_of_status(failure.status).to_owned()));
+    });
+    relay::reply(job, offer, failure.status, passed, Vec::new(), super::messages::Body::Whole(failure.body))
+}
+
+impl Fallen {
+    fn broken(error: CallError, status: Option<u16>) -> Self {
+        let class = match error.why {
+            Why::Forbidden => Class::Local,
+            _ => Class::Transient,
+        };
+        let exhausted = Exhausted { why: error.why, retry_after: None, said: None };
+        Self { name: error.name, class, may_be_stale: error.may_be_stale, status, exhausted }
+    }
+
+    fn said(status: u16, failure: Failure, retry_after: Option<std::time::Duration>) -> Self {
+        let class = retry::class_of_status(failure.status);
+        let is_ours = failure.code.as_deref() == Some("upstream_interrupted");
+        let name = if is_ours { "interrupted" } else { retry::name_of_status(failure.status) };
+        let why = if is_ours { Why::Unreachable } else { Why::Status(failure.status) };
+        let exhausted = Exhausted { why, retry_after, said: Some(failure) };
+        Self { name, class, may_be_stale: false, status: Some(status), exhausted }
+    }
+
+    fn ours(name: &'static str) -> Self {
+        let exhausted = Exhausted { why: Why::Adapter, retry_after: None, said: None };
+        Self { name, class: Class::Local, may_be_stale: false, status: None, exhausted }
+    }
+}

@@ -1,0 +1,250 @@
+//! What travels between the actors of one worker. Nouns and verbs only; no behaviour.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::Message;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::snapshot::{Caller, Offer};
+use crate::dialect::{Failure, Refused};
+use crate::json::Document;
+use crate::ledger::settlement::Settlement;
+use crate::terms::{KindName, ModelId, NanoUsd, Operation, ProviderName, RequestId};
+
+/// A client's request, read once and never changed again.
+#[derive(Debug)]
+pub struct Job {
+    /// The id in headers, logs and the ledger.
+    pub request_id: RequestId,
+    /// Who asks.
+    pub caller: Arc<Caller>,
+    /// What for.
+    pub operation: Operation,
+    /// The model as asked for: an id or an alias.
+    pub model: String,
+    /// Whether a stream is wanted.
+    pub stream: bool,
+    /// The body.
+    pub document: Document,
+    /// Bytes of the prompt, for an estimate of its tokens.
+    pub prompt_bytes: u64,
+    /// The client's headers that may go upstream.
+    pub forwarded: Forwarded,
+    /// OpenAI's `user` field.
+    pub user: Option<String>,
+    /// The request's own tags.
+    pub tags: Vec<(String, String)>,
+    /// When it arrived, on the clock that never jumps.
+    pub received: Instant,
+    /// When it arrived, in unix milliseconds.
+    pub received_at: i64,
+    /// Cancelled when the client has gone.
+    pub lifeline: CancellationToken,
+}
+
+/// The client's headers that may go upstream (spec/security.md 7.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forwarded {
+    /// Verbatim, names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// `anthropic-beta`, which a dialect may have to add to.
+    pub anthropic_beta: Option<String>,
+}
+
+/// Handler → Router: answer this.
+#[derive(Message, Debug)]
+#[rtype(result = "Answer")]
+pub struct Route(pub Job);
+
+/// What a route comes to.
+pub type Answer = Result<Reply, Rejection>;
+
+/// Router → Adapter: try this provider, as often as its policy allows.
+#[derive(Message)]
+#[rtype(result = "Outcome")]
+pub struct Attempt {
+    /// The request.
+    pub job: Arc<Job>,
+    /// The offer to take up.
+    pub offer: Arc<Offer>,
+    /// The entry in the making; each call is recorded there.
+    pub settlement: Settlement,
+}
+
+/// Adapter → Router: what became of it.
+#[derive(Debug)]
+pub enum Outcome {
+    /// An answer for the client: a success, or the upstream's word that the request is wrong.
+    Relayed(Box<Reply>),
+    /// This provider cannot answer; another may.
+    Exhausted(Exhausted),
+    /// The request cannot be expressed in the provider's language.
+    Inexpressible(Refused),
+    /// The client has gone.
+    Abandoned,
+}
+
+/// Why a provider could not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exhausted {
+    /// The last failure.
+    pub why: Why,
+    /// How long the upstream asked us to wait.
+    pub retry_after: Option<Duration>,
+    /// The upstream's answer, for the cases in which the client may see it.
+    pub said: Option<Failure>,
+}
+
+/// The classes of failure a provider is given up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// An upstream status.
+    Status(u16),
+    /// Too slow.
+    TimedOut,
+    /// No connection, or it broke, or what came made no sense.
+    Unreachable,
+    /// The SSRF guard refused the address.
+    Forbidden,
+    /// The adapter itself failed.
+    Adapter,
+}
+
+/// An answer on its way to the client.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The content type, as the upstream gave it.
+    pub content_type: String,
+    /// Upstream headers that may pass, names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// Who answered.
+    pub routed: Routed,
+    /// The body.
+    pub body: Body,
+}
+
+/// The body of a reply.
+#[derive(Debug)]
+pub enum Body {
+    /// All of it.
+    Whole(Bytes),
+    /// Frames as they come. The receiver ends when the stream does; dropping it cancels the upstream call.
+    Stream(mpsc::Receiver<Bytes>),
+}
+
+/// What the `x-aigw-*` headers say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routed {
+    /// Who answered, or was asked last.
+    pub provider: ProviderName,
+    /// That provider's kind.
+    pub kind: KindName,
+    /// The catalog's model id.
+    pub model: ModelId,
+    /// Upstream calls made.
+    pub attempts: usize,
+    /// What is owed; known only once the answer is whole.
+    pub cost: Option<NanoUsd>,
+    /// Parameters dropped on the way.
+    pub dropped: Vec<&'static str>,
+}
+
+/// A refusal, and who was asked before it if anyone was.
+#[derive(Debug)]
+pub struct Rejection {
+    /// Why.
+    pub refusal: Refusal,
+    /// Who was asked.
+    pub routed: Option<Routed>,
+}
+
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, routed: None }
+    }
+}
+
+/// Every way aigw itself says no. Only `http/error.rs` knows the statuses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The key is missing, malformed, unknown, revoked or expired: nobody learns which.
+    #[error("the API key is missing or not valid")]
+    InvalidKey,
+    /// Too many failed authentications from this address.
+    #[error("too many failed authentications from this address")]
+    TooManyFailures {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The tenant is disabled.
+    #[error("this tenant is disabled; ask the operator")]
+    TenantDisabled,
+    /// The model is unknown, not allowed for this key, or nobody enabled serves it.
+    #[error("the model `{0}` does not exist or this key has no access to it; GET /v1/models lists what there is")]
+    UnknownModel(String),
+    /// No such path.
+    #[error("{0} is not served here")]
+    UnknownEndpoint(String),
+    /// The path is served, the method is not.
+    #[error("{0} is not allowed here")]
+    MethodNotAllowed(String),
+    /// The body is not the JSON it has to be.
+    #[error("the body is no valid JSON object: {0}")]
+    InvalidJson(String),
+    /// A field is missing or wrong.
+    #[error("{message}")]
+    InvalidValue {
+        /// The field.
+        param: String,
+        /// What it has to be.
+        message: String,
+    },
+    /// The body is larger than allowed.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// `max_body`.
+        limit: usize,
+    },
+    /// The body is encoded in a way aigw does not decode.
+    #[error("content-encoding `{0}` is not supported; send the body as it is")]
+    UnsupportedEncoding(String),
+    /// The body did not arrive in time.
+    #[error("the body did not arrive in time")]
+    SlowBody,
+    /// The dialect cannot express the request.
+    #[error("{}", .0.message)]
+    Inexpressible(Refused),
+    /// The first provider's dialect or kind cannot do this operation.
+    #[error("the model `{model}` cannot do {operation}")]
+    UnsupportedOperation {
+        /// The catalog's model id.
+        model: ModelId,
+        /// What was asked.
+        operation: Operation,
+    },
+    /// A bounded queue is full.
+    #[error("too many requests are in flight; try again shortly")]
+    Overloaded,
+    /// Every provider of the chain failed.
+    #[error("no provider could answer")]
+    AllProvidersFailed {
+        /// How the last one failed.
+        last: Why,
+        /// How long the last one asked to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The last provider of the chain refused its key.
+    #[error("the provider refused its credential; the operator has to look at it")]
+    UpstreamAuthFailed,
+    /// The provider's address is forbidden.
+    #[error("the provider's address is forbidden by the network guard; the operator has to look at it")]
+    UpstreamForbidden,
+    /// Something of ours broke.
+    #[error("the gateway failed to handle this request")]
+    Internal,
+}

@@ -1,0 +1,133 @@
+//! Which headers pass, both ways: allow lists (spec/security.md 7.2, 7.3). What is not named here does not pass.
+
+use std::time::{Duration, SystemTime};
+
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
+
+use super::messages::Forwarded;
+use super::retry;
+use crate::ledger::entry::Billing;
+
+/// Client headers that go upstream as they are. `content-type` is ours: the body is JSON.
+const FORWARDED: [&str; 4] = ["accept", "openai-beta", "anthropic-version", "idempotency-key"];
+
+/// Upstream headers that say how much of a rate limit is left; the operator's own are nobody else's business.
+const RATE_LIMITS: [&str; 6] = [
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-remaining-tokens",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-reset-tokens",
+];
+
+/// What passes of an upstream's head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// The content type, empty if there was none.
+    pub content_type: String,
+    /// The rest, under the names the client sees.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// What passes of a client's head.
+pub fn request(headers: &HeaderMap) -> Forwarded {
+    let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
+    Forwarded {
+        headers: FORWARDED.into_iter().filter_map(|name| Some((name, text(name)?))).collect(),
+        anthropic_beta: text("anthropic-beta"),
+    }
+}
+
+/// What passes of an upstream's head.
+pub fn response(headers: &HeaderMap, billing: Billing) -> Passed {
+    // `to_str` is the visible-ASCII check.
+    let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
+    let mut passed = Vec::new();
+    if let Some(id) = text("x-request-id").or_else(|| text("request-id")) {
+        passed.push(("x-upstream-request-id", id));
+    }
+    if let Some(wait) = text("retry-after") {
+        passed.push(("retry-after", wait));
+    }
+    if billing == Billing::Byo {
+        passed.extend(RATE_LIMITS.into_iter().filter_map(|name| Some((name, text(name)?))));
+    }
+    Passed { content_type: text(CONTENT_TYPE.as_str()).unwrap_or_default(), headers: passed }
+}
+
+impl Passed {
+    /// A head of ours: JSON and nothing else.
+    pub fn json() -> Self {
+        Self { content_type: "application/json".to_owned(), headers: Vec::new() }
+    }
+
+    /// How long the upstream asks to wait.
+    pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
+        let (_, value) = self.headers.iter().find(|(name, _)| *name == "retry-after")?;
+        retry::retry_after(value, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn head(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn credentials_cookies_and_our_own_headers_never_go_upstream() {
+        let sent = head(&[
+            ("authorization", "Bearer a"),
+            ("x-api-key", "b"),
+            ("api-key", "c"),
+            ("cookie", "d=1"),
+            ("x-aigw-tags", "e=1"),
+            ("x-forwarded-for", "f"),
+            ("host", "g"),
+            ("te", "h"),
+            ("accept", "text/event-stream"),
+            ("openai-beta", "assistants=v2"),
+            ("anthropic-beta", "files-api"),
+            ("idempotency-key", "k-1"),
+        ]);
+        let forwarded = request(&sent);
+        let expected = vec![
+            ("accept", "text/event-stream".to_owned()),
+            ("openai-beta", "assistants=v2".to_owned()),
+            ("idempotency-key", "k-1".to_owned()),
+        ];
+        assert_eq!(forwarded, Forwarded { headers: expected, anthropic_beta: Some("files-api".to_owned()) });
+    }
+
+    #[test]
+    fn only_listed_headers_come_back_and_rate_limits_only_to_their_owner() {
+        let got = head(&[
+            ("content-type", "application/json"),
+            ("set-cookie", "a=1"),
+            ("server", "b"),
+            ("openai-organization", "c"),
+            ("location", "d"),
+            ("request-id", "req_1"),
+            ("retry-after", "7"),
+            ("x-ratelimit-limit-requests", "50"),
+        ]);
+        let brokered = response(&got, Billing::Brokered);
+        assert_eq!(brokered.content_type, "application/json");
+        let expected = vec![("x-upstream-request-id", "req_1".to_owned()), ("retry-after", "7".to_owned())];
+        assert_eq!(brokered.headers, expected);
+        assert_eq!(brokered.retry_after(SystemTime::UNIX_EPOCH), Some(Duration::from_secs(7)));
+        assert!(response(&got, Billing::Byo).headers.contains(&("x-ratelimit-limit-requests", "50".to_owned())));
+    }
+
+    #[test]
+    fn a_value_with_invisible_bytes_does_not_pass() {
+        let mut got = HeaderMap::new();
+        got.insert(HeaderName::from_static("request-id"), HeaderValue::from_bytes(b"caf\xe9").unwrap());
+        assert!(response(&got, Billing::Brokered).headers.is_empty());
+    }
+}

@@ -1,0 +1,247 @@
+//! From an upstream's head to the client: whole answers at once, streams frame by frame as they come.
+//!
+//! Of a stream nothing is relayed until its first event is in, so that until then another provider may still answer. After
+//! that a pump owns upstream, channel and settlement; it never holds more than the frames of one upstream read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::rt;
+use bytes::{Bytes, BytesMut};
+use tokio::select;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use super::messages::{Body, Job, Reply, Routed};
+use super::metering::{self, Extent};
+use super::passing::Passed;
+use super::upstream::{CallError, Incoming};
+use crate::catalog::snapshot::Offer;
+use crate::dialect::{Failure, Flow, Reader};
+use crate::ledger::entry::Outcome;
+use crate::ledger::settlement::Settlement;
+
+/// The most of an error answer that is read, in bytes (spec/security.md 7.4).
+pub const ERROR_BODY_LIMIT: usize = 1 << 20;
+/// The largest answer that is no stream, in bytes (spec/security.md 7.4).
+const WHOLE_BODY_LIMIT: usize = 64 << 20;
+/// Frames between pump and client; one frame is what one upstream read brought.
+const FRAMES: usize = 16;
+/// How long the client may leave a frame unread (spec/security.md 7.4).
+const WRITE_STALL: Duration = Duration::from_secs(30);
+/// How long to wait for the end of a body whose last event has come: read to its end, a connection can be used again.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// An answer with a good head, on its way.
+pub struct Relay<'a> {
+    /// The request.
+    pub job: &'a Arc<Job>,
+    /// The offer taken up.
+    pub offer: &'a Arc<Offer>,
+    /// The entry in the making.
+    pub settlement: &'a Settlement,
+    /// What passes of the head.
+    pub passed: Passed,
+    /// Parameters dropped on the way there.
+    pub dropped: Vec<&'static str>,
+    /// Reads the body.
+    pub reader: Box<dyn Reader>,
+    /// Until when the first event has to be in.
+    pub deadline: Instant,
+}
+
+/// Why an answer with a good head came to nothing.
+pub enum Broken {
+    /// The body did not come.
+    Call(CallError),
+    /// The body says that it failed, or makes no sense.
+    Said(Failure),
+}
+
+/// How a stream ended, after its first event.
+enum Ending {
+    Complete,
+    Broken(Failure),
+    ClientGone(&'static str),
+}
+
+/// A stream being relayed.
+struct Pump {
+    job: Arc<Job>,
+    offer: Arc<Offer>,
+    settlement: Option<Settlement>,
+    reader: Box<dyn Reader>,
+    body: Incoming,
+    client: mpsc::Sender<Bytes>,
+}
+
+impl Relay<'_> {
+    /// Reads the whole answer, meters it, and gives it for the client.
+    pub async fn whole(mut self, status: u16, body: Incoming) -> Result<Reply, Broken> {
+        let body = body.whole(WHOLE_BODY_LIMIT, self.offer.provider.retry.idle_timeout).await.map_err(Broken::Call)?;
+        let body = self.reader.whole(body).map_err(Broken::Said)?;
+        settle(self.settlement, self.job, self.offer, self.reader.as_ref(), Extent::Complete, |entry| {
+            (entry.status, entry.outcome) = (status, Outcome::Ok);
+        });
+        let cost = self.settlement.with(|entry| entry.cost);
+        let mut reply = reply(self.job, self.offer, status, self.passed, self.dropped, Body::Whole(body));
+        reply.routed.cost = Some(cost);
+        Ok(reply)
+    }
+
+    /// Waits for the first event, then hands the stream to a pump.
+    pub async fn stream(mut self, mut body: Incoming) -> Result<Reply, Broken> {
+        let mut frames = Vec::new();
+        let flow = loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let flow = match body.next(left).await.map_err(Broken::Call)? {
+                Some(piece) => self.reader.push(piece, &mut frames),
+                None => match self.reader.end(&mut frames) {
+                    Flow::Opening => Flow::Failed(Failure::interrupted("the upstream ended the stream before its first event")),
+                    flow => flow,
+                },
+            };
+            match flow {
+                Flow::Opening => {}
+                Flow::Failed(failure) if frames.is_empty() => return Err(Broken::Said(failure)),
+                flow => break flow,
+            }
+        };
+        let waited = self.job.received.elapsed();
+        self.settlement.with(|entry| entry.ttfb_ms = Some(millis(waited)));
+        let (client, receiver) = mpsc::channel(FRAMES);
+        let pump = Pump {
+            job: Arc::clone(self.job),
+            offer: Arc::clone(self.offer),
+            settlement: Some(self.settlement.clone()),
+            reader: self.reader,
+            body,
+            client,
+        };
+        rt::spawn(pump.run(flow, frames));
+        Ok(reply(self.job, self.offer, 200, self.passed, self.dropped, Body::Stream(receiver)))
+    }
+}
+
+impl Pump {
+    async fn run(mut self, flow: Flow, mut frames: Vec<Bytes>) {
+        let ending = self.relay(flow, &mut frames).await;
+        let is_complete = matches!(ending, Ending::Complete);
+        // Settled before the last frame leaves: who has seen the end of a stream finds its entry.
+        self.settle(&ending);
+        if let Ending::Broken(failure) = &ending {
+            frames.push(failure.frame());
+        }
+        // Nobody left to tell is no news: the entry is settled.
+        let _ = self.send(&mut frames).await;
+        let Self { mut body, client, .. } = self;
+        drop(client);
+        if is_complete {
+            let _ = timeout(DRAIN, async { while let Ok(Some(_)) = body.next(DRAIN).await {} }).await;
+        }
+    }
+
+    /// Relays until the stream ends; leaves the last frames to be sent.
+    async fn relay(&mut self, mut flow: Flow, frames: &mut Vec<Bytes>) -> Ending {
+        let idle = self.offer.provider.retry.idle_timeout;
+        let until = Instant::now() + self.offer.provider.retry.total_timeout;
+        loop {
+            match flow {
+                Flow::Done => return Ending::Complete,
+                Flow::Failed(failure) => return Ending::Broken(failure),
+                Flow::Opening | Flow::Flowing => {}
+            }
+            if let Err(gone) = self.send(frames).await {
+                return gone;
+            }
+            let piece = select! {
+                biased;
+                piece = self.body.next(idle.min(until.saturating_duration_since(Instant::now()))) => piece,
+                () = self.client.closed() => return Ending::ClientGone("client_closed"),
+            };
+            flow = match piece {
+                Ok(Some(piece)) => self.reader.push(piece, frames),
+                Ok(None) => match self.reader.end(frames) {
+                    Flow::Opening | Flow::Flowing => Flow::Failed(Failure::interrupted("the upstream ended the stream too early")),
+                    flow => flow,
+                },
+                Err(error) if error == CallError::TIMED_OUT => {
+                    Flow::Failed(Failure::interrupted("the upstream stopped sending in the middle of the stream"))
+                }
+                Err(_) => Flow::Failed(Failure::interrupted("the connection to the upstream broke in the middle of the stream")),
+            };
+        }
+    }
+
+    async fn send(&self, frames: &mut Vec<Bytes>) -> Result<(), Ending> {
+        let Some(frame) = joined(frames) else { return Ok(()) };
+        match timeout(WRITE_STALL, self.client.send(frame)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Ending::ClientGone("client_closed")),
+            Err(_) => Err(Ending::ClientGone("client_stalled")),
+        }
+    }
+
+    fn settle(&mut self, ending: &Ending) {
+        let Some(settlement) = self.settlement.take() else { return };
+        let extent = if matches!(ending, Ending::Complete) { Extent::Complete } else { Extent::Partial };
+        settle(&settlement, &self.job, &self.offer, self.reader.as_ref(), extent, |entry| {
+            entry.status = 200;
+            (entry.outcome, entry.error_code) = match ending {
+                Ending::Complete => (Outcome::Ok, None),
+                Ending::Broken(_) => (Outcome::Interrupted, Some("upstream_interrupted".to_owned())),
+                Ending::ClientGone(code) => (Outcome::ClientClosed, Some((*code).to_owned())),
+            };
+        });
+    }
+}
+
+/// Fills in the entry of an answer that has begun; letting go of the settlement writes it.
+fn settle(
+    settlement: &Settlement,
+    job: &Job,
+    offer: &Offer,
+    reader: &dyn Reader,
+    extent: Extent,
+    conclude: impl FnOnce(&mut crate::ledger::entry::Entry),
+) {
+    let elapsed = millis(job.received.elapsed());
+    settlement.with(|entry| {
+        metering::meter(entry, offer, reader.observed(), extent, job.prompt_bytes);
+        entry.error_code = None;
+        entry.ttfb_ms.get_or_insert(elapsed);
+        entry.latency_ms = elapsed;
+        conclude(entry);
+    });
+}
+
+/// A reply as `offer` gave it.
+pub fn reply(job: &Job, offer: &Offer, status: u16, passed: Passed, dropped: Vec<&'static str>, body: Body) -> Reply {
+    let routed = Routed {
+        provider: offer.provider.name.clone(),
+        kind: offer.provider.kind.clone(),
+        model: offer.model.clone(),
+        attempts: 0,
+        cost: None,
+        dropped,
+    };
+    let fallback = if job.stream && status == 200 { "text/event-stream" } else { "application/json" };
+    let content_type = if passed.content_type.is_empty() { fallback.to_owned() } else { passed.content_type };
+    Reply { status, content_type, headers: passed.headers, routed, body }
+}
+
+/// All frames as one, so that what one upstream read brought leaves in one write.
+fn joined(frames: &mut Vec<Bytes>) -> Option<Bytes> {
+    if frames.len() < 2 {
+        return frames.pop();
+    }
+    let mut whole = BytesMut::with_capacity(frames.iter().map(Bytes::len).sum());
+    for frame in frames.drain(..) {
+        whole.extend_from_slice(&frame);
+    }
+    Some(whole.freeze())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

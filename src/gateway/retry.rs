@@ -1,0 +1,125 @@
+//! Retry decisions, pure: what kind of failure is it, and how long until the next try? Nothing here sleeps.
+
+use std::time::{Duration, SystemTime};
+
+use crate::config::RetryPolicy;
+
+/// What a failed call means for the chain (DESIGN.md section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The same provider again, then the next.
+    Transient,
+    /// The next provider at once.
+    Local,
+    /// The request is wrong: straight back to the client.
+    Fault,
+}
+
+/// The class of an upstream status that is no success.
+pub fn class_of_status(status: u16) -> Class {
+    match status {
+        408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=529 => Class::Transient,
+        401..=404 => Class::Local,
+        400..=499 => Class::Fault,
+        // Informational and redirecting answers, and whatever else a server fails with, are the provider's own affair.
+        _ => Class::Local,
+    }
+}
+
+/// What the ledger calls a failure by status.
+pub fn name_of_status(status: u16) -> &'static str {
+    match status {
+        300..=399 => "redirect",
+        401..=403 => "auth",
+        404 => "not_found",
+        408 | 504 => "timeout",
+        429 => "rate_limited",
+        400..=499 => "client_error",
+        _ => "server_error",
+    }
+}
+
+/// The pause before the next try of the same provider; `None`: do not wait for it, go on to the next.
+///
+/// `tried` calls have been made; `chance` is uniform in 0..1 (full jitter). A `retry_after` is honoured up to
+/// `max_backoff`.
+pub fn pause(policy: &RetryPolicy, tried: u32, retry_after: Option<Duration>, chance: f64) -> Option<Duration> {
+    if tried >= policy.attempts || retry_after.is_some_and(|wait| wait > policy.max_backoff) {
+        return None;
+    }
+    let ceiling = policy.backoff.saturating_mul(1 << tried.saturating_sub(1).min(20)).min(policy.max_backoff);
+    Some(retry_after.unwrap_or(ceiling.mul_f64(chance)))
+}
+
+/// Reads a `retry-after` header: seconds or an HTTP date (RFC 9110 10.2.3). Nonsense is as good as absent.
+pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(value).ok()?;
+    Some(at.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Cooldown;
+
+    fn policy() -> RetryPolicy {
+        RetryPolicy {
+            attempts: 3,
+            backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(2),
+            connect_timeout: Duration::from_secs(5),
+            first_byte_timeout: Duration::from_secs(120),
+            idle_timeout: Duration::from_secs(60),
+            total_timeout: Duration::from_secs(3600),
+            cooldown: Cooldown { failures: 5, window: Duration::from_secs(30), rest: Duration::from_secs(15) },
+        }
+    }
+
+    #[test]
+    fn every_status_has_the_class_the_contract_gives_it() {
+        let transient = [408, 425, 429, 500, 502, 503, 504, 520, 524, 529];
+        let local = [100, 103, 301, 302, 307, 401, 402, 403, 404, 501, 505, 530, 599];
+        let fault = [400, 405, 409, 410, 413, 415, 418, 422, 431, 451];
+        for (statuses, class) in [(&transient[..], Class::Transient), (&local[..], Class::Local), (&fault[..], Class::Fault)] {
+            for &status in statuses {
+                assert_eq!(class_of_status(status), class, "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn backoff_doubles_under_full_jitter_up_to_its_limit() {
+        let policy = RetryPolicy { attempts: 40, ..policy() };
+        for (tried, ceiling) in [(1, 100), (2, 200), (3, 400), (5, 1600), (6, 2000), (39, 2000)] {
+            assert_eq!(pause(&policy, tried, None, 1.0), Some(Duration::from_millis(ceiling)));
+            assert_eq!(pause(&policy, tried, None, 0.0), Some(Duration::ZERO));
+        }
+    }
+
+    #[test]
+    fn a_retry_after_is_honoured_up_to_max_backoff_and_no_further() {
+        assert_eq!(pause(&policy(), 1, Some(Duration::from_secs(2)), 0.0), Some(Duration::from_secs(2)));
+        assert_eq!(pause(&policy(), 1, Some(Duration::from_millis(2001)), 0.0), None);
+    }
+
+    #[test]
+    fn the_last_attempt_is_not_followed_by_a_pause() {
+        assert_eq!(pause(&policy(), 3, None, 0.5), None);
+        assert!(pause(&policy(), 2, None, 0.5).is_some());
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_or_as_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_770);
+        assert_eq!(retry_after(" 7 ", now), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:00 GMT", now), Some(Duration::ZERO));
+        for nonsense in ["", "soon", "-1", "1.5"] {
+            assert_eq!(retry_after(nonsense, now), None, "{nonsense:?}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The `Router` actor: asks the catalog for a chain, walks it, and keeps this worker's adapters.
+//!
+//! It is the adapters' real supervisor: actix restarts an actor that stops, but one that panics is gone for good, so the
+//! router replaces whatever adapter no longer answers. It sends no HTTP and reads no body.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::{Actor, Addr, Context, Handler, ResponseFuture, Supervisor};
+
+use super::adapter::Adapter;
+use super::health::{Health, HealthBook};
+use super::messages::{Answer, Attempt, Exhausted, Job, Outcome, Refusal, Rejection, Reply, Route, Routed, Why};
+use super::upstream::Upstream;
+use super::{connector, metering};
+use crate::catalog::actor::{Adopt, Catalog, Resolve};
+use crate::catalog::snapshot::{Offer, Plan, Provider, Snapshot};
+use crate::ledger::entry::{AttemptRecord, Billing, Entry, Outcome as Ending, UsageSource};
+use crate::ledger::journal::Journal;
+use crate::ledger::settlement::Settlement;
+use crate::terms::{NanoUsd, Usage};
+
+/// One worker's router.
+pub struct Router {
+    desk: Rc<Desk>,
+}
+
+/// What every route on this worker needs.
+struct Desk {
+    catalog: Addr<Catalog>,
+    journal: Arc<Journal>,
+    health: Arc<HealthBook>,
+    network: connector::Network,
+    /// By identity of the provider: a provider whose settings change is another provider, with another pool.
+    adapters: RefCell<HashMap<*const Provider, Station>>,
+}
+
+/// An adapter at work, and the provider it works for.
+struct Station {
+    provider: Arc<Provider>,
+    health: Arc<Health>,
+    adapter: Addr<Adapter>,
+}
+
+impl Router {
+    /// A router that asks `catalog` and opens settlements in `journal`.
+    pub fn new(catalog: Addr<Catalog>, journal: Arc<Journal>, health: Arc<HealthBook>, network: connector::Network) -> Self {
+        Self { desk: Rc::new(Desk { catalog, journal, health, network, adapters: RefCell::default() }) }
+    }
+}
+
+impl Actor for Router {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(0);
+    }
+}
+
+impl Handler<Route> for Router {
+    type Result = ResponseFuture<Answer>;
+
+    fn handle(&mut self, Route(job): Route, _: &mut Self::Context) -> Self::Result {
+        let desk = Rc::clone(&self.desk);
+        Box::pin(async move { desk.route(job).await })
+    }
+}
+
+impl Handler<Adopt> for Router {
+    type Result = ();
+
+    /// Retires the adapters of providers that are no more: calls under way end in peace, idle connections are closed.
+    fn handle(&mut self, Adopt(snapshot): Adopt, _: &mut Self::Context) {
+        self.desk.adapters.borrow_mut().retain(|_, station| is_current(&snapshot, &station.provider));
+    }
+}
+
+fn is_current(snapshot: &Snapshot, provider: &Arc<Provider>) -> bool {
+    snapshot.offerings.providers.iter().any(|listed| Arc::ptr_eq(&listed.provider, provider))
+}
+
+impl Desk {
+    async fn route(&self, job: Job) -> Answer {
+        let resolve = Resolve { caller: Arc::clone(&job.caller), model: job.model.clone() };
+        let plan = self.catalog.send(resolve).await.map_err(|_| Refusal::Internal)?;
+        let Some(plan) = plan else { return Err(Refusal::UnknownModel(job.model).into()) };
+        let Some(first) = plan.chain.first() else { return Err(Refusal::UnknownModel(job.model).into()) };
+        let job = Arc::new(job);
+        let settlement = Settlement::open(&self.journal, draft(&job, &plan, first));
+        if !first.targets.contains_key(&job.operation) {
+            let refusal = Refusal::UnsupportedOperation { model: plan.model.clone(), operation: job.operation };
+            return Err(refuse(&settlement, first, refusal));
+        }
+        self.walk(&job, &plan, settlement).await
+    }
+
+    /// Tries one offer after the other until there is an answer for the client.
+    async fn walk(&self, job: &Arc<Job>, plan: &Plan, settlement: Settlement) -> Answer {
+        let able = || plan.chain.iter().filter(|offer| offer.targets.contains_key(&job.operation));
+        let mut last: Option<(&Arc<Offer>, Exhausted)> = None;
+        let mut skipped = Vec::new();
+        for offer in able() {
+            if self.station(&offer.provider).1.admits(Instant::now()) {
+                match self.attempt(job, offer, &settlement).await {
+                    Step::Answer(answer) => return answer,
+                    Step::Next(exhausted) => last = Some((offer, exhausted)),
+                    Step::Inexpressible(refused) if last.is_none() => {
+                        return Err(refuse(&settlement, offer, Refusal::Inexpressible(refused)));
+                    }
+                    Step::Inexpressible(_) => {}
+                }
+            } else {
+                skipped.push(offer);
+            }
+        }
+        if last.is_none() {
+            // All of them rest: better a resting provider than none.
+            for offer in skipped {
+                match self.attempt(job, offer, &settlement).await {
+                    Step::Answer(answer) => return answer,
+                    Step::Next(exhausted) => last = Some((offer, exhausted)),
+                    Step::Inexpressible(refused) => return Err(refuse(&settlement, offer, Refusal::Inexpressible(refused))),
+                }
+            }
+        }
+        let Some((offer, exhausted)) = last else { return Err(Refusal::UnknownModel(job.model.clone()).into()) };
+        give_up(job, &settlement, offer, exhausted)
+    }
+
+    /// Sends one offer to its adapter. An adapter that dies of it is replaced, and that counts as a transient failure.
+    async fn attempt(&self, job: &Arc<Job>, offer: &Arc<Offer>, settlement: &Settlement) -> Step {
+        settlement.with(|entry| take_up(entry, offer));
+        for _ in 0..offer.provider.retry.attempts {
+            let (adapter, health) = self.station(&offer.provider);
+            let begun = Instant::now();
+            let attempt = Attempt { job: Arc::clone(job), offer: Arc::clone(offer), settlement: settlement.clone() };
+            match adapter.send(attempt).await {
+                Ok(Outcome::Relayed(reply)) => return Step::Answer(Ok(*reply)),
+                Ok(Outcome::Exhausted(exhausted)) => return Step::Next(exhausted),
+                Ok(Outcome::Inexpressible(refused)) => return Step::Inexpressible(refused),
+                Ok(Outcome::Abandoned) => {
+                    abandon(job, settlement);
+                    return Step::Answer(Err(Refusal::Internal.into()));
+                }
+                Err(_) => {
+                    log::error!("the adapter of provider {} failed and is replaced, request {}", offer.provider.name, job.request_id);
+                    health.failed("adapter", &offer.provider.retry.cooldown, Instant::now());
+                    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    let provider = offer.provider.name.clone();
+                    let record = AttemptRecord { provider, status: None, error: Some("adapter".to_owned()), ms };
+                    settlement.with(|entry| entry.attempts.push(record));
+                    self.replace(&offer.provider, &adapter);
+                }
+            }
+        }
+        Step::Next(Exhausted { why: Why::Adapter, retry_after: None, said: None })
+    }
+
+    /// The provider's adapter on this worker, started on first use, and its health.
+    fn station(&self, provider: &Arc<Provider>) -> (Addr<Adapter>, Arc<Health>) {
+        let mut adapters = self.adapters.borrow_mut();
+        let station = adapters.entry(Arc::as_ptr(provider)).or_insert_with(|| {
+            let owner = match provider.billing {
+                Billing::Brokered => None,
+                Billing::Byo => provider.tenants.as_ref().and_then(|tenants| tenants.first()),
+            };
+            let health = self.health.of(owner, &provider.name);
+            let adapter = start(provider, &health, &self.network);
+            Station { provider: Arc::clone(provider), health, adapter }
+        });
+        (station.adapter.clone(), Arc::clone(&station.health))
+    }
+
+    fn replace(&self, provider: &Arc<Provider>, gone: &Addr<Adapter>) {
+        if let Some(station) = self.adapters.borrow_mut().get_mut(&Arc::as_ptr(provider))
+            && station.adapter == *gone
+            && !gone.connected()
+        {
+            station.adapter = start(provider, &station.health, &self.network);
+        }
+    }
+}
+
+/// What one offer led to.
+enum Step {
+    Answer(Answer),
+    Next(Exhausted),
+    Inexpressible(crate::dialect::Refused),
+}
+
+fn start(provider: &Arc<Provider>, health: &Arc<Health>, network: &connector::Network) -> Addr<Adapter> {
+    let upstream = Upstream::new(network, provider);
+    let adapter = Adapter::new(upstream, Arc::clone(health));
+    Supervisor::start(move |_| adapter)
+}
+
+/// The entry as it is if nothing more is learnt: the request was sent and its prompt has to be paid.
+fn draft(job: &Job, plan: &Plan, first: &Offer) -> Entry {
+    let caller = &job.caller;
+    let mut entry = Entry {
+        id: uuid::Uuid::now_v7().to_string(),
+        request_id: job.request_id.clone(),
+        created_at: job.received_at,
+        tenant: caller.tenant.id.clone(),
+        team: caller.team.clone(),
+        key_id: caller.key_id.clone(),
+        subject: Arc::clone(&caller.subject),
+        user: job.user.clone(),
+        tags: tags(&caller.tags, &job.tags),
+        operation: job.operation,
+        model: plan.model.clone(),
+        upstream_model: Arc::clone(&first.upstream_model),
+        provider: first.provider.name.clone(),
+        kind: first.provider.kind.clone(),
+        billing: first.provider.billing,
+        stream: job.stream,
+        status: 500,
+        outcome: Ending::Interrupted,
+        error_code: Some("interrupted".to_owned()),
+        finish_reason: None,
+        usage: Usage::default(),
+        usage_source: UsageSource::None,
+        cost: NanoUsd(0),
+        list_cost: NanoUsd(0),
+        attempts: Vec::new(),
+        latency_ms: 0,
+        ttfb_ms: None,
+    };
+    metering::assume_prompt(&mut entry, first, job.prompt_bytes);
+    entry
+}
+
+/// The key's tags with the request's laid over, sorted by name.
+fn tags(of_key: &[(String, String)], of_request: &[(String, String)]) -> Vec<(String, String)> {
+    let mut tags = of_request.to_vec();
+    tags.extend(of_key.iter().filter(|(name, _)| of_request.iter().all(|(other, _)| other != name)).cloned());
+    tags.sort();
+    tags
+}
+
+fn take_up(entry: &mut Entry, offer: &Offer) {
+    entry.provider = offer.provider.name.clone();
+    entry.kind = offer.provider.kind.clone();
+    entry.billing = offer.provider.billing;
+    entry.upstream_model = Arc::clone(&offer.upstream_model);
+}
+
+fn routed(offer: &Offer, attempts: usize) -> Routed {
+    let provider = &offer.provider;
+    let model = offer.model.clone();
+    Routed { provider: provider.name.clone(), kind: provider.kind.clone(), model, attempts, cost: None, dropped: Vec::new() }
+}
+
+/// The request is refused here, before any upstream saw it.
+fn refuse(settlement: &Settlement, offer: &Offer, refusal: Refusal) -> Rejection {
+    settlement.with(|entry| {
+        metering::nothing_used(entry);
+        (entry.status, entry.outcome) = (400, Ending::ClientError);
+        entry.error_code = Some(match &refusal {
+            Refusal::Inexpressible(refused) => refused.code.to_owned(),
+            _ => "unsupported_operation".to_owned(),
+        });
+    });
+    Rejection { refusal, routed: Some(routed(offer, 0)) }
+}
+
+/// The client went away before there was an answer. The prompt may have been read, so it is paid for.
+fn abandon(job: &Job, settlement: &Settlement) {
+    settlement.with(|entry| {
+        (entry.status, entry.outcome) = (499, Ending::ClientClosed);
+        entry.error_code = Some("client_closed".to_owned());
+        entry.latency_ms = u64::try_from(job.received.elapsed().as_millis()).unwrap_or(u64::MAX);
+    });
+}
+
+/// The chain is exhausted: the last failure decides what the client gets.
+fn give_up(job: &Job, settlement: &Settlement, offer: &Offer, last: Exhausted) -> Answer {
+    let attempts = settlement.with(|entry| entry.attempts.len());
+    let Exhausted { why, retry_after, said } = last;
+    if let (Why::Status(404), Some(failure)) = (why, said) {
+        let attempt_reply = super::relay::reply(
+            job,
+            offer,
+            failure.status,
+            super::passing::Passed::json(),
+            Vec::new(),
+            super::messages::Body::Whole(failure.body),
+        );
+        conclude(job, settlement, failure.status, Ending::ClientError, failure.code.unwrap_or_else(|| "not_found".to_owned()));
+        return Ok(Reply { routed: routed(offer, attempts), ..attempt_reply });
+    }
+    let (refusal, status, code) = match why {
+        Why::Forbidden => (Refusal::UpstreamForbidden, 502, "upstream_forbidden"),
+        Why::Status(401..=403) => (Refusal::UpstreamAuthFailed, 502, "upstream_auth_failed"),
+        _ => (Refusal::AllProvidersFailed { last: why, retry_after }, last_status(why), "all_providers_failed"),
+    };
+    conclude(job, settlement, status, Ending::UpstreamError, code.to_owned());
+    Err(Rejection { refusal, routed: Some(routed(offer, attempts)) })
+}
+
+/// The status of an exhausted chain (DESIGN.md section 5): what the last answer was, if clients know what to do with it.
+pub fn last_status(why: Why) -> u16 {
+    match why {
+        Why::Status(status @ (429 | 503)) => status,
+        Why::TimedOut | Why::Status(408 | 504) => 504,
+        _ => 502,
+    }
+}
+
+fn conclude(job: &Job, settlement: &Settlement, status: u16, outcome: Ending, code: String) {
+    settlement.with(|entry| {
+        metering::nothing_used(entry);
+        (entry.status, entry.outcome, entry.error_code) = (status, outcome, Some(code));
+        entry.latency_ms = u64::try_from(job.received.elapsed().as_millis()).unwrap_or(u64::MAX);
+    });
+}

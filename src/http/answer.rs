@@ -1,0 +1,106 @@
+//! Replies and refusals as responses: the headers every answer carries, and bodies that hold on to what must last as long.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::HttpResponse;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::DropGuard;
+
+use super::error;
+use crate::gateway::cell::Place;
+use crate::gateway::messages::{Body, Rejection, Reply, Routed};
+use crate::terms::RequestId;
+
+/// The client's own request id if it is sane, else a new one.
+pub fn request_id(headers: &HeaderMap) -> RequestId {
+    let sane = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
+    match headers.get("x-request-id").and_then(|value| value.to_str().ok()).filter(sane) {
+        Some(id) => RequestId::from(id),
+        None => RequestId::from(format!("req_{}", uuid::Uuid::now_v7().simple())),
+    }
+}
+
+/// A provider's answer.
+pub fn relayed(reply: Reply, request_id: &RequestId, place: Place, lifeline: DropGuard) -> HttpResponse {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let (mut response, is_stream) = match reply.body {
+        Body::Whole(bytes) => {
+            // The answer is whole: nothing upstream is left to cancel.
+            lifeline.disarm();
+            (HttpResponse::with_body(status, BoxBody::new(bytes)), false)
+        }
+        Body::Stream(frames) => (HttpResponse::with_body(status, BoxBody::new(Frames { frames, _place: place, _lifeline: lifeline })), true),
+    };
+    let headers = response.headers_mut();
+    for (name, value) in &reply.headers {
+        insert(headers, HeaderName::from_static(name), value);
+    }
+    insert(headers, CONTENT_TYPE, &reply.content_type);
+    if is_stream {
+        headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    }
+    if let Some(cost) = reply.routed.cost {
+        insert(headers, HeaderName::from_static("x-aigw-cost-usd"), &cost.to_string());
+    }
+    route_headers(headers, &reply.routed);
+    common_headers(headers, request_id);
+    response
+}
+
+/// A refusal.
+pub fn refused(rejection: &Rejection, request_id: &RequestId) -> HttpResponse {
+    let mut response = error::response(&rejection.refusal);
+    if let Some(routed) = &rejection.routed {
+        route_headers(response.headers_mut(), routed);
+    }
+    common_headers(response.headers_mut(), request_id);
+    response
+}
+
+/// What every answer carries.
+pub fn common_headers(headers: &mut HeaderMap, request_id: &RequestId) {
+    insert(headers, HeaderName::from_static("x-request-id"), request_id);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+fn route_headers(headers: &mut HeaderMap, routed: &Routed) {
+    insert(headers, HeaderName::from_static("x-aigw-provider"), &routed.provider);
+    insert(headers, HeaderName::from_static("x-aigw-model"), &routed.model);
+    headers.insert(HeaderName::from_static("x-aigw-attempts"), HeaderValue::from(routed.attempts));
+    if !routed.dropped.is_empty() {
+        insert(headers, HeaderName::from_static("x-aigw-dropped-params"), &routed.dropped.join(","));
+    }
+}
+
+/// Inserts a value if it is one; what is no header value is left out rather than half sent.
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// A stream's body. Dropping it, as the server does when the client goes away, cancels the upstream call.
+struct Frames {
+    frames: mpsc::Receiver<Bytes>,
+    _place: Place,
+    _lifeline: DropGuard,
+}
+
+impl MessageBody for Frames {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        self.frames.poll_recv(cx).map(|frame| frame.map(Ok))
+    }
+}

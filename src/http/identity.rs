@@ -1,0 +1,85 @@
+//! Who asks? From the presented key to a [`Caller`], by the snapshot alone (spec/security.md 4.2).
+//!
+//! Whatever is wrong with a key, the answer is the same. Past a number of failures an address is told to wait, known keys
+//! excepted.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::HeaderMap;
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use orion::util::secure_cmp;
+
+use crate::catalog::snapshot::{Caller, Snapshot};
+use crate::credential::{Credential, CredentialKind};
+use crate::gateway::messages::Refusal;
+
+/// Counts failed authentications per source address. Shared by all workers.
+pub struct Doorman {
+    failures: DefaultKeyedRateLimiter<IpAddr>,
+    clock: DefaultClock,
+}
+
+impl Doorman {
+    /// A doorman that lets `per_minute` failures an address pass with a plain 401.
+    pub fn new(per_minute: u32) -> Self {
+        let quota = Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN));
+        Self { failures: RateLimiter::keyed(quota), clock: DefaultClock::default() }
+    }
+
+    /// Finds the caller who presents a key in `headers`. `now` is in unix seconds.
+    ///
+    /// # Errors
+    /// One refusal for every key that is not valid, another for a valid one of a disabled tenant.
+    pub fn admit(&self, headers: &HeaderMap, from: Option<IpAddr>, snapshot: &Snapshot, now: i64) -> Result<Arc<Caller>, Refusal> {
+        let Some(caller) = presented(headers).and_then(|key| find(key, snapshot, now)) else { return Err(self.refuse(from)) };
+        if caller.tenant.enabled { Ok(caller) } else { Err(Refusal::TenantDisabled) }
+    }
+
+    fn refuse(&self, from: Option<IpAddr>) -> Refusal {
+        let Some(address) = from else { return Refusal::InvalidKey };
+        match self.failures.check_key(&address) {
+            Ok(()) => Refusal::InvalidKey,
+            Err(until) => Refusal::TooManyFailures { retry_after: until.wait_time_from(self.clock.now()).max(Duration::from_secs(1)) },
+        }
+    }
+
+    /// Forgets addresses that have been quiet. Call it now and then, off the workers.
+    pub fn sweep(&self) {
+        self.failures.retain_recent();
+        self.failures.shrink_to_fit();
+    }
+}
+
+/// The one key the request presents; two that differ are none.
+fn presented(headers: &HeaderMap) -> Option<&str> {
+    let mut found: Option<&str> = None;
+    for name in ["authorization", "x-api-key", "api-key"] {
+        for value in headers.get_all(name) {
+            let text = value.to_str().ok()?;
+            let key = if name == "authorization" { bearer(text)? } else { text.trim() };
+            match found {
+                Some(other) if other != key => return None,
+                _ => found = Some(key),
+            }
+        }
+    }
+    found
+}
+
+/// The token of a `Bearer` header (RFC 6750: the scheme is case-insensitive).
+pub fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+fn find(key: &str, snapshot: &Snapshot, now: i64) -> Option<Arc<Caller>> {
+    let (kind, lookup) = Credential::lookup_of(key)?;
+    let caller = snapshot.directory.callers.get(&lookup)?;
+    let is_same = secure_cmp(&caller.lookup, &lookup).is_ok();
+    let is_alive = caller.expires_at.is_none_or(|at| now < at);
+    (kind == CredentialKind::Virtual && is_same && is_alive).then(|| Arc::clone(caller))
+}

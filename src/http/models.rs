@@ -1,0 +1,108 @@
+//! `GET /v1/models` and `/v1/models/{id}`: what this key may use, from the snapshot.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+use super::{Front, answer};
+use crate::catalog::actor::Current;
+use crate::catalog::price::usd_per_token;
+use crate::catalog::snapshot::{Caller, Model, Offer, Snapshot};
+use crate::gateway::messages::{Refusal, Rejection};
+
+/// OpenAI's model object and what aigw adds to it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: i64,
+    owned_by: &'a str,
+    aliases: &'a [String],
+    kinds: Vec<&'a str>,
+    context_length: Option<u64>,
+    max_completion_tokens: Option<u64>,
+    pricing: Pricing,
+}
+
+/// US dollars per token, or per call, as decimal text.
+#[derive(Serialize)]
+struct Pricing {
+    prompt: String,
+    completion: String,
+    input_cache_read: String,
+    input_cache_write: String,
+    request: String,
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    object: &'static str,
+    data: Vec<Shown<'a>>,
+}
+
+/// `GET /v1/models`
+pub async fn list(request: HttpRequest, front: web::Data<Front>) -> HttpResponse {
+    respond(&request, &front, |snapshot, caller| {
+        let found = snapshot.models_for(caller);
+        let data = found.iter().map(|(model, chain)| show(snapshot, model, chain)).collect();
+        Ok(HttpResponse::Ok().json(List { object: "list", data }))
+    })
+    .await
+}
+
+/// `GET /v1/models/{id}`; ids may hold slashes.
+pub async fn show_one(request: HttpRequest, id: web::Path<String>, front: web::Data<Front>) -> HttpResponse {
+    respond(&request, &front, |snapshot, caller| {
+        let found = snapshot.resolve(caller, &id).zip(snapshot.offerings.model(&id));
+        let (plan, model) = found.ok_or_else(|| Refusal::UnknownModel(id.to_string()))?;
+        Ok(HttpResponse::Ok().json(show(snapshot, model, &plan.chain)))
+    })
+    .await
+}
+
+async fn respond(
+    request: &HttpRequest,
+    front: &Front,
+    answer_from: impl FnOnce(&Snapshot, &Arc<Caller>) -> Result<HttpResponse, Refusal>,
+) -> HttpResponse {
+    let request_id = answer::request_id(request.headers());
+    let found = async {
+        let cell = front.fleet.cell().map_err(|_| Refusal::Internal)?;
+        let caller = front.identify(request, &cell, front.clock.unix_millis() / 1000).await?;
+        let snapshot = cell.catalog.send(Current).await.map_err(|_| Refusal::Internal)?;
+        answer_from(&snapshot, &caller)
+    };
+    match found.await {
+        Ok(mut response) => {
+            answer::common_headers(response.headers_mut(), &request_id);
+            response
+        }
+        Err(refusal) => answer::refused(&Rejection::from(refusal), &request_id),
+    }
+}
+
+fn show<'a>(snapshot: &Snapshot, model: &'a Model, chain: &'a [Arc<Offer>]) -> Shown<'a> {
+    let definition = &model.definition;
+    let (owner, price) = chain.first().map_or(("aigw", None), |offer| (offer.provider.kind.as_str(), Some(&offer.price)));
+    let base = price.map(|price| price.base.clone()).unwrap_or_default();
+    let mut kinds: Vec<&str> = chain.iter().map(|offer| offer.provider.kind.as_str()).collect();
+    kinds.dedup();
+    Shown {
+        id: &definition.id,
+        object: "model",
+        created: snapshot.offerings.built_at,
+        owned_by: owner,
+        aliases: &definition.aliases,
+        kinds,
+        context_length: definition.context_window,
+        max_completion_tokens: definition.max_output_tokens,
+        pricing: Pricing {
+            prompt: usd_per_token(base.input),
+            completion: usd_per_token(base.output),
+            input_cache_read: usd_per_token(base.cached_input),
+            input_cache_write: usd_per_token(base.cache_write),
+            request: usd_per_token(price.map(|price| price.request).unwrap_or_default()),
+        },
+    }
+}

@@ -1,0 +1,190 @@
+//! The data plane's operations: bytes → [`Job`] → the router; its reply → a response. Knows no provider, no retry, no SQL.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{Front, answer};
+use crate::config::Server;
+use crate::gateway::cell::Cell;
+use crate::gateway::messages::{Answer, Job, Refusal, Route};
+use crate::gateway::passing;
+use crate::json::Document;
+use crate::terms::{Operation, RequestId};
+
+/// `POST /v1/chat/completions`
+pub async fn chat(request: HttpRequest, payload: web::Payload, front: web::Data<Front>) -> HttpResponse {
+    operate(Operation::Chat, request, payload, front).await
+}
+
+/// `POST /v1/completions`
+pub async fn completions(request: HttpRequest, payload: web::Payload, front: web::Data<Front>) -> HttpResponse {
+    operate(Operation::Completions, request, payload, front).await
+}
+
+/// `POST /v1/embeddings`
+pub async fn embeddings(request: HttpRequest, payload: web::Payload, front: web::Data<Front>) -> HttpResponse {
+    operate(Operation::Embeddings, request, payload, front).await
+}
+
+async fn operate(operation: Operation, request: HttpRequest, payload: web::Payload, front: web::Data<Front>) -> HttpResponse {
+    let request_id = answer::request_id(request.headers());
+    let Some(place) = front.fleet.admit() else { return answer::refused(&Refusal::Overloaded.into(), &request_id) };
+    let lifeline = CancellationToken::new();
+    // Whoever drops this future, or later the response body, cancels the upstream call.
+    let guard = lifeline.clone().drop_guard();
+    match route(operation, &request, payload, &front, request_id.clone(), lifeline).await {
+        Ok(reply) => answer::relayed(reply, &request_id, place, guard),
+        Err(rejection) => answer::refused(&rejection, &request_id),
+    }
+}
+
+async fn route(
+    operation: Operation,
+    request: &HttpRequest,
+    payload: web::Payload,
+    front: &Front,
+    request_id: RequestId,
+    lifeline: CancellationToken,
+) -> Answer {
+    let (received, received_at) = (Instant::now(), front.clock.unix_millis());
+    let cell: Cell = front.fleet.cell().map_err(|_| Refusal::Internal)?;
+    let caller = front.identify(request, &cell, received_at / 1000).await?;
+    let headers = request.headers();
+    let body = read(payload, headers, &front.server).await?;
+    let document = Document::parse(body, front.server.json).map_err(|error| Refusal::InvalidJson(error.to_string()))?;
+    let job = Job {
+        request_id,
+        caller,
+        operation,
+        model: model(&document)?,
+        stream: flag(&document, "stream")? && operation != Operation::Embeddings,
+        prompt_bytes: prompt_bytes(&document, operation),
+        user: document.get("user").and_then(|raw| serde_json::from_str(raw).ok()),
+        forwarded: passing::request(headers),
+        tags: tags(headers)?,
+        document,
+        received,
+        received_at,
+        lifeline,
+    };
+    cell.router.send(Route(job)).await.map_err(|_| Refusal::Internal)?
+}
+
+/// Reads the whole body: within its limit, in time, as it is.
+async fn read(mut payload: web::Payload, headers: &HeaderMap, server: &Server) -> Result<Bytes, Refusal> {
+    let too_large = Refusal::TooLarge { limit: server.max_body };
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    if let Some(encoding) = text(CONTENT_ENCODING)
+        && !encoding.eq_ignore_ascii_case("identity")
+    {
+        return Err(Refusal::UnsupportedEncoding(encoding.to_owned()));
+    }
+    if let Some(kind) = text(CONTENT_TYPE)
+        && !is_json(kind)
+    {
+        return Err(Refusal::InvalidJson("content-type has to be application/json".to_owned()));
+    }
+    let promised = headers.get("content-length").and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if promised.is_some_and(|promised| promised > server.max_body) {
+        return Err(too_large);
+    }
+    let arriving = async {
+        let cut_short = |_| Refusal::InvalidJson("it was cut short".to_owned());
+        let Some(first) = payload.next().await else { return Ok(Bytes::new()) };
+        let first = first.map_err(cut_short)?;
+        if promised == Some(first.len()) {
+            return Ok(first);
+        }
+        let mut body = BytesMut::with_capacity(promised.unwrap_or(first.len() * 2));
+        body.extend_from_slice(&first);
+        while let Some(piece) = payload.next().await {
+            let piece = piece.map_err(cut_short)?;
+            if body.len() + piece.len() > server.max_body {
+                return Err(too_large);
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body.freeze())
+    };
+    timeout(server.body_timeout, arriving).await.unwrap_or(Err(Refusal::SlowBody))
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+fn model(document: &Document) -> Result<String, Refusal> {
+    let wrong = |message: &str| Refusal::InvalidValue { param: "model".to_owned(), message: message.to_owned() };
+    let raw = document.get("model").ok_or_else(|| wrong("`model` is missing; GET /v1/models lists what there is"))?;
+    let model: String = serde_json::from_str(raw).map_err(|_| wrong("`model` has to be a string"))?;
+    if model.is_empty() || model.len() > 256 || model.contains('\0') {
+        return Err(wrong("`model` has to be a model id; GET /v1/models lists what there is"));
+    }
+    Ok(model)
+}
+
+fn flag(document: &Document, name: &str) -> Result<bool, Refusal> {
+    match document.get(name) {
+        None | Some("null" | "false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Refusal::InvalidValue { param: name.to_owned(), message: format!("`{name}` has to be true or false") }),
+    }
+}
+
+/// How much prompt there is, for an estimate of its tokens.
+fn prompt_bytes(document: &Document, operation: Operation) -> u64 {
+    let member = match operation {
+        Operation::Chat => "messages",
+        Operation::Completions => "prompt",
+        Operation::Embeddings => "input",
+    };
+    document.get(member).map_or(0, |raw| raw.len() as u64)
+}
+
+/// `x-aigw-tags: project=apollo,use-case=summaries`
+fn tags(headers: &HeaderMap) -> Result<Vec<(String, String)>, Refusal> {
+    let Some(value) = headers.get("x-aigw-tags") else { return Ok(Vec::new()) };
+    let wrong = || Refusal::InvalidValue {
+        param: "x-aigw-tags".to_owned(),
+        message: "x-aigw-tags has to read name=value,name=value: at most 16 tags of at most 64 visible characters each way".to_owned(),
+    };
+    let text = value.to_str().map_err(|_| wrong())?;
+    let mut tags = Vec::new();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').ok_or_else(wrong)?;
+        let (name, value) = (name.trim(), value.trim());
+        if name.is_empty() || name.len() > 64 || value.len() > 64 || tags.len() == 16 {
+            return Err(wrong());
+        }
+        tags.push((name.to_owned(), value.to_owned()));
+    }
+    tags.sort();
+    tags.dedup_by(|later, earlier| later.0 == earlier.0);
+    Ok(tags)
+}
+
+/// What the handlers of one process share.
+impl Front {
+    /// Who asks, by this worker's snapshot.
+    ///
+    /// # Errors
+    /// As [`Doorman::admit`](super::identity::Doorman::admit).
+    pub async fn identify(
+        &self,
+        request: &HttpRequest,
+        cell: &Cell,
+        now: i64,
+    ) -> Result<Arc<crate::catalog::snapshot::Caller>, Refusal> {
+        let snapshot = cell.catalog.send(crate::catalog::actor::Current).await.map_err(|_| Refusal::Internal)?;
+        let from = request.peer_addr().map(|peer| peer.ip());
+        self.doorman.admit(request.headers(), from, &snapshot, now)
+    }
+}
