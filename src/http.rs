@@ -1,1 +1,77 @@
-//! The route table.
+//! The route table: the only file that lists paths. Handlers live in the files below, one concern each.
+//!
+//! The order of a data-plane request: [`openai`] (with [`identity`] and the JSON reader), the gateway, [`answer`]; a refusal
+//! becomes HTTP in [`error`].
+
+pub mod answer;
+pub mod clock;
+pub mod error;
+pub mod health;
+pub mod identity;
+pub mod models;
+pub mod openai;
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use crate::catalog::actor::Current;
+use crate::catalog::snapshot::Caller;
+use crate::config::Server;
+use crate::gateway::cell::{Cell, Fleet};
+use crate::gateway::messages::Refusal;
+use identity::Doorman;
+
+/// What the handlers of one process share. Nothing of it is looked up twice.
+pub struct Front {
+    /// The gateway half.
+    pub fleet: Arc<Fleet>,
+    /// Who counts failed authentications.
+    pub doorman: Doorman,
+    /// `[server]`.
+    pub server: Server,
+    /// What the probes ask.
+    pub probes: health::Probes,
+}
+
+/// The data plane and the probes.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(resource("/v1/chat/completions").route(web::post().to(openai::chat)))
+        .service(resource("/v1/completions").route(web::post().to(openai::completions)))
+        .service(resource("/v1/embeddings").route(web::post().to(openai::embeddings)))
+        .service(resource("/v1/models").route(web::get().to(models::list)))
+        .service(resource("/v1/models/{id:.+}").route(web::get().to(models::show_one)))
+        .service(resource("/healthz").route(web::get().to(health::live)))
+        .service(resource("/readyz").route(web::get().to(health::ready)))
+        .service(resource("/metrics").route(web::get().to(health::metrics)));
+}
+
+fn resource(path: &str) -> actix_web::Resource {
+    web::resource(path).default_service(web::to(wrong_method))
+}
+
+/// Everything else, in OpenAI's error shape.
+pub async fn unknown_endpoint(request: HttpRequest) -> HttpResponse {
+    refuse(&request, Refusal::UnknownEndpoint(request.path().to_owned()))
+}
+
+async fn wrong_method(request: HttpRequest) -> HttpResponse {
+    refuse(&request, Refusal::MethodNotAllowed(format!("{} {}", request.method(), request.path())))
+}
+
+fn refuse(request: &HttpRequest, refusal: Refusal) -> HttpResponse {
+    answer::refused(&refusal.into(), &answer::request_id(request.headers()))
+}
+
+impl Front {
+    /// Who asks, by this worker's snapshot. `now` is in unix seconds.
+    ///
+    /// # Errors
+    /// As [`Doorman::admit`].
+    pub async fn identify(&self, request: &HttpRequest, cell: &Cell, now: i64) -> Result<Arc<Caller>, Refusal> {
+        let snapshot = cell.catalog.send(Current).await.map_err(|_| Refusal::Internal)?;
+        let from = request.peer_addr().map(|peer| peer.ip());
+        self.doorman.admit(request.headers(), from, &snapshot, now)
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Message, MessageResult};
 
-use super::snapshot::{Caller, Plan, Snapshot};
+use super::snapshot::{Caller, Resolved, Snapshot};
 
 /// One worker's view of the world.
 pub struct Catalog {
@@ -25,7 +25,7 @@ pub struct Current;
 
 /// Asks who may answer `model` for `caller`; `None`: unknown, not allowed, or nobody.
 #[derive(Message, Debug)]
-#[rtype(result = "Option<Plan>")]
+#[rtype(result = "Option<Resolved>")]
 pub struct Resolve {
     /// Who asks.
     pub caller: Arc<Caller>,
@@ -69,6 +69,6 @@ impl Handler<Resolve> for Catalog {
     type Result = MessageResult<Resolve>;
 
     fn handle(&mut self, ask: Resolve, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.snapshot.resolve(&ask.caller, &ask.model))
+        MessageResult(self.snapshot.find(&ask.caller, &ask.model))
     }
 }

@@ -17,7 +17,7 @@ use super::messages::{Answer, Attempt, Exhausted, Job, Outcome, Refusal, Rejecti
 use super::upstream::Upstream;
 use super::{connector, metering};
 use crate::catalog::actor::{Adopt, Catalog, Resolve};
-use crate::catalog::snapshot::{Offer, Plan, Provider, Snapshot};
+use crate::catalog::snapshot::{Offer, Provider, Resolved, Snapshot};
 use crate::ledger::entry::{AttemptRecord, Billing, Entry, Outcome as Ending, UsageSource};
 use crate::ledger::journal::Journal;
 use crate::ledger::settlement::Settlement;
@@ -91,14 +91,14 @@ impl Desk {
         let job = Arc::new(job);
         let settlement = Settlement::open(&self.journal, draft(&job, &plan, first));
         if !first.targets.contains_key(&job.operation) {
-            let refusal = Refusal::UnsupportedOperation { model: plan.model.clone(), operation: job.operation };
+            let refusal = Refusal::UnsupportedOperation { model: plan.model.definition.id.clone(), operation: job.operation };
             return Err(refuse(&settlement, first, refusal));
         }
         self.walk(&job, &plan, settlement).await
     }
 
     /// Tries one offer after the other until there is an answer for the client.
-    async fn walk(&self, job: &Arc<Job>, plan: &Plan, settlement: Settlement) -> Answer {
+    async fn walk(&self, job: &Arc<Job>, plan: &Resolved, settlement: Settlement) -> Answer {
         let able = || plan.chain.iter().filter(|offer| offer.targets.contains_key(&job.operation));
         let mut last: Option<(&Arc<Offer>, Exhausted)> = None;
         let mut skipped = Vec::new();
@@ -198,7 +198,7 @@ fn start(provider: &Arc<Provider>, health: &Arc<Health>, network: &connector::Ne
 }
 
 /// The entry as it is if nothing more is learnt: the request was sent and its prompt has to be paid.
-fn draft(job: &Job, plan: &Plan, first: &Offer) -> Entry {
+fn draft(job: &Job, plan: &Resolved, first: &Offer) -> Entry {
     let caller = &job.caller;
     let mut entry = Entry {
         id: uuid::Uuid::now_v7().to_string(),
@@ -211,7 +211,7 @@ fn draft(job: &Job, plan: &Plan, first: &Offer) -> Entry {
         user: job.user.clone(),
         tags: tags(&caller.tags, &job.tags),
         operation: job.operation,
-        model: plan.model.clone(),
+        model: plan.model.definition.id.clone(),
         upstream_model: Arc::clone(&first.upstream_model),
         provider: first.provider.name.clone(),
         kind: first.provider.kind.clone(),

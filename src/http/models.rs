@@ -5,10 +5,10 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use super::{Front, answer};
+use super::{Front, answer, clock};
 use crate::catalog::actor::Current;
-use crate::catalog::price::usd_per_token;
-use crate::catalog::snapshot::{Caller, Model, Offer, Snapshot};
+use crate::catalog::price::decimal_usd;
+use crate::catalog::snapshot::{Caller, Resolved, Snapshot};
 use crate::gateway::messages::{Refusal, Rejection};
 
 /// OpenAI's model object and what aigw adds to it.
@@ -44,8 +44,8 @@ struct List<'a> {
 /// `GET /v1/models`
 pub async fn list(request: HttpRequest, front: web::Data<Front>) -> HttpResponse {
     respond(&request, &front, |snapshot, caller| {
-        let found = snapshot.models_for(caller);
-        let data = found.iter().map(|(model, chain)| show(snapshot, model, chain)).collect();
+        let found: Vec<Resolved> = snapshot.models_for(caller).collect();
+        let data = found.iter().map(|found| show(snapshot, found)).collect();
         Ok(HttpResponse::Ok().json(List { object: "list", data }))
     })
     .await
@@ -54,9 +54,8 @@ pub async fn list(request: HttpRequest, front: web::Data<Front>) -> HttpResponse
 /// `GET /v1/models/{id}`; ids may hold slashes.
 pub async fn show_one(request: HttpRequest, id: web::Path<String>, front: web::Data<Front>) -> HttpResponse {
     respond(&request, &front, |snapshot, caller| {
-        let found = snapshot.resolve(caller, &id).zip(snapshot.offerings.model(&id));
-        let (plan, model) = found.ok_or_else(|| Refusal::UnknownModel(id.to_string()))?;
-        Ok(HttpResponse::Ok().json(show(snapshot, model, &plan.chain)))
+        let found = snapshot.find(caller, &id).ok_or_else(|| Refusal::UnknownModel(id.to_string()))?;
+        Ok(HttpResponse::Ok().json(show(snapshot, &found)))
     })
     .await
 }
@@ -69,7 +68,7 @@ async fn respond(
     let request_id = answer::request_id(request.headers());
     let found = async {
         let cell = front.fleet.cell().map_err(|_| Refusal::Internal)?;
-        let caller = front.identify(request, &cell, front.clock.unix_millis() / 1000).await?;
+        let caller = front.identify(request, &cell, clock::unix_millis() / 1000).await?;
         let snapshot = cell.catalog.send(Current).await.map_err(|_| Refusal::Internal)?;
         answer_from(&snapshot, &caller)
     };
@@ -82,7 +81,7 @@ async fn respond(
     }
 }
 
-fn show<'a>(snapshot: &Snapshot, model: &'a Model, chain: &'a [Arc<Offer>]) -> Shown<'a> {
+fn show<'a>(snapshot: &Snapshot, Resolved { model, chain }: &'a Resolved) -> Shown<'a> {
     let definition = &model.definition;
     let (owner, price) = chain.first().map_or(("aigw", None), |offer| (offer.provider.kind.as_str(), Some(&offer.price)));
     let base = price.map(|price| price.base.clone()).unwrap_or_default();
@@ -98,11 +97,11 @@ fn show<'a>(snapshot: &Snapshot, model: &'a Model, chain: &'a [Arc<Offer>]) -> S
         context_length: definition.context_window,
         max_completion_tokens: definition.max_output_tokens,
         pricing: Pricing {
-            prompt: usd_per_token(base.input),
-            completion: usd_per_token(base.output),
-            input_cache_read: usd_per_token(base.cached_input),
-            input_cache_write: usd_per_token(base.cache_write),
-            request: usd_per_token(price.map(|price| price.request).unwrap_or_default()),
+            prompt: decimal_usd(base.input),
+            completion: decimal_usd(base.output),
+            input_cache_read: decimal_usd(base.cached_input),
+            input_cache_write: decimal_usd(base.cache_write),
+            request: decimal_usd(price.map(|price| price.request).unwrap_or_default()),
         },
     }
 }

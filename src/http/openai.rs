@@ -1,6 +1,5 @@
 //! The data plane's operations: bytes → [`Job`] → the router; its reply → a response. Knows no provider, no retry, no SQL.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
@@ -10,7 +9,7 @@ use futures_util::StreamExt;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Front, answer};
+use super::{Front, answer, clock};
 use crate::config::Server;
 use crate::gateway::cell::Cell;
 use crate::gateway::messages::{Answer, Job, Refusal, Route};
@@ -53,7 +52,7 @@ async fn route(
     request_id: RequestId,
     lifeline: CancellationToken,
 ) -> Answer {
-    let (received, received_at) = (Instant::now(), front.clock.unix_millis());
+    let (received, received_at) = (Instant::now(), clock::unix_millis());
     let cell: Cell = front.fleet.cell().map_err(|_| Refusal::Internal)?;
     let caller = front.identify(request, &cell, received_at / 1000).await?;
     let headers = request.headers();
@@ -169,22 +168,4 @@ fn tags(headers: &HeaderMap) -> Result<Vec<(String, String)>, Refusal> {
     tags.sort();
     tags.dedup_by(|later, earlier| later.0 == earlier.0);
     Ok(tags)
-}
-
-/// What the handlers of one process share.
-impl Front {
-    /// Who asks, by this worker's snapshot.
-    ///
-    /// # Errors
-    /// As [`Doorman::admit`](super::identity::Doorman::admit).
-    pub async fn identify(
-        &self,
-        request: &HttpRequest,
-        cell: &Cell,
-        now: i64,
-    ) -> Result<Arc<crate::catalog::snapshot::Caller>, Refusal> {
-        let snapshot = cell.catalog.send(crate::catalog::actor::Current).await.map_err(|_| Refusal::Internal)?;
-        let from = request.peer_addr().map(|peer| peer.ip());
-        self.doorman.admit(request.headers(), from, &snapshot, now)
-    }
 }
