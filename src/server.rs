@@ -1,1 +1,198 @@
-//! Start and stop.
+//! Start and stop: what is built in which order, which signals mean what, and how a process ends without losing an entry.
+//!
+//! Knows no route and no provider.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpServer, rt, web};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, interval, sleep};
+
+use crate::catalog::snapshot::{Offerings, Snapshot};
+use crate::config::Settings;
+use crate::control::store::{Store, StoreError};
+use crate::control::{self, Control};
+use crate::gateway::cell::Fleet;
+use crate::gateway::connector::{SystemResolver, interface_addresses};
+use crate::gateway::upstream::Network;
+use crate::guard::SelfListen;
+use crate::http::health::Probes;
+use crate::http::identity::Doorman;
+use crate::http::{self, Front, clock};
+use crate::ledger::actor::LedgerHandle;
+use crate::metrics::Metrics;
+
+/// How long to wait for the last settlements when all answers are out.
+const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 4096;
+/// Blocking threads of a worker: admin reads only.
+const BLOCKING_THREADS: usize = 8;
+
+/// What is there once the process listens.
+pub struct Ready {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The half that administers.
+    pub control: Arc<Control>,
+}
+
+/// Why the process could not start. One line, with the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {listen}: {source}; set server.listen or stop what listens there")]
+    Listen {
+        /// `server.listen`
+        listen: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The journal directory cannot be used.
+    #[error("cannot use the ledger's journal: {0}")]
+    Journal(io::Error),
+    /// Something the operating system refused.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Serves until told to stop. Calls `ready` once it listens.
+///
+/// # Errors
+/// What keeps it from starting. Once it listens it ends well.
+pub fn serve(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), StartError> {
+    actix::System::new().block_on(run(settings, ready))
+}
+
+async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), StartError> {
+    let listen = settings.server.listen;
+    let server = settings.server.clone();
+    let store = Store::open(&settings.database.url)?;
+    let metrics = Arc::new(Metrics::new());
+    let offerings = Arc::new(Offerings::build(&settings.catalog, None, clock::unix_millis() / 1000));
+    let directory = Arc::new(control::directory(&store)?);
+    let snapshot = Snapshot { offerings, directory };
+    let ledger = crate::ledger::actor::start(&settings.ledger, Box::new(store.sink()), Arc::clone(&metrics)).map_err(StartError::Journal)?;
+    let self_listen = SelfListen { listeners: vec![listen], interfaces: interface_addresses()? };
+    let network = Network { resolver: Arc::new(SystemResolver), self_listen };
+    let fleet = Fleet::new(snapshot.clone(), ledger.clone(), network, server.max_in_flight);
+    let doorman = Doorman::new(settings.security.failed_auth_per_minute);
+    let control = Control::new(settings, store.clone(), snapshot, Arc::clone(&fleet) as Arc<dyn control::Publisher>, ledger.clone());
+    let probes = probes(store, &metrics, &fleet, &ledger);
+    let front = web::Data::new(Front { fleet, doorman, server: server.clone(), probes });
+    let admin = web::Data::from(Arc::clone(&control));
+
+    let shared = front.clone();
+    let http = HttpServer::new(move || {
+        App::new()
+            .app_data(shared.clone())
+            .app_data(admin.clone())
+            .configure(http::routes)
+            .configure(control::admin::routes)
+            .default_service(web::to(http::unknown_endpoint))
+    })
+    .workers(server.workers)
+    .worker_max_blocking_threads(BLOCKING_THREADS)
+    .backlog(BACKLOG)
+    .tcp_nodelay(true)
+    .h1_allow_half_closed(server.half_close)
+    .keep_alive(server.keep_alive)
+    .client_request_timeout(server.header_timeout)
+    .shutdown_timeout(server.shutdown_grace.as_secs().max(1))
+    .disable_signals()
+    .bind(listen)
+    .map_err(|source| StartError::Listen { listen, source })?;
+    let listen = http.addrs().first().copied().unwrap_or(listen);
+    let running = http.run();
+    let signals = Signals::new()?;
+    rt::spawn(control::watch(Arc::clone(&control)));
+    rt::spawn(sweep(front));
+    ready(&Ready { listen, control: Arc::clone(&control) });
+    log::info!("aigw {} listens on http://{listen}", env!("CARGO_PKG_VERSION"));
+
+    let stopper = rt::spawn(signals.rule(running.handle(), control));
+    running.await?;
+    stopper.abort();
+    drain(&ledger).await;
+    Ok(())
+}
+
+fn probes(store: Store, metrics: &Arc<Metrics>, fleet: &Arc<Fleet>, ledger: &LedgerHandle) -> Probes {
+    let (metrics, fleet, ledger) = (Arc::clone(metrics), Arc::clone(fleet), ledger.clone());
+    Probes {
+        database: Box::new(move || {
+            let store = store.clone();
+            Box::pin(async move { web::block(move || store.ping().is_ok()).await.unwrap_or(false) })
+        }),
+        metrics: Box::new(move || {
+            metrics.set_in_flight(fleet.in_flight());
+            metrics.set_ledger(ledger.lag(), ledger.open_settlements());
+            (metrics.encode(), Metrics::CONTENT_TYPE)
+        }),
+    }
+}
+
+/// Forgets quiet addresses once a minute.
+async fn sweep(front: web::Data<Front>) {
+    let mut minute = interval(Duration::from_secs(60));
+    loop {
+        minute.tick().await;
+        let front = front.clone();
+        let _ = web::block(move || front.doorman.sweep()).await;
+    }
+}
+
+/// All answers are out: waits for the last settlements, then for the store to have them. What is missed is in the journal.
+async fn drain(ledger: &LedgerHandle) {
+    let until = Instant::now() + SETTLE_WITHIN;
+    while ledger.open_settlements() > 0 && Instant::now() < until {
+        sleep(Duration::from_millis(5)).await;
+    }
+    ledger.stop().await;
+}
+
+/// The signals we listen to ourselves: actix would stop the system before the ledger has flushed.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// SIGHUP reloads; the first SIGTERM or SIGINT stops in peace, the second at once: the journal makes that safe.
+    async fn rule(mut self, server: ServerHandle, control: Arc<Control>) {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => match control.reload("SIGHUP").await {
+                    Ok(()) => log::info!("configuration reloaded"),
+                    Err(error) => log::error!("configuration not reloaded, nothing has changed: {error}"),
+                },
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+            }
+        }
+        log::info!("stopping: streams may go on for a while, a second signal stops at once");
+        rt::spawn(async move { server.stop(true).await });
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        log::warn!("stopped at once");
+        std::process::exit(1);
+    }
+}

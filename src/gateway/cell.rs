@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::{Actor, Addr, Recipient};
 
-use super::connector::Network;
+use super::upstream::Network;
 use super::health::HealthBook;
 use super::router::Router;
 use crate::catalog::actor::{Adopt, Catalog};

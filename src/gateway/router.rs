@@ -14,8 +14,8 @@ use actix::{Actor, Addr, Context, Handler, ResponseFuture, Supervisor};
 use super::adapter::Adapter;
 use super::health::{Health, HealthBook};
 use super::messages::{Answer, Attempt, Exhausted, Job, Outcome, Refusal, Rejection, Reply, Route, Routed, Why};
-use super::upstream::Upstream;
-use super::{connector, metering};
+use super::upstream::{Network, Upstream};
+use super::metering;
 use crate::catalog::actor::{Adopt, Catalog, Resolve};
 use crate::catalog::snapshot::{Offer, Provider, Resolved, Snapshot};
 use crate::ledger::entry::{AttemptRecord, Billing, Entry, Outcome as Ending, UsageSource};
@@ -33,7 +33,7 @@ struct Desk {
     catalog: Addr<Catalog>,
     journal: Arc<Journal>,
     health: Arc<HealthBook>,
-    network: connector::Network,
+    network: Network,
     /// By identity of the provider: a provider whose settings change is another provider, with another pool.
     adapters: RefCell<HashMap<*const Provider, Station>>,
 }
@@ -47,7 +47,7 @@ struct Station {
 
 impl Router {
     /// A router that asks `catalog` and opens settlements in `journal`.
-    pub fn new(catalog: Addr<Catalog>, journal: Arc<Journal>, health: Arc<HealthBook>, network: connector::Network) -> Self {
+    pub fn new(catalog: Addr<Catalog>, journal: Arc<Journal>, health: Arc<HealthBook>, network: Network) -> Self {
         Self { desk: Rc::new(Desk { catalog, journal, health, network, adapters: RefCell::default() }) }
     }
 }
@@ -191,7 +191,7 @@ enum Step {
     Inexpressible(crate::dialect::Refused),
 }
 
-fn start(provider: &Arc<Provider>, health: &Arc<Health>, network: &connector::Network) -> Addr<Adapter> {
+fn start(provider: &Arc<Provider>, health: &Arc<Health>, network: &Network) -> Addr<Adapter> {
     let upstream = Upstream::new(network, provider);
     let adapter = Adapter::new(upstream, Arc::clone(health));
     Supervisor::start(move |_| adapter)

@@ -4,6 +4,7 @@
 //! watched here. Answers that are made up in process are played through the same door.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -14,11 +15,22 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use super::connector;
+use super::connector::{self, ConnectionCount, Resolve};
 use super::messages::Why;
+use crate::catalog::snapshot::Provider;
 use crate::dialect::Script;
+use crate::guard::{Policy, SelfListen, Source};
 
-/// The way to one provider: its client, its pool, its guard. `None` where calls never leave the process.
+/// What all ways out of this process share.
+#[derive(Clone)]
+pub struct Network {
+    /// Looks names up.
+    pub resolver: Arc<dyn Resolve>,
+    /// Where this process listens: it never calls itself.
+    pub self_listen: SelfListen,
+}
+
+/// The way to one provider: its client, its pool, its guard.
 pub struct Upstream {
     client: awc::Client,
     connections: ConnectionCount,
@@ -90,9 +102,17 @@ impl CallError {
 }
 
 impl Upstream {
-    /// The way to one provider.
-    pub fn new(client: awc::Client) -> Self {
-        Self { client }
+    /// The way to `provider`.
+    pub fn new(network: &Network, provider: &Provider) -> Self {
+        let policy = Policy { source: Source::Operator(provider.reach.clone()), self_listen: network.self_listen.clone() };
+        let connections = ConnectionCount::default();
+        let client = connector::client(policy, Arc::clone(&network.resolver), provider.retry.connect_timeout, connections.clone());
+        Self { client, connections }
+    }
+
+    /// How many connections have been opened so far. If a call did not change it, the call went over a pooled one.
+    pub fn connections(&self) -> u64 {
+        self.connections.get()
     }
 
     /// Sends one request and waits for the head of the answer.
