@@ -79,7 +79,8 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     let offerings = Arc::new(Offerings::build(&settings.catalog, None, clock::unix_millis() / 1000));
     let directory = Arc::new(control::directory(&store)?);
     let snapshot = Snapshot { offerings, directory };
-    let ledger = crate::ledger::actor::start(&settings.ledger, Box::new(store.sink()), Arc::clone(&metrics)).map_err(StartError::Journal)?;
+    let ledger =
+        crate::ledger::actor::start(&settings.ledger, Box::new(store.sink()), Arc::clone(&metrics)).map_err(StartError::Journal)?;
     let self_listen = SelfListen { listeners: vec![listen], interfaces: interface_addresses()? };
     let network = Network { resolver: Arc::new(SystemResolver), self_listen };
     let fleet = Fleet::new(snapshot.clone(), ledger.clone(), network, server.max_in_flight);

@@ -15,7 +15,6 @@ use super::relay::{self, Relay};
 use super::retry::{self, Class};
 use super::upstream::{CallError, Request, Upstream};
 use super::{metering, passing, scrub};
-use crate::catalog::snapshot::Provider;
 use crate::dialect::{Ask, Call, Failure, Prepared, Refused};
 use crate::ledger::entry::{AttemptRecord, Outcome as Ending};
 

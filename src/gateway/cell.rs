@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::{Actor, Addr, Recipient};
 
-use super::upstream::Network;
 use super::health::HealthBook;
 use super::router::Router;
+use super::upstream::Network;
 use crate::catalog::actor::{Adopt, Catalog};
 use crate::catalog::snapshot::Snapshot;
 use crate::ledger::actor::LedgerHandle;

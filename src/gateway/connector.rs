@@ -3,8 +3,10 @@
 //! The rules are in [`crate::guard`]; this is where they meet sockets and the resolver. Wrapping the whole connector, and not
 //! just its resolver, is what makes literal and preset addresses pass here too. What is sent over a connection is not known here.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -30,11 +32,23 @@ pub trait Resolve: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemResolver;
 
+/// How many connections one client has opened: what tells a call over a pooled connection from one over a fresh one.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionCount(Rc<Cell<u64>>);
+
+impl ConnectionCount {
+    /// Connections so far.
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
 /// Opens connections for one provider: resolves once, judges every address, dials what was judged, judges the peer.
 #[derive(Clone)]
 pub struct GuardedConnector {
     policy: Arc<Policy>,
     resolver: Arc<dyn Resolve>,
+    opened: ConnectionCount,
 }
 
 /// How long an idle connection is kept: shorter than providers keep theirs.
@@ -52,9 +66,9 @@ static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| Arc::new(tls()));
 /// There is no limit to requests in flight and no time-out but `connect_timeout`, which holds for TCP (with the look-up) and,
 /// apart, for TLS: awc's own would cut bodies short. Redirects are answers like any other. HTTP/1.1 only.
 #[allow(clippy::disallowed_methods, reason = "the guarded client is made of the bare one, here alone")]
-pub fn client(policy: Policy, resolver: Arc<dyn Resolve>, connect_timeout: Duration) -> awc::Client {
+pub fn client(policy: Policy, resolver: Arc<dyn Resolve>, connect_timeout: Duration, opened: ConnectionCount) -> awc::Client {
     let connector = awc::Connector::new()
-        .connector(GuardedConnector::new(policy, resolver))
+        .connector(GuardedConnector::new(policy, resolver, opened))
         .rustls_0_23(Arc::clone(&TLS))
         .limit(0)
         .timeout(connect_timeout)
@@ -82,11 +96,12 @@ pub fn interface_addresses() -> io::Result<Vec<IpAddr>> {
 
 impl GuardedConnector {
     /// For one provider.
-    pub fn new(policy: Policy, resolver: Arc<dyn Resolve>) -> Self {
-        Self { policy: Arc::new(policy), resolver }
+    pub fn new(policy: Policy, resolver: Arc<dyn Resolve>, opened: ConnectionCount) -> Self {
+        Self { policy: Arc::new(policy), resolver, opened }
     }
 
     async fn connect(self, info: ConnectInfo<Uri>) -> Result<Connection<Uri, TcpStream>, ConnectError> {
+        self.opened.0.set(self.opened.0.get() + 1);
         let origin = self.admit(&info).map_err(refusal)?;
         let addresses = self.resolve(&origin).await?;
         let connection = TcpConnectorService::default().call(info.set_addrs(addresses)).await?;

@@ -93,11 +93,7 @@ impl Health {
     /// What the admin plane shows.
     pub fn checkup(&self, now: Instant) -> Checkup {
         let state = self.lock();
-        Checkup {
-            rests_until: state.rests_until.filter(|until| *until > now),
-            failures: state.failures,
-            last_error: state.last_error,
-        }
+        Checkup { rests_until: state.rests_until.filter(|until| *until > now), failures: state.failures, last_error: state.last_error }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -35,7 +35,9 @@ pub fn relayed(reply: Reply, request_id: &RequestId, place: Place, lifeline: Dro
             lifeline.disarm();
             (HttpResponse::with_body(status, BoxBody::new(bytes)), false)
         }
-        Body::Stream(frames) => (HttpResponse::with_body(status, BoxBody::new(Frames { frames, _place: place, _lifeline: lifeline })), true),
+        Body::Stream(frames) => {
+            (HttpResponse::with_body(status, BoxBody::new(Frames { frames, _place: place, _lifeline: lifeline })), true)
+        }
     };
     let headers = response.headers_mut();
     for (name, value) in &reply.headers {

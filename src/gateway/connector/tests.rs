@@ -94,7 +94,7 @@ fn open_port(port: u16) -> Policy {
 }
 
 fn client_of(policy: Policy, resolver: &Arc<Scripted>) -> awc::Client {
-    client(policy, Arc::clone(resolver) as Arc<dyn Resolve>, Duration::from_secs(5))
+    client(policy, Arc::clone(resolver) as Arc<dyn Resolve>, Duration::from_secs(5), ConnectionCount::default())
 }
 
 /// The status, or the code of the refusal.
@@ -301,7 +301,7 @@ async fn every_judged_address_is_tried_until_one_answers() {
 #[actix_web::test]
 async fn connections_do_not_wait_to_fill_segments() {
     let upstream = Upstream::fine();
-    let guard = GuardedConnector::new(operator(true), Scripted::new(&[]));
+    let guard = GuardedConnector::new(operator(true), Scripted::new(&[]), ConnectionCount::default());
     let uri = upstream.url("127.0.0.1").parse().expect("a URI");
     let connection = guard.call(ConnectInfo::new(uri)).await.expect("a connection");
     assert!(connection.io_ref().nodelay().expect("a socket option"));
