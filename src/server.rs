@@ -24,6 +24,7 @@ use crate::http::health::Probes;
 use crate::http::identity::Doorman;
 use crate::http::{self, Front, clock};
 use crate::ledger::actor::LedgerHandle;
+use crate::ledger::{self, Observer};
 use crate::metrics::Metrics;
 
 /// How long to wait for the last settlements when all answers are out.
@@ -36,9 +37,7 @@ const BLOCKING_THREADS: usize = 8;
 /// What is there once the process listens.
 pub struct Ready {
     /// Where it listens.
-    pub listen: SocketAddr,
-    /// The half that administers.
-    pub control: Arc<Control>,
+    pub address: SocketAddr,
 }
 
 /// Why the process could not start. One line, with the remedy.
@@ -63,11 +62,26 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
-/// Serves until told to stop. Calls `ready` once it listens.
+impl StartError {
+    /// The process's exit code: what cannot be reached or bound is a failure, not a refused configuration.
+    pub fn exit_code(&self) -> u8 {
+        1
+    }
+}
+
+/// Serves until told to stop.
 ///
 /// # Errors
 /// What keeps it from starting. Once it listens it ends well.
-pub fn serve(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), StartError> {
+pub fn serve(settings: Settings) -> Result<(), StartError> {
+    serve_with(settings, |_| ())
+}
+
+/// As [`serve`]; calls `ready` once it listens.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_with(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), StartError> {
     actix::System::new().block_on(run(settings, ready))
 }
 
@@ -79,8 +93,8 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     let offerings = Arc::new(Offerings::build(&settings.catalog, None, clock::unix_millis() / 1000));
     let directory = Arc::new(control::directory(&store)?);
     let snapshot = Snapshot { offerings, directory };
-    let ledger =
-        crate::ledger::actor::start(&settings.ledger, Box::new(store.sink()), Arc::clone(&metrics)).map_err(StartError::Journal)?;
+    let observer = Arc::clone(&metrics) as Arc<dyn Observer>;
+    let ledger = ledger::actor::start(settings.ledger.clone(), Box::new(store.sink()), observer).map_err(StartError::Journal)?;
     let self_listen = SelfListen { listeners: vec![listen], interfaces: interface_addresses()? };
     let network = Network { resolver: Arc::new(SystemResolver), self_listen };
     let fleet = Fleet::new(snapshot.clone(), ledger.clone(), network, server.max_in_flight);
@@ -115,7 +129,7 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     let signals = Signals::new()?;
     rt::spawn(control::watch(Arc::clone(&control)));
     rt::spawn(sweep(front));
-    ready(&Ready { listen, control: Arc::clone(&control) });
+    ready(&Ready { address: listen });
     log::info!("aigw {} listens on http://{listen}", env!("CARGO_PKG_VERSION"));
 
     let stopper = rt::spawn(signals.rule(running.handle(), control));
@@ -156,7 +170,9 @@ async fn drain(ledger: &LedgerHandle) {
     while ledger.open_settlements() > 0 && Instant::now() < until {
         sleep(Duration::from_millis(5)).await;
     }
-    ledger.stop().await;
+    if let Err(error) = ledger.stop(SETTLE_WITHIN).await {
+        log::warn!("{error}; the next start stores them");
+    }
 }
 
 /// The signals we listen to ourselves: actix would stop the system before the ledger has flushed.
