@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, rt, web};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, interval, sleep};
 
 use crate::catalog::snapshot::{Offerings, Snapshot};
-use crate::config::Settings;
+use crate::config::{ProcessEnvironment, Settings};
 use crate::control::store::{Store, StoreError};
-use crate::control::{self, Control};
+use crate::control::{self, Control, Flush, Health, Parts, Publisher, World};
 use crate::gateway::cell::Fleet;
 use crate::gateway::connector::{SystemResolver, interface_addresses};
 use crate::gateway::upstream::Network;
@@ -26,9 +28,12 @@ use crate::http::{self, Front, clock};
 use crate::ledger::actor::LedgerHandle;
 use crate::ledger::{self, Observer};
 use crate::metrics::Metrics;
+use crate::terms::ProviderName;
 
 /// How long to wait for the last settlements when all answers are out.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+/// How long a read of the ledger waits for what was settled just before it.
+const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
 /// Blocking threads of a worker: admin reads only.
@@ -86,20 +91,30 @@ pub fn serve_with(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), 
 }
 
 async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), StartError> {
-    let listen = settings.server.listen;
     let server = settings.server.clone();
     let store = Store::open(&settings.database.url)?;
+    let offerings = Offerings::build(&settings.catalog, None, clock::unix_millis() / 1000);
+    let world = World::load(&store, Arc::new(offerings))?;
+
     let metrics = Arc::new(Metrics::new());
-    let offerings = Arc::new(Offerings::build(&settings.catalog, None, clock::unix_millis() / 1000));
-    let directory = Arc::new(control::directory(&store)?);
-    let snapshot = Snapshot { offerings, directory };
     let observer = Arc::clone(&metrics) as Arc<dyn Observer>;
     let ledger = ledger::actor::start(settings.ledger.clone(), Box::new(store.sink()), observer).map_err(StartError::Journal)?;
-    let self_listen = SelfListen { listeners: vec![listen], interfaces: interface_addresses()? };
+    let self_listen = SelfListen { listeners: vec![server.listen], interfaces: interface_addresses()? };
     let network = Network { resolver: Arc::new(SystemResolver), self_listen };
-    let fleet = Fleet::new(snapshot.clone(), ledger.clone(), network, server.max_in_flight);
+    let fleet = Fleet::new(world.snapshot.clone(), ledger.clone(), network, server.max_in_flight);
+    let control = Control::new(
+        world,
+        Parts {
+            store: store.clone(),
+            settings: settings.file,
+            environment: Box::new(ProcessEnvironment),
+            admin_token: settings.admin.token,
+            publisher: Arc::clone(&fleet) as Arc<dyn Publisher>,
+            flush: flush(&ledger),
+        },
+    );
+
     let doorman = Doorman::new(settings.security.failed_auth_per_minute);
-    let control = Control::new(settings, store.clone(), snapshot, Arc::clone(&fleet) as Arc<dyn control::Publisher>, ledger.clone());
     let probes = probes(store, &metrics, &fleet, &ledger);
     let front = web::Data::new(Front { fleet, doorman, server: server.clone(), probes });
     let admin = web::Data::from(Arc::clone(&control));
@@ -122,12 +137,12 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     .client_request_timeout(server.header_timeout)
     .shutdown_timeout(server.shutdown_grace.as_secs().max(1))
     .disable_signals()
-    .bind(listen)
-    .map_err(|source| StartError::Listen { listen, source })?;
-    let listen = http.addrs().first().copied().unwrap_or(listen);
+    .bind(server.listen)
+    .map_err(|source| StartError::Listen { listen: server.listen, source })?;
+    let listen = http.addrs().first().copied().unwrap_or(server.listen);
     let running = http.run();
     let signals = Signals::new()?;
-    rt::spawn(control::watch(Arc::clone(&control)));
+    rt::spawn(Arc::clone(&control).watch());
     rt::spawn(sweep(front));
     ready(&Ready { address: listen });
     log::info!("aigw {} listens on http://{listen}", env!("CARGO_PKG_VERSION"));
@@ -137,6 +152,40 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     stopper.abort();
     drain(&ledger).await;
     Ok(())
+}
+
+/// The gateway half, as the control half sees it.
+impl Publisher for Fleet {
+    fn adopt(&self, snapshot: Snapshot) -> BoxFuture<'static, ()> {
+        Fleet::adopt(self, snapshot)
+    }
+
+    fn health(&self, provider: &ProviderName) -> Health {
+        let now = std::time::Instant::now();
+        let checkup = self.health.of(None, provider).checkup(now);
+        let until = |at: std::time::Instant| {
+            clock::unix_millis().saturating_add(i64::try_from((at - now).as_millis()).unwrap_or(i64::MAX))
+        };
+        Health {
+            cooldown_until: checkup.rests_until.map(until),
+            failures: checkup.failures,
+            last_error: checkup.last_error.map(str::to_owned),
+        }
+    }
+}
+
+/// Lets the admin plane read what was settled a moment ago. A database that is away makes it read what there is.
+fn flush(ledger: &LedgerHandle) -> Flush {
+    let ledger = ledger.clone();
+    Arc::new(move || {
+        let ledger = ledger.clone();
+        async move {
+            if let Err(error) = ledger.flush(FLUSH_WITHIN).await {
+                log::warn!("{error}");
+            }
+        }
+        .boxed()
+    })
 }
 
 fn probes(store: Store, metrics: &Arc<Metrics>, fleet: &Arc<Fleet>, ledger: &LedgerHandle) -> Probes {
@@ -196,7 +245,7 @@ impl Signals {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => match control.reload("SIGHUP").await {
-                    Ok(()) => log::info!("configuration reloaded"),
+                    Ok(_) => log::info!("configuration reloaded"),
                     Err(error) => log::error!("configuration not reloaded, nothing has changed: {error}"),
                 },
                 _ = self.terminate.recv() => break,

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::{Actor, Addr, Recipient};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
 
 use super::health::HealthBook;
 use super::router::Router;
@@ -79,15 +81,15 @@ impl Fleet {
     }
 
     /// Hands a new snapshot to every cell; done when all have it, so that what is refused now is refused everywhere here.
-    pub async fn adopt(&self, snapshot: Snapshot) {
+    pub fn adopt(&self, snapshot: Snapshot) -> BoxFuture<'static, ()> {
         let cells = {
             let mut roll = self.roll.lock().unwrap_or_else(PoisonError::into_inner);
             roll.latest = snapshot.clone();
             roll.cells.clone()
         };
         // A worker that is gone has nothing left to adopt.
-        let sends = cells.iter().flatten().map(|cell| cell.send(Adopt(snapshot.clone())));
-        futures_util::future::join_all(sends).await;
+        let sends: Vec<_> = cells.iter().flatten().map(|cell| cell.send(Adopt(snapshot.clone()))).collect();
+        join_all(sends).map(drop).boxed()
     }
 
     /// A place for one more request; `None`: the process is full.
