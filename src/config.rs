@@ -31,6 +31,8 @@ pub struct Settings {
     pub server: Server,
     /// `[database]`
     pub database: Database,
+    /// `[ledger]`
+    pub ledger: Ledger,
     /// `[admin]`
     pub admin: Admin,
     /// `[sealing]`
@@ -97,6 +99,26 @@ pub enum DatabaseUrl {
     Sqlite(PathBuf),
     /// `postgres://user@host/db`
     Postgres(Arc<Secret>),
+}
+
+/// `[ledger]`: how entries wait for the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    /// Where journals are kept.
+    pub journal: PathBuf,
+    /// What a journaled entry outlives.
+    pub durability: Durability,
+    /// Bytes of journal that may wait to be stored.
+    pub max_journal: u64,
+}
+
+/// What a journaled entry outlives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The process: a kill at any moment.
+    Process,
+    /// The power supply, but for the last moments.
+    Power,
 }
 
 /// `[admin]`: the admin API.

@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, interval, sleep};
 
 use crate::catalog::snapshot::{Offerings, Snapshot};
-use crate::config::{ProcessEnvironment, Settings};
+use crate::config::{self, ProcessEnvironment, Settings};
 use crate::control::store::{Store, StoreError};
 use crate::control::{self, Control, Flush, Health, Parts, Publisher, World};
 use crate::gateway::cell::Fleet;
@@ -25,7 +25,8 @@ use crate::guard::SelfListen;
 use crate::http::health::Probes;
 use crate::http::identity::Doorman;
 use crate::http::{self, Front, clock};
-use crate::ledger::actor::LedgerHandle;
+use crate::ledger::actor::{LedgerHandle, Options};
+use crate::ledger::reader::Durability;
 use crate::ledger::{self, Observer};
 use crate::metrics::Metrics;
 use crate::terms::ProviderName;
@@ -98,7 +99,7 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
 
     let metrics = Arc::new(Metrics::new());
     let observer = Arc::clone(&metrics) as Arc<dyn Observer>;
-    let ledger = ledger::actor::start(settings.ledger.clone(), Box::new(store.sink()), observer).map_err(StartError::Journal)?;
+    let ledger = ledger::actor::start(journaling(&settings.ledger), Box::new(store.sink()), observer).map_err(StartError::Journal)?;
     let self_listen = SelfListen { listeners: vec![server.listen], interfaces: interface_addresses()? };
     let network = Network { resolver: Arc::new(SystemResolver), self_listen };
     let fleet = Fleet::new(world.snapshot.clone(), ledger.clone(), network, server.max_in_flight);
@@ -152,6 +153,14 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     stopper.abort();
     drain(&ledger).await;
     Ok(())
+}
+
+fn journaling(ledger: &config::Ledger) -> Options {
+    let durability = match ledger.durability {
+        config::Durability::Process => Durability::Process,
+        config::Durability::Power => Durability::Power,
+    };
+    Options { dir: ledger.journal.clone(), durability, max_bytes: ledger.max_journal }
 }
 
 /// The gateway half, as the control half sees it.
@@ -244,7 +253,7 @@ impl Signals {
     async fn rule(mut self, server: ServerHandle, control: Arc<Control>) {
         loop {
             tokio::select! {
-                _ = self.hangup.recv() => match control.reload("SIGHUP").await {
+                _ = self.hangup.recv() => match control.reload().await {
                     Ok(_) => log::info!("configuration reloaded"),
                     Err(error) => log::error!("configuration not reloaded, nothing has changed: {error}"),
                 },

@@ -41,6 +41,8 @@ pub struct Job {
     pub received: Instant,
     /// When it arrived, in unix milliseconds.
     pub received_at: i64,
+    /// How long the client may leave a frame unread.
+    pub write_timeout: Duration,
     /// Cancelled when the client has gone.
     pub lifeline: CancellationToken,
 }

@@ -27,8 +27,6 @@ pub const ERROR_BODY_LIMIT: usize = 1 << 20;
 const WHOLE_BODY_LIMIT: usize = 64 << 20;
 /// Frames between pump and client; one frame is what one upstream read brought.
 const FRAMES: usize = 16;
-/// How long the client may leave a frame unread (spec/security.md 7.4).
-const WRITE_STALL: Duration = Duration::from_secs(30);
 /// How long to wait for the end of a body whose last event has come: read to its end, a connection can be used again.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -175,7 +173,7 @@ impl Pump {
 
     async fn send(&self, frames: &mut Vec<Bytes>) -> Result<(), Ending> {
         let Some(frame) = joined(frames) else { return Ok(()) };
-        match timeout(WRITE_STALL, self.client.send(frame)).await {
+        match timeout(self.job.write_timeout, self.client.send(frame)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Ending::ClientGone("client_closed")),
             Err(_) => Err(Ending::ClientGone("client_stalled")),

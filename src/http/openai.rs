@@ -71,6 +71,7 @@ async fn route(
         document,
         received,
         received_at,
+        write_timeout: front.server.write_timeout,
         lifeline,
     };
     cell.router.send(Route(job)).await.map_err(|_| Refusal::Internal)?

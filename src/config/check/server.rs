@@ -1,4 +1,5 @@
-//! The sections of `aigw.toml` about the process itself: `[server]`, `[database]`, `[admin]`, `[sealing]`, `[security]`.
+//! The sections of `aigw.toml` about the process itself: `[server]`, `[database]`, `[ledger]`, `[admin]`, `[sealing]`,
+//! `[security]`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use super::secrets::{self, Found, Place};
 use crate::config::toml::Section;
-use crate::config::{Admin, Database, DatabaseUrl, Environment, LogFormat, Sealing, Security, Server};
+use crate::config::{Admin, Database, DatabaseUrl, Durability, Environment, Ledger, LogFormat, Sealing, Security, Server};
 use crate::json::JsonLimits;
 use crate::secret::Secret;
 
@@ -118,6 +119,27 @@ pub fn database_url(text: &str) -> Option<DatabaseUrl> {
     }
     let parsed = url::Url::parse(text).ok()?;
     matches!(parsed.scheme(), "postgres" | "postgresql").then(|| DatabaseUrl::Postgres(Arc::new(Secret::new(text))))
+}
+
+/// `[ledger]`. Journals lie beside an SQLite database unless another directory is named.
+pub fn ledger(root: &mut Section<'_>, database: &Database) -> Ledger {
+    let mut section = root.section_or_empty("ledger");
+    let beside = match &database.url {
+        DatabaseUrl::Sqlite(path) => path.parent().map_or_else(|| PathBuf::from("journal"), |parent| parent.join("journal")),
+        DatabaseUrl::Postgres(_) => PathBuf::from("aigw-data/journal"),
+    };
+    let durability = |text: &str| match text {
+        "process" => Some(Durability::Process),
+        "power" => Some(Durability::Power),
+        _ => None,
+    };
+    let ledger = Ledger {
+        journal: section.text("journal").filter(|text| !text.is_empty()).map_or(beside, PathBuf::from),
+        durability: section.parsed("durability", "write \"process\" or \"power\"", durability).unwrap_or(Durability::Process),
+        max_journal: section.size("max_journal", 1 << 20..=1 << 50).unwrap_or(4 << 30),
+    };
+    section.done();
+    ledger
 }
 
 /// `[admin]`.
