@@ -172,9 +172,7 @@ impl Publisher for Fleet {
     fn health(&self, provider: &ProviderName) -> Health {
         let now = std::time::Instant::now();
         let checkup = self.health.of(None, provider).checkup(now);
-        let until = |at: std::time::Instant| {
-            clock::unix_millis().saturating_add(i64::try_from((at - now).as_millis()).unwrap_or(i64::MAX))
-        };
+        let until = |at: std::time::Instant| clock::unix_millis().saturating_add(i64::try_from((at - now).as_millis()).unwrap_or(i64::MAX));
         Health {
             cooldown_until: checkup.rests_until.map(until),
             failures: checkup.failures,
