@@ -1,7 +1,7 @@
 //! The admin plane's route table: one resource, one file. Handlers read the request, ask [`Control`](super::Control) and
 //! answer in JSON; nothing is decided here.
 //!
-//! The application must hold `web::Data<Control>`. Every route is behind [`gate`].
+//! The application must hold `web::Data<Control>`. Every route is behind `gate`.
 
 mod catalog;
 mod error;

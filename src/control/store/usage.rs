@@ -1,7 +1,7 @@
 //! Sums over the ledger: by any of its dimensions and by time.
 //!
 //! Calendar months are folded from days here, since the two databases spell them differently; the SQL is in
-//! [`statement`].
+//! `statement`.
 
 mod statement;
 
