@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, interval, sleep};
 
-use crate::catalog::snapshot::{Offerings, Snapshot};
+use crate::catalog::snapshot::{Listed, Offerings, Snapshot};
 use crate::config::{self, ProcessEnvironment, Settings};
 use crate::control::store::{Store, StoreError};
 use crate::control::{self, Control, Flush, Health, Parts, Publisher, World};
@@ -95,6 +95,7 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     let server = settings.server.clone();
     let store = Store::open(&settings.database.url)?;
     let offerings = Offerings::build(&settings.catalog, None, clock::unix_millis() / 1000);
+    announce(&settings.warnings, &offerings);
     let world = World::load(&store, Arc::new(offerings))?;
 
     let metrics = Arc::new(Metrics::new());
@@ -153,6 +154,19 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     stopper.abort();
     drain(&ledger).await;
     Ok(())
+}
+
+/// What deserves a line at every start: what is legal but odd, and which providers may reach private addresses
+/// (spec/security.md 2.3).
+fn announce(warnings: &[String], offerings: &Offerings) {
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
+    for Listed { provider, disabled, .. } in &offerings.providers {
+        if disabled.is_none() && provider.reach.allow_private {
+            log::warn!("provider {} may reach private addresses (allow_private)", provider.name);
+        }
+    }
 }
 
 fn journaling(ledger: &config::Ledger) -> Options {
