@@ -10,7 +10,9 @@ struct Room {
     never_names: &'static [&'static str],
 }
 
-const ACTORS_AND_NETWORK: &[&str] = &["actix", "awc", "diesel", "tokio"];
+const ACTORS_AND_NETWORK: &[&str] = &["actix", "actix_web", "actix_rt", "actix_tls", "awc", "diesel", "tokio"];
+/// For rooms that speak of URIs and header names, and of nothing else of actix-web.
+const ACTORS_AND_SOCKETS: &[&str] = &["actix", "actix_rt", "actix_tls", "awc", "diesel", "tokio"];
 
 const ROOMS: [Room; 13] = [
     Room { path: "terms", may_use: &[], never_names: ACTORS_AND_NETWORK },
@@ -18,8 +20,12 @@ const ROOMS: [Room; 13] = [
     Room { path: "secret", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "credential", may_use: &["secret"], never_names: ACTORS_AND_NETWORK },
     Room { path: "dialect", may_use: &["terms", "json", "config::duration"], never_names: ACTORS_AND_NETWORK },
-    Room { path: "guard", may_use: &["terms", "config"], never_names: ACTORS_AND_NETWORK },
-    Room { path: "config", may_use: &["terms", "json", "secret", "dialect", "guard"], never_names: &["actix", "awc", "diesel"] },
+    Room { path: "guard", may_use: &["terms", "config"], never_names: ACTORS_AND_SOCKETS },
+    Room {
+        path: "config",
+        may_use: &["terms", "json", "secret", "dialect", "guard", "catalog::chain::natural_order"],
+        never_names: ACTORS_AND_SOCKETS,
+    },
     Room { path: "ledger", may_use: &["terms"], never_names: &["awc", "diesel", "actix_web"] },
     Room { path: "catalog", may_use: &["terms", "config", "dialect", "ledger::entry", "guard"], never_names: &["awc", "diesel"] },
     Room {
@@ -74,7 +80,8 @@ fn files(room: &str) -> Vec<PathBuf> {
 
 /// The code of a file without comments and without its test module.
 fn code(file: &Path) -> String {
-    if file.file_stem().is_some_and(|stem| stem == "tests" || stem == "testing") {
+    let is_test = |part: &std::ffi::OsStr| part == "tests" || part == "tests.rs" || part == "testing.rs";
+    if file.strip_prefix(source()).is_ok_and(|file| file.iter().any(is_test)) {
         return String::new();
     }
     let text = fs::read_to_string(file).unwrap();
@@ -100,7 +107,7 @@ fn names(code: &str, krate: &str) -> bool {
     code.match_indices(krate).any(|(at, _)| {
         let before = code[..at].chars().next_back();
         let after = code[at + krate.len()..].chars().next();
-        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '"' || c == '.') && matches!(after, Some(':' | '_'))
+        !before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '"' | '.' | ':')) && after == Some(':')
     })
 }
 

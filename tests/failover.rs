@@ -66,16 +66,11 @@ fn faults(stream: bool) -> Vec<Fault> {
     let mut faults = vec![
         fault("reset before the head", Class::Dropped, None, Cause::Answer(ok(stream).reset().before_head())),
         fault("closed before the head", Class::Dropped, None, Cause::Answer(ok(stream).close().before_head())),
-        answer("half a head", None, Answer::raw(b"HTTP/1.1 200 OK\r\ncontent-ty")),
+        fault("half a head", Class::Dropped, None, Cause::Answer(Answer::raw(b"HTTP/1.1 200 OK\r\ncontent-ty"))),
         answer("garbage", None, Answer::raw(b"lorem ipsum dolor sit amet\r\n\r\n")),
         answer("a head without end", None, Answer::raw(format!("HTTP/1.1 200 OK\r\nx-long: {}\r\n\r\n", "x".repeat(300_000)).as_bytes())),
         answer("too many headers", None, Answer::raw(format!("HTTP/1.1 200 OK\r\n{}\r\n", "x-h: 1\r\n".repeat(400)).as_bytes())),
-        fault(
-            "early hints",
-            Class::Local(502, "all_providers_failed"),
-            Some(103),
-            Cause::Answer(Answer::raw(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n")),
-        ),
+        answer("early hints", Some(103), Answer::raw(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n")),
         answer("gzip", Some(200), ok(stream).header("content-encoding", "gzip").piece(b"\x1f\x8b\x08\0\0\0\0\0")),
         answer("brotli", Some(200), ok(stream).header("content-encoding", "br").piece(&body(stream))),
         answer("a body that ends with the connection", Some(200), ok(stream).until_close().piece(&body(stream))),
@@ -88,6 +83,11 @@ fn faults(stream: bool) -> Vec<Fault> {
             answer("closed before the first event", Some(200), Answer::stream().close()),
             answer("ended before the first event", Some(200), Answer::stream()),
             answer("a ping and an end", Some(200), Answer::stream().piece(b": ping\n\n").close()),
+            answer(
+                "a ping and an error at once",
+                Some(200),
+                Answer::stream().piece(b": ping\n\ndata: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\"}}\n\n"),
+            ),
             answer("half an event", Some(200), Answer::stream().piece(b"data: {\"choi").close()),
             answer(
                 "an error for a first event",

@@ -236,7 +236,7 @@ price = "free"
 
 const PRICES: &str = r#"
 [model.solo]
-aliases = ["sole", "only one"]
+aliases = ["sole", "org/only.1"]
 context_window = 131072
 max_output_tokens = 4096
 [model.solo.served_by.alpha]
