@@ -3,7 +3,7 @@
 //! Most events of a stream hold a few bytes of text and nothing to decide on; parsing each would cost several times as much
 //! as relaying it. What a glance finds that decides anything is parsed by the [`reader`](super::reader).
 
-use memchr::{memchr_iter, memchr2, memrchr};
+use memchr::{memchr_iter, memchr2};
 
 /// What stands in a JSON text, at whatever depth.
 #[derive(Debug, Default, PartialEq)]
@@ -20,36 +20,35 @@ pub(super) struct Glance<'a> {
     pub text: u64,
 }
 
-/// The longest key that is looked for, and its opening quote.
-const LONGEST: usize = "\"reasoning_content".len();
-
 /// Looks at every colon that follows a quote. Within a string quotes are escaped, so none of the keys is found there.
 pub(super) fn glance(json: &[u8]) -> Glance<'_> {
     let mut seen = Glance::default();
     for colon in memchr_iter(b':', json) {
-        let Some(before) = json[..colon].trim_ascii_end().strip_suffix(b"\"") else { continue };
-        let near = &before[before.len().saturating_sub(LONGEST)..];
-        let Some(quote) = memrchr(b'"', near) else { continue };
+        let Some(key) = json[..colon].trim_ascii_end().strip_suffix(b"\"") else { continue };
         let value = || json[colon + 1..].trim_ascii_start();
-        match &near[quote + 1..] {
-            b"content" | b"reasoning_content" | b"reasoning" | b"refusal" | b"arguments" | b"text" => {
+        // Four bytes tell most keys apart from those that are looked for.
+        match key.last_chunk() {
+            Some(b"tent" | b"ning" | b"usal" | b"ents" | b"text") if TEXTS.iter().any(|text| key.ends_with(text)) => {
                 seen.text += value().strip_prefix(b"\"").map_or(0, text_len);
             }
-            b"finish_reason" => {
+            Some(b"ason") if key.ends_with(b"\"finish_reason") => {
                 let reason = value().strip_prefix(b"\"").map(|rest| &rest[..memchr2(b'"', b'\\', rest).unwrap_or(rest.len())]);
                 if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {
                     seen.finish_reason.get_or_insert(reason);
                     seen.finished += 1;
                 }
             }
-            b"usage" => seen.usage |= !value().starts_with(b"null"),
-            b"error" => seen.error |= !value().starts_with(b"null"),
-            b"object" => seen.error |= value().starts_with(b"\"error\""),
+            Some(b"sage") if key.ends_with(b"\"usage") => seen.usage |= !value().starts_with(b"null"),
+            Some(b"rror") if key.ends_with(b"\"error") => seen.error |= !value().starts_with(b"null"),
+            Some(b"ject") if key.ends_with(b"\"object") => seen.error |= value().starts_with(b"\"error\""),
             _ => {}
         }
     }
     seen
 }
+
+/// Keys of generated text, with their opening quotes.
+const TEXTS: [&[u8]; 6] = [b"\"content", b"\"reasoning_content", b"\"reasoning", b"\"refusal", b"\"arguments", b"\"text"];
 
 /// The length in UTF-8 of the string whose opening quote is just before `rest`, its escapes resolved.
 fn text_len(mut rest: &[u8]) -> u64 {

@@ -1,0 +1,119 @@
+//! The stages every request passes: reading the body, splicing it, reading the stream, pricing. `cargo bench --bench hot`
+//!
+//! Each stands beside what it is measured against: serde_json passing over the same bytes, or one copy of them.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use aigw::catalog::price;
+use aigw::config::{Price, Rates};
+use aigw::dialect::openai::OpenAi;
+use aigw::dialect::sse::{Scanner, SseLimits};
+use aigw::dialect::{Ask, Dialect, Quirks, Reader};
+use aigw::json::{Document, JsonLimits};
+use aigw::terms::{Operation, PicoUsd, Usage};
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use serde_json::json;
+
+/// A chat of about so many bytes: a system prompt, some turns, the usual parameters.
+fn body(bytes: usize) -> Bytes {
+    let prose = "A line of a long report: \"quoted\", tab\t, 1/2 = 0.5, naïve café – the quick brown fox jumps over the lazy dog.\n";
+    let turn = |role: &str, bytes: usize| json!({"role": role, "content": prose.repeat(bytes.div_ceil(prose.len()))});
+    let messages = [turn("system", bytes / 8), turn("user", bytes / 8), turn("assistant", bytes / 4), turn("user", bytes / 2)];
+    let body = json!({"model": "gpt", "messages": messages, "temperature": 0.7, "stream": true, "max_tokens": 512, "user": "u-1"});
+    Bytes::from(body.to_string())
+}
+
+/// A stream of so many chunks as OpenAI sends it, in pieces of so many events.
+fn stream(chunks: usize, events_in_piece: usize) -> Vec<Bytes> {
+    let chunk = |choices: serde_json::Value, usage: serde_json::Value| {
+        let head = r#""id":"chatcmpl-Abc123","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o-2024-08-06""#;
+        format!("data: {{{head},\"system_fingerprint\":\"fp_1\",\"choices\":{choices},\"usage\":{usage}}}\n\n")
+    };
+    let delta = json!([{"index": 0, "delta": {"content": " word"}, "logprobs": null, "finish_reason": null}]);
+    let stop = json!([{"index": 0, "delta": {}, "logprobs": null, "finish_reason": "stop"}]);
+    let mut events = vec![chunk(delta, json!(null)); chunks];
+    events.push(chunk(stop, json!(null)));
+    events.push(chunk(json!([]), json!({"prompt_tokens": 20, "completion_tokens": 40, "total_tokens": 60})));
+    events.push("data: [DONE]\n\n".to_owned());
+    events.chunks(events_in_piece).map(|events| Bytes::from(events.concat())).collect()
+}
+
+fn ask<'a>(document: &'a Document, quirks: &'a Quirks) -> Ask<'a> {
+    Ask {
+        operation: Operation::Chat,
+        document,
+        stream: true,
+        upstream_model: "gpt-4o-2024-08-06",
+        max_output_tokens: None,
+        quirks,
+        anthropic_beta: None,
+        anthropic_version: None,
+        created: 0,
+        seed: 0,
+    }
+}
+
+fn requests(criterion: &mut Criterion) {
+    let quirks = Quirks { stream_usage: true, ..Quirks::default() };
+    for (name, bytes) in [("2.4 KB", 2_400), ("200 KB", 200_000)] {
+        let body = body(bytes);
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function("copy", |bencher| bencher.iter(|| black_box(&body).to_vec()));
+        group.bench_function("serde_json passes over", |bencher| {
+            bencher.iter(|| serde_json::from_slice::<serde::de::IgnoredAny>(black_box(&body)));
+        });
+        group.bench_function("parse", |bencher| bencher.iter(|| Document::parse(black_box(&body).clone(), JsonLimits::default())));
+        let Ok(document) = Document::parse(body, JsonLimits::default()) else { continue };
+        group.bench_function("rewrite", |bencher| bencher.iter(|| OpenAi.request(black_box(&ask(&document, &quirks))).is_ok()));
+    }
+}
+
+fn streams(criterion: &mut Criterion) {
+    let quirks = Quirks { stream_usage: true, ..Quirks::default() };
+    let Ok(document) = Document::parse(body(100), JsonLimits::default()) else { return };
+    let reader = || OpenAi.request(&ask(&document, &quirks)).map(|prepared| prepared.reader);
+    let mut group = criterion.benchmark_group("stream of 40 chunks");
+    for (name, events_in_piece) in [("an event a piece", 1), ("all in one piece", 43)] {
+        let pieces = stream(40, events_in_piece);
+        group.bench_function(format!("scan, {name}"), |bencher| {
+            bencher.iter(|| {
+                let mut scanner = Scanner::new(SseLimits::default());
+                for piece in &pieces {
+                    scanner.push(piece.clone());
+                    while let Ok(Some(event)) = scanner.next_event() {
+                        black_box(event.data());
+                    }
+                }
+            });
+        });
+        group.bench_function(format!("read, {name}"), |bencher| {
+            let relay = |reader: Result<Box<dyn Reader>, _>| {
+                let Ok(mut reader) = reader else { return };
+                let mut out = Vec::with_capacity(4);
+                for piece in &pieces {
+                    black_box(reader.push(piece.clone(), &mut out));
+                    out.clear();
+                }
+            };
+            bencher.iter_batched(reader, relay, BatchSize::SmallInput);
+        });
+    }
+}
+
+fn costs(criterion: &mut Criterion) {
+    let rate = PicoUsd(2_500_000);
+    let base = Rates { input: rate, cached_input: rate, cache_write: rate, cache_write_1h: rate, output: rate };
+    let price = Price { base, long_context: None, request: PicoUsd(0) };
+    let usage = Usage { prompt_tokens: 1200, cached_tokens: 1000, completion_tokens: 300, ..Usage::default() };
+    criterion.bench_function("cost", |bencher| bencher.iter(|| price::cost(black_box(&price), black_box(&usage))));
+}
+
+criterion_group! {
+    name = hot;
+    config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(30);
+    targets = requests, streams, costs
+}
+criterion_main!(hot);
