@@ -11,6 +11,8 @@ mod ledger;
 mod logging;
 mod moment;
 mod provider;
+mod quickstart;
+mod serve;
 mod table;
 mod tenant;
 mod units;
@@ -35,6 +37,10 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Try aigw: simulator models, a first tenant and key made and printed, then serves
+    Quickstart(quickstart::Arguments),
+    /// Run the gateway
+    Serve(serve::Arguments),
     /// Validate the configuration and say what it enables
     Check(check::Arguments),
     /// Tenants: who pays
@@ -64,6 +70,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Quickstart(arguments) => quickstart::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Tenant(arguments) => tenant::run(arguments),
         Command::Key(arguments) => key::run(arguments),

@@ -186,16 +186,17 @@ fn next_cursor(page: &Value) -> Option<String> {
 fn refusal(status: StatusCode, answer: &Value, base: &Url) -> Failure {
     let error = answer.get("error").unwrap_or(&Value::Null);
     let field = |name| error.get(name).and_then(Value::as_str);
-    let message = clean(field("message").unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given")));
-    let message = message.trim_end_matches('.');
-    let remedy = match (status, field("code")) {
-        (StatusCode::UNAUTHORIZED, _) => format!("; {TOKEN} must be the token that the gateway at {base} was started with"),
+    Failure::failed(match (status, field("code")) {
+        (StatusCode::UNAUTHORIZED, _) => format!("{base} refuses the admin token; {TOKEN} must be the one it was started with"),
         (StatusCode::NOT_FOUND, None | Some("unknown_endpoint")) => {
-            format!("; the admin API is off unless the gateway was started with {TOKEN} set")
+            format!("{base} has no such admin API; start the gateway with {TOKEN} set, and in the version of this program")
         }
-        _ => field("param").map(|param| format!(" ({param})")).unwrap_or_default(),
-    };
-    Failure::failed(format!("{message}{remedy}"))
+        _ => {
+            let message = clean(field("message").unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given")));
+            let param = field("param").filter(|param| !message.contains(param)).map(|param| format!(" ({})", clean(param)));
+            message.trim_end_matches('.').to_owned() + &param.unwrap_or_default()
+        }
+    })
 }
 
 #[cfg(test)]
@@ -230,10 +231,10 @@ mod tests {
         let said = |status, answer| format!("{:?}", refusal(status, &answer, &base()));
         let bad =
             json!({"error": {"message": "id must be a slug.", "type": "invalid_request_error", "param": "id", "code": "invalid_value"}});
-        assert!(said(StatusCode::BAD_REQUEST, bad).contains("id must be a slug (id)"));
+        assert!(said(StatusCode::BAD_REQUEST, bad).contains("id must be a slug"));
         assert!(said(StatusCode::UNAUTHORIZED, Value::Null).contains(TOKEN));
         let off = json!({"error": {"message": "no such endpoint", "code": "unknown_endpoint"}});
-        assert!(said(StatusCode::NOT_FOUND, off).contains("admin API is off"));
+        assert!(said(StatusCode::NOT_FOUND, off).contains("no such admin API"));
     }
 
     #[test]

@@ -29,7 +29,7 @@ enum Verb {
         #[command(flatten)]
         filters: Filters,
         /// How many
-        #[arg(long, short = 'n', default_value_t = 50)]
+        #[arg(long, short = 'n', default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         limit: u32,
         /// Where the last answer ended (its next_cursor)
         #[arg(long)]
@@ -40,7 +40,7 @@ enum Verb {
         #[command(flatten)]
         filters: Filters,
         /// How many
-        #[arg(long, short = 'n', default_value_t = 10)]
+        #[arg(long, short = 'n', default_value_t = 10, value_parser = clap::value_parser!(u32).range(..=1_000))]
         limit: u32,
         /// Go on printing new ones
         #[arg(long, short)]

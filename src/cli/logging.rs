@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use log::Record;
 use log::kv::{Key, Value, VisitSource};
 
-use crate::config::LogFormat;
+use crate::config::{LogFormat, Settings};
 use crate::secret::Secret;
 
 /// What stands where a credential stood.
@@ -22,12 +22,14 @@ const PREFIXES: [&str; 3] = ["aigw-sk-", "aigw-tk-", "aigw-ek-"];
 /// So many alphanumerics after a prefix make it a credential rather than a mention of the format.
 const SHORTEST: usize = 8;
 
-/// Starts logging to standard error. `RUST_LOG` wins over `filter`. Panics are logged too: where, never with what data.
-pub(super) fn start(filter: &str, format: LogFormat, admin_token: Option<&Secret>) {
+/// Starts logging to standard error, with what the configuration warns of. `RUST_LOG` wins over its filter. Panics are logged
+/// too: where, never with what data.
+pub(super) fn start(settings: &Settings) {
+    let format = settings.server.log_format;
     let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.is_empty());
-    let secrets = admin_token.map(spellings).unwrap_or_default();
+    let secrets = settings.admin.token.as_ref().map(spellings).unwrap_or_default();
     let mut builder = env_logger::Builder::new();
-    builder.parse_filters(wanted.as_deref().unwrap_or(filter)).format(move |out, record| {
+    builder.parse_filters(wanted.as_deref().unwrap_or(&settings.server.log)).format(move |out, record| {
         let line = match format {
             LogFormat::Text => text(out, record),
             LogFormat::Json => json(record),
@@ -40,6 +42,9 @@ pub(super) fn start(filter: &str, format: LogFormat, admin_token: Option<&Secret
             let what = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("its message may hold data and is not shown");
             log::error!(target: "aigw::panic", place = place.as_str(); "panicked: {what}");
         }));
+    }
+    for warning in &settings.warnings {
+        log::warn!("{warning}");
     }
 }
 
