@@ -96,11 +96,11 @@ impl Profile {
     pub fn of(model: &str) -> Self {
         let Some(start) = model.find("claude-") else { return COMPAT };
         let id = &model[start..];
-        let matches = |known: &&str| match known.strip_suffix('*') {
+        let is_meant = |known: &&str| match known.strip_suffix('*') {
             Some(family) => id.starts_with(family),
             None => id.strip_prefix(known).is_some_and(is_release),
         };
-        TABLE.iter().find(|(ids, _)| ids.iter().any(|known| matches(known))).map_or(ALWAYS_ON, |(_, profile)| *profile)
+        TABLE.iter().find(|(ids, _)| ids.iter().any(is_meant)).map_or(ALWAYS_ON, |(_, profile)| *profile)
     }
 }
 

@@ -10,20 +10,21 @@ use crate::json::{Document, JsonLimits};
 #[path = "../../../tests/support/cases.rs"]
 mod cases;
 
+mod content;
+mod errors;
 mod golden;
+mod messages;
+mod parameters;
+mod responses;
+mod tools;
 
 /// How a request is asked, besides its body.
+#[derive(Default)]
 struct Asking<'a> {
     beta: Option<&'a str>,
     version: Option<&'a str>,
     max_output: Option<u64>,
     quirks: Quirks,
-}
-
-impl Default for Asking<'_> {
-    fn default() -> Self {
-        Self { beta: None, version: None, max_output: None, quirks: Quirks::default() }
-    }
 }
 
 /// Asks the dialect for the upstream model the body names.
