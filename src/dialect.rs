@@ -164,7 +164,8 @@ pub trait Reader: Send {
     fn whole(&mut self, body: Bytes) -> Result<Bytes, Failure>;
 
     /// Reads the next piece of a stream, appending to `out` what the client is to get. A piece may be any split of the
-    /// bytes. After [`Flow::Done`] or [`Flow::Failed`] it is not called again.
+    /// bytes. After [`Flow::Done`] or [`Flow::Failed`] it is not called again. If it fails before the first event, `out` is left
+    /// empty: nothing of such an attempt reaches the client.
     fn push(&mut self, piece: Bytes, out: &mut Vec<Bytes>) -> Flow;
 
     /// The stream has ended: dispatches what is pending. A stream that had not reached its terminal event gives

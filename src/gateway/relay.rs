@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::messages::{Body, Job, Reply, Routed};
 use super::metering::{self, Extent};
 use super::passing::Passed;
+use super::scrub;
 use super::upstream::{CallError, Incoming};
 use crate::catalog::snapshot::Offer;
 use crate::dialect::{Failure, Flow, Reader};
@@ -128,7 +129,8 @@ impl Pump {
         // Settled before the last frame leaves: who has seen the end of a stream finds its entry.
         self.settle(&ending);
         if let Ending::Broken(failure) = &ending {
-            frames.push(failure.frame());
+            let sent = self.offer.provider.credential.as_ref().map(|(_, value)| value);
+            frames.push(scrub::credential(failure.frame(), sent));
         }
         // Nobody left to tell is no news: the entry is settled.
         let _ = self.send(&mut frames).await;

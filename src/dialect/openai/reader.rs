@@ -150,11 +150,15 @@ impl Reader for Universal {
             }
         };
         let flow = loop {
+            let was_opening = self.opening;
             let event = match self.scanner.next_event() {
                 Ok(Some(event)) => event,
                 Ok(None) if self.opening => break Flow::Opening,
                 Ok(None) => break Flow::Flowing,
-                Err(too_large) => break Flow::Failed(Failure::interrupted(&too_large.to_string())),
+                Err(too_large) => {
+                    (from, to) = forget_comments(was_opening, out).unwrap_or((from, to));
+                    break Flow::Failed(Failure::interrupted(&too_large.to_string()));
+                }
             };
             let verdict = self.judge(&event);
             let end = self.scanner.position();
@@ -168,7 +172,7 @@ impl Reader for Universal {
                     relay(from, to, out);
                     (from, to) = (end, end);
                 }
-                Verdict::Failed(_) => {}
+                Verdict::Failed(_) => (from, to) = forget_comments(was_opening, out).unwrap_or((from, to)),
             }
             match verdict {
                 Verdict::Relay | Verdict::Cut => {}
@@ -181,6 +185,30 @@ impl Reader for Universal {
     }
 
     fn end(&mut self, out: &mut Vec<Bytes>) -> Flow {
+        let was_opening = self.opening;
+        let flow = self.last_words(out);
+        if matches!(flow, Flow::Failed(_)) {
+            forget_comments(was_opening, out);
+        }
+        flow
+    }
+
+    fn observed(&self) -> Observed {
+        self.observed.clone()
+    }
+}
+
+/// A stream that failed before its first event has said nothing the client is to get: its comments are taken back.
+fn forget_comments(was_opening: bool, out: &mut Vec<Bytes>) -> Option<(usize, usize)> {
+    was_opening.then(|| {
+        out.clear();
+        (0, 0)
+    })
+}
+
+impl Universal {
+    /// Dispatches what is pending at the end, and judges whether this was one.
+    fn last_words(&mut self, out: &mut Vec<Bytes>) -> Flow {
         let pending = match self.scanner.finish() {
             Ok(pending) => pending,
             Err(too_large) => return Flow::Failed(Failure::interrupted(&too_large.to_string())),
@@ -212,9 +240,5 @@ impl Reader for Universal {
             return Flow::Done;
         }
         Flow::Failed(Failure::interrupted("the upstream's stream ended before its answer was complete"))
-    }
-
-    fn observed(&self) -> Observed {
-        self.observed.clone()
     }
 }

@@ -243,6 +243,19 @@ fn comments_do_not_open_a_stream() {
 }
 
 #[test]
+fn a_stream_that_fails_before_its_first_event_leaves_nothing_for_the_client() {
+    let error = r#"data: {"error":{"message":"busy","code":503}}"#;
+    for pieces in
+        [&[": wait\n\n", error, "\n\n"][..], &[&format!(": wait\n\n: wait\n\n{error}\n\n")], &[": wait\n\n"], &[": wait\n\n", error]]
+    {
+        let pieces: Vec<&[u8]> = pieces.iter().map(|piece| piece.as_bytes()).collect();
+        let (text, flow, _) = relayed(streamed(), &pieces);
+        assert!(matches!(flow, Flow::Failed(_)), "{flow:?}");
+        assert_eq!(text, "");
+    }
+}
+
+#[test]
 fn an_error_event_fails_the_stream_first_or_later() {
     let error = "data: {\"error\":{\"message\":\"no more\",\"type\":\"overloaded\",\"code\":503}}\n\n";
     let (got, flow, _) = relayed(streamed(), &[error.as_bytes()]);
