@@ -48,7 +48,7 @@ pub mod reader;
 pub mod records;
 pub mod settlement;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod trail;
 
 use std::collections::BTreeMap;

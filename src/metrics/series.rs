@@ -1,0 +1,172 @@
+//! The families that settled entries are counted in, and their labels.
+//!
+//! Labels come from the catalog and the contract, never from what a client sent; names of BYO providers are tenants' own,
+//! so the number of pairs of model and provider is bounded here: what is beyond it is counted as `other`.
+
+use std::collections::HashSet;
+use std::fmt::{self, Write};
+use std::sync::{Mutex, PoisonError};
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::ledger::entry::{Billing, Entry};
+use crate::terms::{ModelId, NanoUsd, ProviderName};
+
+/// Pairs of model and provider that are counted apart.
+const PAIRS: usize = 2_000;
+
+/// Upper bounds in seconds: from a local answer to a long stream.
+const SECONDS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0];
+
+/// Everything that is counted of entries.
+pub struct Series {
+    requests: Family<ByOutcome, Counter>,
+    duration: Family<ByOutcome, Histogram, fn() -> Histogram>,
+    first_byte: Family<Pair, Histogram, fn() -> Histogram>,
+    tokens: Family<ByType, Counter>,
+    cost: Family<ByBilling, Counter<f64>>,
+    retries: Family<ByError, Counter>,
+    pairs: Mutex<HashSet<Pair>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Pair {
+    model: ModelId,
+    provider: ProviderName,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByOutcome {
+    operation: &'static str,
+    model: ModelId,
+    provider: ProviderName,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByType {
+    model: ModelId,
+    provider: ProviderName,
+    r#type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByBilling {
+    model: ModelId,
+    provider: ProviderName,
+    billing: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByError {
+    provider: ProviderName,
+    error: String,
+}
+
+impl EncodeLabelValue for ModelId {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(self)
+    }
+}
+
+impl EncodeLabelValue for ProviderName {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(self)
+    }
+}
+
+impl Series {
+    /// Makes the families and registers them.
+    pub fn register(registry: &mut Registry) -> Self {
+        let histogram: fn() -> Histogram = || Histogram::new(SECONDS);
+        let series = Self {
+            requests: Family::default(),
+            duration: Family::new_with_constructor(histogram),
+            first_byte: Family::new_with_constructor(histogram),
+            tokens: Family::default(),
+            cost: Family::default(),
+            retries: Family::default(),
+            pairs: Mutex::default(),
+        };
+        registry.register("aigw_requests", "Settled requests", series.requests.clone());
+        registry.register("aigw_request_duration_seconds", "From the request to the end of the answer", series.duration.clone());
+        registry.register(
+            "aigw_upstream_first_byte_seconds",
+            "From an upstream call that succeeded to its head and first event",
+            series.first_byte.clone(),
+        );
+        registry.register(
+            "aigw_tokens",
+            "Tokens; cached and cache_write are part of prompt, reasoning of completion",
+            series.tokens.clone(),
+        );
+        registry.register("aigw_cost_usd", "US dollars: owed where brokered, at list price where byo", series.cost.clone());
+        registry.register("aigw_retries", "Upstream calls that failed and were followed by another", series.retries.clone());
+        series
+    }
+
+    /// Counts one entry.
+    pub fn count(&self, entry: &Entry) {
+        let Pair { model, provider } = self.pair(entry);
+        let by_outcome = ByOutcome {
+            operation: entry.operation.as_str(),
+            model: model.clone(),
+            provider: provider.clone(),
+            outcome: entry.outcome.as_str(),
+        };
+        self.requests.get_or_create(&by_outcome).inc();
+        self.duration.get_or_create(&by_outcome).observe(entry.latency_ms as f64 / 1000.0);
+        if let Some(attempt) = entry.attempts.last().filter(|attempt| attempt.error.is_none()) {
+            let pair = Pair { model: model.clone(), provider: provider.clone() };
+            self.first_byte.get_or_create(&pair).observe(attempt.ms as f64 / 1000.0);
+        }
+        if let Some((_, followed)) = entry.attempts.split_last() {
+            for attempt in followed {
+                let error = attempt.error.clone().unwrap_or_else(|| "unknown".to_owned());
+                let provider = if *provider == *entry.provider { attempt.provider.clone() } else { provider.clone() };
+                self.retries.get_or_create(&ByError { provider, error }).inc();
+            }
+        }
+        self.count_tokens(&model, &provider, entry);
+        let cost = match entry.billing {
+            Billing::Brokered => entry.cost,
+            Billing::Byo => entry.list_cost,
+        };
+        if cost > NanoUsd(0) {
+            let by_billing = ByBilling { model, provider, billing: entry.billing.as_str() };
+            self.cost.get_or_create(&by_billing).inc_by(cost.0 as f64 / 1e9);
+        }
+    }
+
+    fn count_tokens(&self, model: &ModelId, provider: &ProviderName, entry: &Entry) {
+        let usage = &entry.usage;
+        for (r#type, tokens) in [
+            ("prompt", usage.prompt_tokens),
+            ("cached", usage.cached_tokens),
+            ("cache_write", usage.cache_write_tokens),
+            ("completion", usage.completion_tokens),
+            ("reasoning", usage.reasoning_tokens),
+        ] {
+            if tokens > 0 {
+                self.tokens.get_or_create(&ByType { model: model.clone(), provider: provider.clone(), r#type }).inc_by(tokens);
+            }
+        }
+    }
+
+    /// The labels of an entry's model and provider, or `other` once there are too many.
+    fn pair(&self, entry: &Entry) -> Pair {
+        let pair = Pair { model: entry.model.clone(), provider: entry.provider.clone() };
+        let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+        if pairs.len() >= PAIRS && !pairs.contains(&pair) {
+            return Pair { model: "other".into(), provider: "other".into() };
+        }
+        if !pairs.contains(&pair) {
+            pairs.insert(pair.clone());
+        }
+        pair
+    }
+}
