@@ -40,6 +40,7 @@ const ROOMS: [Room; 13] = [
             "ledger::entry",
             "ledger::settlement",
             "ledger::journal",
+            "ledger::actor::LedgerHandle",
             "metrics",
         ],
         never_names: &["diesel", "orion"],

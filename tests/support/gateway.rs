@@ -20,6 +20,7 @@ pub const ADMIN_TOKEN: &str = "admin-token-for-tests-0123456789abcdef";
 /// What a gateway is started with.
 pub struct Setup {
     store: Store,
+    database: Option<String>,
     server: String,
     sections: String,
     providers: Vec<(String, String)>,
@@ -30,6 +31,7 @@ pub struct Setup {
 pub struct Gateway {
     pub address: SocketAddr,
     pub directory: PathBuf,
+    pub database: String,
     process: Mutex<Running>,
     env: Vec<(String, String)>,
     _owned: TempDir,
@@ -58,6 +60,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             store: Store::Sqlite,
+            database: None,
             server: String::new(),
             sections: String::new(),
             providers: Vec::new(),
@@ -73,6 +76,12 @@ impl Setup {
 
     pub fn store(mut self, store: Store) -> Self {
         self.store = store;
+        self
+    }
+
+    /// A database that is there already.
+    pub fn database(mut self, url: &str) -> Self {
+        self.database = Some(url.to_owned());
         self
     }
 
@@ -128,13 +137,14 @@ impl Setup {
     pub fn start(self) -> Gateway {
         let owned = tempfile::Builder::new().prefix("aigw-test-").tempdir().unwrap();
         let directory = owned.path().to_owned();
-        let database = self.store.url(&directory);
+        let database = self.database.clone().unwrap_or_else(|| self.store.url(&directory));
         let port = free_port();
         self.write(&directory, port, &database);
         let gateway = Gateway {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             process: Mutex::new(spawn(&directory, &self.env)),
             env: self.env.clone(),
+            database,
             directory,
             _owned: owned,
         };

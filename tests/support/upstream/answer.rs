@@ -39,6 +39,7 @@ enum Framing {
 enum Step {
     Piece(Vec<u8>),
     Gate(Gate),
+    Pause(Duration),
     Hang,
     Reset,
     Close,
@@ -141,6 +142,12 @@ impl Answer {
     /// Waits for the test.
     pub fn gate(mut self, gate: &Gate) -> Self {
         self.steps.push(Step::Gate(gate.clone()));
+        self
+    }
+
+    /// Takes its time: what is tested is somebody's patience.
+    pub fn pause(mut self, pause: Duration) -> Self {
+        self.steps.push(Step::Pause(pause));
         self
     }
 
@@ -265,6 +272,7 @@ fn run(stream: &mut TcpStream, steps: Vec<Step>, chunked: bool) -> Result<(), En
             }
             Step::Piece(bytes) => write(stream, &bytes)?,
             Step::Gate(gate) => gate.pass(),
+            Step::Pause(pause) => std::thread::sleep(pause),
             Step::Hang => {
                 let mut sink = [0; 1024];
                 while matches!(stream.read(&mut sink), Ok(read) if read > 0) {}

@@ -1,0 +1,123 @@
+//! The database away: requests go on, and every entry is there when it is back. And two gateways on one database.
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection as _, PgConnection, SqliteConnection};
+use serde_json::json;
+
+use crate::support::eventually;
+use crate::support::gateway::{Gateway, Setup};
+use crate::support::stage::SIMULATOR;
+use crate::support::store::Store;
+use crate::support::unique;
+
+fn ask(gateway: &Gateway, key: &crate::support::gateway::Key, id: &str) -> u16 {
+    let body = json!({"model": "sim-echo", "messages": [{"role": "user", "content": "x"}]});
+    gateway.chat(key, &body).header("x-request-id", id).send().status
+}
+
+#[test]
+fn a_database_that_is_busy_slows_no_request_and_loses_no_entry() {
+    let gateway = Setup::new().provider("sim.toml", SIMULATOR).start();
+    let tenant = gateway.tenant();
+    let key = tenant.key();
+    let mut other = SqliteConnection::establish(gateway.database.strip_prefix("sqlite://").unwrap()).unwrap();
+    other.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
+    let ids: Vec<String> = (0..40).map(|_| unique("busy")).collect();
+    for id in &ids {
+        assert_eq!(ask(&gateway, &key, id), 200);
+    }
+    other.batch_execute("ROLLBACK").unwrap();
+    for id in &ids {
+        gateway.entry(id);
+    }
+    assert_eq!(tenant.entries(40).len(), 40);
+}
+
+#[test]
+fn a_gateway_killed_while_its_database_was_away_loses_no_entry() {
+    let gateway = Setup::new().provider("sim.toml", SIMULATOR).start();
+    let tenant = gateway.tenant();
+    let key = tenant.key();
+    let mut other = SqliteConnection::establish(gateway.database.strip_prefix("sqlite://").unwrap()).unwrap();
+    other.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
+    for _ in 0..20 {
+        assert_eq!(ask(&gateway, &key, &unique("killed")), 200);
+    }
+    gateway.kill9();
+    other.batch_execute("ROLLBACK").unwrap();
+    gateway.restart();
+    assert_eq!(tenant.entries(20).len(), 20);
+}
+
+#[test]
+fn connections_cut_by_postgresql_are_made_anew() {
+    if !Store::Postgres.is_available() {
+        return;
+    }
+    let gateway = Setup::new().store(Store::Postgres).provider("sim.toml", SIMULATOR).start();
+    let tenant = gateway.tenant();
+    let key = tenant.key();
+    let mut other = PgConnection::establish(&gateway.database).unwrap();
+    for round in 0..3 {
+        other
+            .batch_execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            )
+            .unwrap();
+        let id = unique("cut");
+        assert_eq!(ask(&gateway, &key, &id), 200, "round {round}");
+        eventually("the entry", || (gateway.admin("GET", &format!("/ledger/{id}"), None).status == 200).then_some(()));
+    }
+    eventually("readiness", || (gateway.get("/readyz").send().status == 200).then_some(()));
+    assert_eq!(tenant.entries(3).len(), 3);
+}
+
+#[test]
+fn two_gateways_on_one_postgresql_agree_within_two_seconds() {
+    if !Store::Postgres.is_available() {
+        return;
+    }
+    let first = Setup::new().store(Store::Postgres).provider("sim.toml", SIMULATOR).start();
+    let second = Setup::new().database(&first.database).provider("sim.toml", SIMULATOR).start();
+    let tenant = first.tenant();
+    let key = tenant.key();
+    let status = |gateway: &Gateway| gateway.get("/v1/models").bearer(&key.secret).send().status;
+    let until = |what: &str, expected: u16| {
+        let start = std::time::Instant::now();
+        eventually(what, || (status(&second) == expected).then_some(()));
+        assert!(start.elapsed() < std::time::Duration::from_secs(2), "{what} took {:?}", start.elapsed());
+    };
+    until("a new key to be known", 200);
+    let ids = [unique("one"), unique("two")];
+    assert_eq!((ask(&first, &key, &ids[0]), ask(&second, &key, &ids[1])), (200, 200));
+    for id in &ids {
+        first.entry(id);
+        second.entry(id);
+    }
+    tenant.admin("PATCH", "", Some(&json!({"enabled": false}))).expect(200);
+    until("a disabled tenant to be refused", 403);
+    tenant.admin("PATCH", "", Some(&json!({"enabled": true}))).expect(200);
+    until("the tenant to be back", 200);
+    tenant.admin("DELETE", &format!("/keys/{}", key.id), None);
+    until("a revoked key to be refused", 401);
+    assert_eq!(tenant.entries(2).len(), 2);
+}
+
+#[test]
+fn readiness_says_when_the_database_is_gone() {
+    if !Store::Postgres.is_available() {
+        return;
+    }
+    let gateway = Setup::new().store(Store::Postgres).provider("sim.toml", SIMULATOR).start();
+    let key = gateway.key();
+    let server = std::env::var("AIGW_TEST_POSTGRES_URL").unwrap();
+    let name = url::Url::parse(&gateway.database).unwrap().path().trim_start_matches('/').to_owned();
+    let mut other = PgConnection::establish(&server).unwrap();
+    other.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).unwrap();
+    eventually("readiness to go", || (gateway.get("/readyz").send().status == 503).then_some(()));
+    assert_eq!(gateway.get("/healthz").send().status, 200);
+    assert_eq!(ask(&gateway, &key, &unique("away")), 200, "the database is on the request's path");
+    let answer = gateway.admin("GET", "/tenants", None);
+    assert!(matches!(answer.status, 500 | 503), "{}", answer.text());
+    assert!(!answer.text().contains(&name), "{}", answer.text());
+}
