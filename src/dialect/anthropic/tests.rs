@@ -14,8 +14,10 @@ mod content;
 mod errors;
 mod golden;
 mod messages;
+mod noise;
 mod parameters;
 mod responses;
+mod streams;
 mod tools;
 
 /// How a request is asked, besides its body.
