@@ -9,6 +9,7 @@ pub mod directory;
 pub mod error;
 pub mod fields;
 pub mod keys;
+pub mod master;
 pub mod reports;
 pub mod store;
 pub mod tenants;

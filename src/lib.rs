@@ -57,6 +57,7 @@ pub mod http;
 pub mod json;
 pub mod ledger;
 pub mod metrics;
+pub mod seal;
 pub mod secret;
 pub mod server;
 pub mod terms;

@@ -1,0 +1,113 @@
+//! The sealed blob, byte by byte (spec/security.md 1.3):
+//! `"AGW1"(4) ‖ type(1) ‖ alg(1) ‖ nonce(24) ‖ ciphertext ‖ tag(16)`, XChaCha20-Poly1305.
+//!
+//! A reader accepts exactly what is built in; nothing is negotiated. Contexts are made elsewhere.
+
+use orion::hazardous::aead::xchacha20poly1305::{Nonce, XChaCha20Poly1305};
+use zeroize::Zeroizing;
+
+use super::context::{Context, Fields};
+use super::key::{Content, Key, Plaintext};
+use crate::credential::NoRandomness;
+
+/// Bytes of a blob that holds a key: types 2 to 7.
+pub const KEY_BLOB_LEN: usize = OVERHEAD + 32;
+
+/// Bytes of a blob besides its content.
+pub const OVERHEAD: usize = HEADER_LEN + NONCE_LEN + TAG_LEN;
+
+const MAGIC: [u8; 4] = *b"AGW1";
+/// XChaCha20-Poly1305. Another algorithm would be another byte and a rewrite of every blob.
+const ALGORITHM: u8 = 0x01;
+const HEADER_LEN: usize = 6;
+const NONCE_LEN: usize = 24;
+const TAG_LEN: usize = 16;
+
+/// What a blob is, as its fifth byte says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum BlobType {
+    /// A provider key and its destinations, under a spend key.
+    Secret = 1,
+    /// A spend key, for a virtual key at an edge.
+    Grant = 2,
+    /// A tenant's root, under the master key or a tenant key.
+    Root = 3,
+    /// A virtual key's wrap key, under the tenant's escrow key.
+    Escrow = 4,
+    /// An edge's key, under the master key.
+    Edge = 5,
+    /// A spend key, for an edge alone.
+    Job = 6,
+    /// The private key of the audit log, under the master key.
+    AuditKey = 7,
+}
+
+/// The one answer to whatever is wrong with a blob: foreign, altered, cut, of another place or for another key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the sealed blob does not open")]
+pub struct Unopened;
+
+/// Why nothing was sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// No nonce.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// The place is none: a name that is empty, too long or not ASCII, or a grant of the ring `vault`.
+    #[error("a {0:?} blob cannot be bound to these names: each takes 1 to 64 ASCII characters, and no grant is for the ring vault")]
+    Place(BlobType),
+}
+
+/// Seals `content` for the place `context`.
+///
+/// # Errors
+/// If the place is none, or the operating system has no randomness to give.
+pub fn seal<C: Context>(context: &C, key: &C::Key, content: &C::Content) -> Result<Vec<u8>, SealError> {
+    let nonce = Nonce::generate().map_err(|_| NoRandomness)?;
+    seal_under(&nonce, context, key, content)
+}
+
+/// Opens the blob of the place `context`.
+///
+/// # Errors
+/// One opaque failure for everything.
+pub fn open<C: Context>(context: &C, key: &C::Key, blob: &[u8]) -> Result<C::Content, Unopened> {
+    let header = header::<C>();
+    let (nonce, sealed) = blob.strip_prefix(&header).and_then(|rest| rest.split_at_checked(NONCE_LEN)).ok_or(Unopened)?;
+    let len = sealed.len().checked_sub(TAG_LEN).filter(|&len| C::Content::fits(len)).ok_or(Unopened)?;
+    let place = place(context, &header).ok_or(Unopened)?;
+    let nonce = Nonce::try_from(nonce).map_err(|_| Unopened)?;
+    let mut plaintext = Zeroizing::new(vec![0; len]);
+    XChaCha20Poly1305::open(key.cipher_key(), &nonce, sealed, Some(&place), &mut plaintext).map_err(|_| Unopened)?;
+    C::Content::from_plaintext(&Plaintext::authentic(plaintext)).ok_or(Unopened)
+}
+
+/// Seals with a nonce of the test's choosing, for known answers.
+#[cfg(test)]
+pub(crate) fn seal_known<C: Context>(nonce: [u8; NONCE_LEN], context: &C, key: &C::Key, content: &C::Content) -> Vec<u8> {
+    seal_under(&Nonce::from(nonce), context, key, content).unwrap()
+}
+
+fn seal_under<C: Context>(nonce: &Nonce, context: &C, key: &C::Key, content: &C::Content) -> Result<Vec<u8>, SealError> {
+    let header = header::<C>();
+    let place = place(context, &header).ok_or(SealError::Place(C::TYPE))?;
+    let plaintext = content.to_plaintext();
+    let mut blob = Vec::with_capacity(OVERHEAD + plaintext.len());
+    blob.extend_from_slice(&header);
+    blob.extend_from_slice(nonce.as_ref());
+    blob.resize(OVERHEAD + plaintext.len(), 0);
+    let (_, sealed) = blob.split_at_mut(HEADER_LEN + NONCE_LEN);
+    XChaCha20Poly1305::seal(key.cipher_key(), nonce, &plaintext, Some(&place), sealed).map_err(|_| SealError::Place(C::TYPE))?;
+    Ok(blob)
+}
+
+fn header<C: Context>() -> [u8; HEADER_LEN] {
+    let [a, b, c, d] = MAGIC;
+    [a, b, c, d, C::TYPE as u8, ALGORITHM]
+}
+
+/// What is authenticated besides the content: header and context.
+fn place<C: Context>(context: &C, header: &[u8]) -> Option<Vec<u8>> {
+    context.fields(Fields::behind(header, C::LABEL)).finish()
+}

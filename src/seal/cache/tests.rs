@@ -1,0 +1,144 @@
+use std::convert::Infallible;
+
+use super::*;
+use crate::guard::{Policy, SelfListen, Source, check_url};
+use crate::seal::payload::{Destination, Presentation};
+use crate::secret::Secret;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn spend(key_id: &str) -> Spend {
+    Spend {
+        tenant: "acme".into(),
+        key_id: key_id.into(),
+        ring: Ring::main(),
+        epoch: Epoch(1),
+        name: "1-openai".into(),
+        version: Version(1),
+    }
+}
+
+fn payload() -> Payload {
+    let policy = Policy { source: Source::TenantUrl { private_upstreams: false }, self_listen: SelfListen::default() };
+    let destination = Destination::from(&check_url("https://a.example", &policy).unwrap());
+    Payload::new([destination], Presentation::Bearer, Secret::new("provider-key")).unwrap()
+}
+
+/// Whether the payload had to be opened.
+fn opens(cache: &mut OpenedSecrets, spend: &Spend, now: Instant) -> bool {
+    let mut opened = false;
+    let open = || {
+        opened = true;
+        Ok::<_, Infallible>(payload())
+    };
+    cache.get_or_open(spend, now, open).unwrap();
+    opened
+}
+
+#[test]
+fn an_opened_key_is_kept_for_its_time_and_not_a_moment_longer() {
+    let (mut cache, start) = (OpenedSecrets::new(DEFAULT_TTL), Instant::now());
+    assert!(opens(&mut cache, &spend("key_1"), start));
+    for second in [0, 1, 30, 59] {
+        assert!(!opens(&mut cache, &spend("key_1"), start + SECOND * second), "{second}");
+    }
+    assert!(opens(&mut cache, &spend("key_1"), start + DEFAULT_TTL));
+}
+
+#[test]
+fn everything_in_the_place_counts() {
+    let (mut cache, now, base) = (OpenedSecrets::new(DEFAULT_TTL), Instant::now(), spend("key_1"));
+    let others = [
+        base.clone(),
+        Spend { key_id: "key_2".into(), ..base.clone() },
+        Spend { ring: Ring::parse("other").unwrap(), ..base.clone() },
+        Spend { name: "2-openai".into(), ..base.clone() },
+        Spend { version: Version(2), ..base.clone() },
+        Spend { epoch: Epoch(2), ..base.clone() },
+    ];
+    for spend in &others {
+        assert!(opens(&mut cache, spend, now));
+    }
+    for spend in &others {
+        assert!(!opens(&mut cache, spend, now));
+    }
+    assert!(opens(&mut cache, &Spend { tenant: "bravo".into(), ..base }, now), "a key id of another tenant");
+}
+
+#[test]
+fn p9_a_sweep_ends_what_nobody_asks_for_again() {
+    let (mut cache, start) = (OpenedSecrets::new(DEFAULT_TTL), Instant::now());
+    let kept = cache.get_or_open(&spend("key_1"), start, || Ok::<_, Infallible>(payload())).unwrap();
+    let watch = Arc::downgrade(&kept);
+    drop(kept);
+    opens(&mut cache, &spend("key_2"), start + SECOND);
+    cache.sweep(start + SECOND * 59);
+    assert_eq!((cache.len(), watch.strong_count()), (2, 1));
+    cache.sweep(start + SECOND * 60);
+    assert_eq!((cache.len(), watch.strong_count()), (1, 0));
+}
+
+#[test]
+fn p9_revocation_takes_one_key_a_tenant_or_all() {
+    let (mut cache, now) = (OpenedSecrets::new(DEFAULT_TTL), Instant::now());
+    let bravos = Spend { tenant: "bravo".into(), ..spend("key_9") };
+    let second_provider = Spend { name: "2-groq".into(), ..spend("key_1") };
+    let all = [spend("key_1"), second_provider, spend("key_2"), bravos];
+    let missing = |cache: &mut OpenedSecrets| all.each_ref().map(|spend| opens(cache, spend, now));
+    missing(&mut cache);
+    cache.purge_key(&"key_1".into());
+    assert_eq!(missing(&mut cache), [true, true, false, false]);
+    cache.purge_tenant(&"acme".into());
+    assert_eq!(missing(&mut cache), [true, true, true, false]);
+    cache.purge();
+    assert!(cache.is_empty());
+    assert_eq!(missing(&mut cache), [true; 4]);
+}
+
+#[test]
+fn the_one_unused_for_longest_makes_room() {
+    let (mut cache, now) = (OpenedSecrets::with_capacity(DEFAULT_TTL, 3), Instant::now());
+    for key in ["key_1", "key_2", "key_3", "key_1", "key_4"] {
+        opens(&mut cache, &spend(key), now);
+    }
+    assert_eq!(cache.len(), 3);
+    assert!(!opens(&mut cache, &spend("key_1"), now));
+    assert!(!opens(&mut cache, &spend("key_3"), now));
+    assert!(opens(&mut cache, &spend("key_2"), now));
+    assert_eq!(cache.by_use.len(), cache.slots.len());
+}
+
+#[test]
+fn a_flood_of_keys_costs_no_growing_memory() {
+    let (mut cache, now) = (OpenedSecrets::new(DEFAULT_TTL), Instant::now());
+    for number in 0..CAPACITY + 500 {
+        opens(&mut cache, &spend(&format!("key_{number}")), now);
+    }
+    assert_eq!((cache.len(), cache.by_use.len()), (CAPACITY, CAPACITY));
+}
+
+#[test]
+fn no_time_keeps_nothing_and_too_much_counts_as_the_most() {
+    let start = Instant::now();
+    let mut none = OpenedSecrets::new(Duration::ZERO);
+    assert!(opens(&mut none, &spend("key_1"), start) && opens(&mut none, &spend("key_1"), start) && none.is_empty());
+    let mut most = OpenedSecrets::new(SECOND * 3_600);
+    assert!(opens(&mut most, &spend("key_1"), start));
+    assert!(!opens(&mut most, &spend("key_1"), start + SECOND * 299));
+    assert!(opens(&mut most, &spend("key_1"), start + MAX_TTL));
+}
+
+#[test]
+fn a_failure_is_not_kept() {
+    let (mut cache, now) = (OpenedSecrets::new(DEFAULT_TTL), Instant::now());
+    assert_eq!(cache.get_or_open(&spend("key_1"), now, || Err("sealed")).unwrap_err(), "sealed");
+    assert!(cache.is_empty());
+    assert!(opens(&mut cache, &spend("key_1"), now));
+}
+
+#[test]
+fn p3_a_cache_prints_no_key() {
+    let mut cache = OpenedSecrets::new(DEFAULT_TTL);
+    opens(&mut cache, &spend("key_1"), Instant::now());
+    assert_eq!(format!("{cache:?}"), "OpenedSecrets { ttl: 60s, len: 1, .. }");
+}

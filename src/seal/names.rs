@@ -1,0 +1,146 @@
+//! What blobs are bound to, besides tenants, keys and providers: edges, rings, epochs, versions, master keys.
+//!
+//! All public values; who may use what is decided elsewhere.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The longest id or name that a key or blob can be bound to, in bytes (spec/security.md, "Words").
+pub const LONGEST_NAME: usize = 64;
+
+/// A text that cannot name an edge, a ring or a tenant key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no name: take 1 to 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit")]
+pub struct BadName(String);
+
+/// Declares a checked name of sealing.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks a name.
+            ///
+            /// # Errors
+            /// If it is empty, longer than 64 bytes, or has other characters than letters, digits and `.-_`.
+            pub fn parse(text: &str) -> Result<Self, BadName> {
+                if is_name(text) { Ok(Self(text.into())) } else { Err(BadName(text.to_owned())) }
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+name!(/// A gateway's id, as in `aigw edge add ID` (spec/security.md 1.5).
+    EdgeId);
+name!(/// What separates projects in a tenant (spec/security.md 1.2).
+    Ring);
+name!(/// A tenant key's id, `tk_…`: public, unlike the key.
+    TenantKeyId);
+
+/// How often a ring's spend key was replaced; the first is 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Epoch(pub u32);
+
+/// How often a provider's key was written; the first is 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Version(pub u32);
+
+/// Which master key wrapped a blob; stored in clear, written as eight hexadecimal digits (spec/security.md 1.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Kid([u8; 4]);
+
+impl EdgeId {
+    /// `local`: the edge of a process that is control and gateway in one.
+    pub fn local() -> Self {
+        Self("local".into())
+    }
+}
+
+impl Ring {
+    /// `main`: every tenant's default ring.
+    pub fn main() -> Self {
+        Self("main".into())
+    }
+
+    /// `vault`: credentials of background work. No virtual key is ever granted it.
+    pub fn vault() -> Self {
+        Self("vault".into())
+    }
+
+    /// Whether virtual keys are kept out of it.
+    pub fn is_vault(&self) -> bool {
+        &*self.0 == "vault"
+    }
+}
+
+impl Kid {
+    /// A kid of these bytes.
+    pub fn new(bytes: [u8; 4]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads eight lower-case hexadecimal digits; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let kid = Self(u32::from_str_radix(text, 16).ok()?.to_be_bytes());
+        (kid.to_string() == text).then_some(kid)
+    }
+}
+
+impl fmt::Display for Kid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", u32::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for Kid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() <= LONGEST_NAME
+        && text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_plain_ascii() {
+        for good in ["local", "eu-1", "a", &"x".repeat(64)] {
+            assert_eq!(EdgeId::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "-a", "ü", "a b", "a\0", "a/b", &"x".repeat(65)] {
+            assert!(Ring::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_kid_reads_back_what_it_prints_and_nothing_else() {
+        let kid = Kid::new([0x03, 0xa5, 0xb7, 0x5c]);
+        assert_eq!(Kid::parse("03a5b75c"), Some(kid));
+        for bad in ["", "3a5b75c", "03A5B75C", "+3a5b75c", "003a5b75c", "03a5b75g"] {
+            assert_eq!(Kid::parse(bad), None, "{bad}");
+        }
+    }
+}
