@@ -66,6 +66,6 @@ key=$("$aigw" key create sdk --name sdk --subject tester --json | python3 -c 'im
 
 export OPENAI_BASE_URL="$AIGW_URL/v1" OPENAI_API_KEY="$key"
 echo "--- OpenAI SDK for Python"; "$installed/python/bin/python" "$here/python/test_openai.py"
-echo "--- OpenAI SDK for Node"; (cd "$installed/node" && node --test)
+echo "--- OpenAI SDK for Node"; (cd "$installed/node" && node --test --test-reporter=spec)
 echo "--- the ledger"; python3 "$here/test_ledger.py"
 "$aigw" usage --by model --since 1h
