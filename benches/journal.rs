@@ -106,8 +106,7 @@ fn reader(c: &mut Criterion) {
         b.iter_batched(
             || {
                 let at = place().expect("a temporary directory");
-                let mut reader =
-                    Reader::new(Arc::clone(&at.instance), Arc::clone(&at.backlog), Arc::clone(&observer), Durability::Process);
+                let mut reader = Reader::new(Arc::clone(&at.instance), Arc::clone(&at.backlog), Arc::clone(&observer), Durability::Process);
                 reader.join(Arc::clone(&at.journal));
                 (0..500).for_each(|_| drop(Settlement::open(&at.journal, entry.clone())));
                 (at, reader)

@@ -9,8 +9,8 @@ use std::io::Write as _;
 
 use env_logger::fmt::Formatter;
 use jiff::Timestamp;
-use log::Record;
 use log::kv::{Key, Value, VisitSource};
+use log::{LevelFilter, Record};
 
 use crate::config::{LogFormat, Settings};
 use crate::secret::Secret;
@@ -22,13 +22,17 @@ const PREFIXES: [&str; 3] = ["aigw-sk-", "aigw-tk-", "aigw-ek-"];
 /// So many alphanumerics after a prefix make it a credential rather than a mention of the format.
 const SHORTEST: usize = 8;
 
-/// Starts logging to standard error, with what the configuration warns of. `RUST_LOG` wins over its filter. Panics are logged
-/// too: where, never with what data.
+/// Starts logging to standard error. `RUST_LOG` wins over the configured filter. Panics are logged too: where, never with what
+/// data.
 pub(super) fn start(settings: &Settings) {
     let format = settings.server.log_format;
     let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.is_empty());
     let secrets = settings.admin.token.as_ref().map(spellings).unwrap_or_default();
     let mut builder = env_logger::Builder::new();
+    if wanted.is_none() {
+        // It tells of every worker that comes and goes; what matters of that, the server says itself.
+        builder.filter_module("actix_server", LevelFilter::Warn);
+    }
     builder.parse_filters(wanted.as_deref().unwrap_or(&settings.server.log)).format(move |out, record| {
         let line = match format {
             LogFormat::Text => text(out, record),
@@ -42,9 +46,6 @@ pub(super) fn start(settings: &Settings) {
             let what = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("its message may hold data and is not shown");
             log::error!(target: "aigw::panic", place = place.as_str(); "panicked: {what}");
         }));
-    }
-    for warning in &settings.warnings {
-        log::warn!("{warning}");
     }
 }
 
