@@ -172,6 +172,17 @@ on_every_store! {
         stage.gateway.chat(&talk.key, &talk.body("solo")).send().expect(200);
     }
 
+    fn a_tenant_that_may_no_longer_use_brokered_providers_has_none_at_once(stage: &Stage) {
+        let talk = stage.talk();
+        let allow = |brokered: bool| stage.gateway.admin("PATCH", &format!("/tenants/{}", talk.tenant.id), Some(&json!({"brokered": brokered}))).expect(200);
+        allow(false);
+        for _ in 0..4 {
+            stage.gateway.chat(&talk.key, &talk.body("solo")).send().error(404, "invalid_request_error", "model_not_found");
+        }
+        allow(true);
+        stage.gateway.chat(&talk.key, &talk.body("solo")).send().expect(200);
+    }
+
     fn the_keys_of_a_deleted_tenant_are_gone(stage: &Stage) {
         let talk = stage.talk();
         let answer = stage.gateway.admin("DELETE", &format!("/tenants/{}", talk.tenant.id), None);

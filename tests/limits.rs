@@ -53,7 +53,7 @@ fn past_the_limit_of_requests_in_flight_new_ones_are_told_to_come_back() {
 
 #[test]
 fn a_request_that_trickles_in_is_cut_off() {
-    let scene = scene("header_timeout = \"300ms\"\nbody_timeout = \"300ms\"", "");
+    let scene = scene("header_timeout = \"1500ms\"\nbody_timeout = \"300ms\"", "");
     let wire = scene.chat(false).wire();
     for sent in [20, wire.len() - 5] {
         let mut connection = Connection::open(scene.gateway.address);
