@@ -14,11 +14,12 @@ const ACTORS_AND_NETWORK: &[&str] = &["actix", "actix_web", "actix_rt", "actix_t
 /// For rooms that speak of URIs and header names, and of nothing else of actix-web.
 const ACTORS_AND_SOCKETS: &[&str] = &["actix", "actix_rt", "actix_tls", "awc", "diesel", "tokio"];
 
-const ROOMS: [Room; 13] = [
+const ROOMS: [Room; 14] = [
     Room { path: "terms", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "json", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "secret", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "credential", may_use: &["secret"], never_names: ACTORS_AND_NETWORK },
+    Room { path: "seal", may_use: &["secret", "credential", "terms", "guard"], never_names: ACTORS_AND_SOCKETS },
     Room { path: "dialect", may_use: &["terms", "json", "config::duration"], never_names: ACTORS_AND_NETWORK },
     Room { path: "guard", may_use: &["terms", "config"], never_names: ACTORS_AND_SOCKETS },
     Room {
@@ -42,6 +43,9 @@ const ROOMS: [Room; 13] = [
             "ledger::journal",
             "ledger::actor::LedgerHandle",
             "metrics",
+            "seal",
+            "credential",
+            "secret",
         ],
         never_names: &["diesel", "orion"],
     },
@@ -52,7 +56,7 @@ const ROOMS: [Room; 13] = [
     },
     Room {
         path: "control",
-        may_use: &["terms", "json", "config", "secret", "credential", "dialect", "guard", "catalog", "ledger", "metrics", "http"],
+        may_use: &["terms", "json", "config", "secret", "credential", "seal", "dialect", "guard", "catalog", "ledger", "metrics", "http"],
         never_names: &["awc"],
     },
     Room { path: "cli", may_use: &["terms", "config", "secret", "credential", "dialect", "server", "guard"], never_names: &["diesel"] },

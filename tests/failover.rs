@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::client::Connection;
 use crate::support::eventually;
 use crate::support::gateway::Setup;
-use crate::support::stage::{key_env, kind, models, talk, upstream_key};
+use crate::support::stage::{keyless, kind, models, talk, upstream_key};
 use crate::support::upstream::{Answer, MARK, Upstream, completion};
 
 #[test]
@@ -24,26 +24,51 @@ fn providers_are_tried_in_the_natural_order_of_their_names() {
     assert_eq!(answer.header("x-aigw-attempts"), Some("6"));
 }
 
-#[test]
-fn numbers_in_names_count_as_numbers() {
+/// Calls a model of all these providers, each of which refuses, and gives the order they were called in and the one the admin
+/// API shows.
+fn orders(names: &[String]) -> (Vec<String>, Vec<String>) {
     let upstream = Upstream::start();
-    let names = ["10-last", "2-backup", "1-primary"];
-    let text: String = names.iter().map(|name| kind(&format!("k{name}"), name, &upstream.base_url(name), "")).collect();
-    let served = models(&[("m", &["k10-last", "k2-backup", "k1-primary"])]);
-    let setup =
-        names.iter().fold(Setup::new().section(crate::support::stage::RETRY), |setup, name| setup.env(&key_env(name), &upstream_key(name)));
-    let gateway = setup.provider("all.toml", &(text + &served)).start();
+    let kinds: Vec<String> = (0..names.len()).map(|nth| format!("kind{nth}")).collect();
+    let text: String = names.iter().zip(&kinds).map(|(name, kind)| keyless(kind, name, &upstream.base_url(name))).collect();
+    let served = models(&[("m", &kinds.iter().map(String::as_str).collect::<Vec<_>>())]);
+    let gateway = Setup::new().section(crate::support::stage::RETRY).provider("all.toml", &(text + &served)).start();
     let tenant = gateway.tenant();
-    let key = tenant.key();
     let script = upstream.script();
     for name in names {
         script.on(name, [Answer::error(401)]);
     }
-    gateway.chat(&key, &json!({"model": "m", MARK: script.mark()})).send();
-    assert_eq!(script.lanes(), ["1-primary", "2-backup", "10-last"]);
+    gateway.chat(&tenant.key(), &json!({"model": "m", MARK: script.mark()})).send().error(502, "upstream_error", "upstream_auth_failed");
     let listed = tenant.admin("GET", "/providers?model=m", None).expect(200);
-    let listed: Vec<&str> = listed["data"].as_array().unwrap().iter().map(|provider| provider["name"].as_str().unwrap()).collect();
-    assert_eq!(listed, script.lanes(), "the admin list shows another order than the one used");
+    let listed = listed["data"].as_array().unwrap().iter().map(|provider| provider["name"].as_str().unwrap().to_owned()).collect();
+    (script.lanes(), listed)
+}
+
+#[test]
+fn numbers_in_names_count_as_numbers() {
+    let names = ["10-last", "2-backup", "1-primary"].map(str::to_owned);
+    let (called, listed) = orders(&names);
+    assert_eq!(called, ["1-primary", "2-backup", "10-last"]);
+    assert_eq!(called, listed);
+}
+
+#[test]
+fn the_order_shown_is_the_order_used_whatever_the_names() {
+    let mut names: Vec<String> = (0..30)
+        .map(|_| {
+            let word: String = (0..fastrand::usize(1..4)).map(|_| fastrand::lowercase()).collect();
+            match fastrand::u8(0..4) {
+                0 => format!("{}-{word}", fastrand::u32(0..200)),
+                1 => format!("{word}{}", fastrand::u32(0..20)),
+                2 => format!("{:03}-{word}-{}", fastrand::u32(0..20), fastrand::u8(..)),
+                _ => format!("{word}-{}", fastrand::u64(..)),
+            }
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    let (called, listed) = orders(&names);
+    assert_eq!(called.len(), names.len());
+    assert_eq!(called, listed, "the admin list shows another order than the one used");
 }
 
 #[test]
