@@ -47,7 +47,7 @@ enum Command {
     Tenant(tenant::Arguments),
     /// Virtual keys: what callers present
     Key(key::Arguments),
-    /// Providers: their health, a tenant's chain, a tenant's own accounts
+    /// Providers: their health, and a tenant's chain
     Provider(provider::Arguments),
     /// What was used and what it cost
     Usage(usage::Arguments),
