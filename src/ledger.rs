@@ -33,6 +33,11 @@
 //! Names of segments hold an instance id that is never used twice, and each instance holds an advisory lock that dies with it. So
 //! processes may share a directory, a database, or both, and only one recovers a dead instance.
 //!
+//! # What cannot be read
+//! A record whose checksum is right and whose words are not understood (a later version wrote it) is never deleted: its segment
+//! is set aside as `….journal.unreadable`, counted and told, and its draft is billed. A file that cannot be opened now is tried
+//! again and holds nothing else up.
+//!
 //! # Power cuts
 //! With [`reader::Durability::Power`] the ledger's thread has the journals written to the disk at each look, which is at most
 //! about 50 ms after a record, and still no worker waits. A torn tail or a hole that a power cut leaves is stepped over record by
@@ -46,6 +51,7 @@ pub mod instance;
 pub mod journal;
 pub mod reader;
 pub mod records;
+pub mod segment;
 pub mod settlement;
 #[cfg(test)]
 pub(crate) mod tests;

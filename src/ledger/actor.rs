@@ -56,7 +56,7 @@ pub fn start(options: Options, sink: Box<dyn EntrySink>, observer: Arc<dyn Obser
     let addr = Ledger::start_in_arbiter(&Arbiter::new().handle(), move |ctx| {
         // Told from other threads: a bound on the mailbox would only make them wait.
         ctx.set_mailbox_capacity(0);
-        Ledger { reader, sink, waking: false, failure: None }
+        Ledger { reader, sink, waking: false, failure: None, complained_unreadable: None, look_again_at: None }
     });
     let told = addr.downgrade();
     backlog.on_dirty(move || {
@@ -167,6 +167,10 @@ pub struct Ledger {
     waking: bool,
     /// Set while the sink fails.
     failure: Option<Failure>,
+    /// When it was last said that something in a journal cannot be read.
+    complained_unreadable: Option<Instant>,
+    /// When that is tried again.
+    look_again_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
@@ -187,15 +191,30 @@ impl Ledger {
         ctx.notify_later(Look, pause);
     }
 
+    /// Makes sure that there is a look in a while, besides those for what is new.
+    fn look_again(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        if self.look_again_at.is_none_or(|at| at <= now) {
+            self.look_again_at = Some(now + LONGEST_PAUSE);
+            ctx.notify_later(Look, LONGEST_PAUSE);
+        }
+    }
+
     fn step(&mut self) -> Step {
         let step = self.reader.step(&mut *self.sink);
         match &step {
             Step::Failed(error) => self.note_failure(error),
-            Step::Stored(_) | Step::Idle => {
+            Step::Stored(_) | Step::Idle | Step::Unreadable(_) => {
                 if self.failure.take().is_some() {
                     log::info!("ledger entries are stored again");
                 }
             }
+        }
+        if let Step::Unreadable(error) = &step
+            && self.complained_unreadable.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY)
+        {
+            self.complained_unreadable = Some(Instant::now());
+            log::error!("some ledger entries wait in the journal: {error}");
         }
         step
     }
@@ -227,7 +246,7 @@ impl Ledger {
                     }
                     std::thread::sleep(self.failure.map_or(FIRST_PAUSE, |failure| failure.pause).min(left));
                 }
-                Step::Idle => return Ok(self.flushed()),
+                Step::Idle | Step::Unreadable(_) => return Ok(self.flushed()),
                 Step::Stored(_) if self.reader.has_stored(&mark) => return Ok(self.flushed()),
                 Step::Stored(_) => {}
             }
@@ -282,6 +301,7 @@ impl Handler<Look> for Ledger {
             match self.step() {
                 Step::Stored(_) => {}
                 Step::Idle => return,
+                Step::Unreadable(_) => return self.look_again(ctx),
                 Step::Failed(_) => return self.look_in(ctx, FIRST_PAUSE),
             }
         }

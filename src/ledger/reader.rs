@@ -47,7 +47,9 @@ pub enum Step {
     Stored(usize),
     /// There was nothing to store.
     Idle,
-    /// Nothing was stored. The next step tries the same again.
+    /// What can be read is stored, but something cannot be read now.
+    Unreadable(io::Error),
+    /// The sink failed. The next step tries the same again.
     Failed(SinkError),
 }
 
@@ -85,24 +87,25 @@ impl Reader {
     /// Stores the next batch.
     pub fn step(&mut self, sink: &mut dyn EntrySink) -> Step {
         self.refresh();
-        let mut unread = self.recover(sink).err();
+        let recovered = self.recover(sink);
+        let mut filled = Ok(());
         if self.batch.entries.is_empty() {
-            unread = unread.or(self.fill().err().map(|error| SinkError(error.to_string())));
+            filled = self.fill();
             self.backlog.storing(self.batch.entries.iter().map(|entry| entry.created_at).min());
         }
         let rows = self.batch.entries.len();
-        if rows > 0
-            && let Err(error) = guarded(|| sink.store(&self.batch))
-        {
+        let stored = if rows > 0 { guarded(|| sink.store(&self.batch)) } else { Ok(()) };
+        if let Err(error) = stored {
             self.look_ahead();
             return Step::Failed(error);
         }
         self.commit(rows);
         self.reclaim(sink);
-        match unread {
+        match (recovered, filled) {
             _ if rows > 0 => Step::Stored(rows),
-            Some(error) => Step::Failed(error),
-            None => Step::Idle,
+            (Err(error), _) => Step::Failed(error),
+            (_, Err(error)) => Step::Unreadable(error),
+            (Ok(()), Ok(())) => Step::Idle,
         }
     }
 
@@ -124,11 +127,13 @@ impl Reader {
         self.backlog.rows()
     }
 
-    /// Whether everything settled before that mark is stored.
+    /// Whether everything settled before that mark is stored, and what the dead left too.
     pub fn has_stored(&self, mark: &Mark) -> bool {
-        let living = self.trails.iter().filter(|trail| !trail.is_dead());
-        living.zip(&mark.ends).all(|(trail, end)| end.is_none_or(|end| trail.has_stored(end)))
+        let (dead, living): (Vec<_>, Vec<_>) = self.trails.iter().partition(|trail| trail.is_dead());
+        living.iter().zip(&mark.ends).all(|(trail, end)| end.is_none_or(|end| trail.has_stored(end)))
             && self.backlog.kept_and_stored() >= mark.in_memory
+            && self.has_recovered
+            && dead.iter().all(|trail| trail.is_done())
     }
 
     /// The process is about to end: lets go of journals that have nothing open, so that nothing is left to recover.
@@ -236,7 +241,7 @@ impl Reader {
             self.backlog.found_damage(trail.take_damage());
             self.gone.extend(trail.reclaim());
         }
-        self.trails.retain(|trail| !trail.is_spent());
+        self.trails.retain(|trail| !trail.is_dead() || !trail.is_empty());
         self.remains.retain(|remains| {
             let is_left = self.trails.iter().any(|trail| trail.is_dead() && trail.instance() == remains.id);
             if !is_left {

@@ -160,13 +160,22 @@ impl Process {
     }
 
     fn with(dir: &Path, max_bytes: u64, segment_bytes: u64) -> Self {
+        Self::with_workers(2, dir, max_bytes, segment_bytes)
+    }
+
+    /// One that only recovers what others left.
+    fn recovering(dir: &Path) -> Self {
+        Self::with_workers(0, dir, u64::MAX, 2048)
+    }
+
+    fn with_workers(workers: usize, dir: &Path, max_bytes: u64, segment_bytes: u64) -> Self {
         let instance = Arc::new(Instance::enter(dir).unwrap());
         let backlog = Arc::new(Backlog::new(max_bytes));
         let seen = Arc::new(Seen::default());
         let observer: Arc<dyn Observer> = Arc::clone(&seen) as _;
         let mut reader = Reader::new(Arc::clone(&instance), Arc::clone(&backlog), observer, Durability::Process);
         let journals: Vec<_> =
-            (0..2).map(|worker| Journal::with_segments_of(segment_bytes, &instance, &backlog, worker, false).unwrap()).collect();
+            (0..workers).map(|worker| Journal::with_segments_of(segment_bytes, &instance, &backlog, worker, false).unwrap()).collect();
         journals.iter().for_each(|journal| reader.join(Arc::clone(journal)));
         Self { backlog, reader, seen, journals }
     }

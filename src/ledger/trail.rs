@@ -2,17 +2,17 @@
 //! are still open in it, and when it can go.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::entry::Entry;
-use super::frame::Kind;
+use super::frame::{self, Kind};
 use super::instance::{Instance, SegmentName, explain};
 use super::journal::Journal;
-use super::records::Records;
+use super::records::{Record, Records};
+use super::segment::Segment;
 use super::{Batch, Observer, Positions};
 
 /// The most entries stored at once: more gain nothing, and a transaction stays short.
@@ -32,33 +32,6 @@ pub struct Trail {
     /// Where the latest draft of each entry stands that is opened and, as far as has been read, not settled.
     open: HashMap<Box<[u8]>, Place>,
     buffer: Vec<u8>,
-}
-
-struct Segment {
-    name: SegmentName,
-    /// Kept open while it is the current one, or is being read.
-    file: Option<Arc<File>>,
-    length: u64,
-    /// Nothing will be written to it any more.
-    is_left: bool,
-    /// Everything before is in a batch or of no interest.
-    read: u64,
-    /// Everything before is stored or of no interest. Moves when the batch is.
-    stored: u64,
-    /// Everything before is on the disk, if anyone asked for it.
-    synced: u64,
-    /// Everything before has been shown to the observer.
-    observed: u64,
-    /// What the sink said is stored already: settled by an earlier process.
-    stored_before: u64,
-    /// Entries whose latest draft is in here and whose settlement is not stored.
-    open: u32,
-    /// Those of them whose settlement is in the batch.
-    closing: u32,
-    /// Something in it could not be understood: it is kept aside instead of deleted.
-    is_damaged: bool,
-    /// Whether that has been counted.
-    damage_is_told: bool,
 }
 
 /// Where a draft stands.
@@ -82,7 +55,7 @@ impl Trail {
         let mut trail = Self::new(instance, owner, None);
         for (name, length) in segments {
             let stored_before = positions.get(&name.to_string()).copied().unwrap_or(0);
-            trail.segments.push_back(Segment { length, is_left: true, stored_before, observed: length, ..Segment::new(name) });
+            trail.segments.push_back(Segment::of_dead(name, length, stored_before));
         }
         Some(trail)
     }
@@ -126,15 +99,8 @@ impl Trail {
     /// # Errors
     /// As it says; nothing is lost as long as the machine runs.
     pub fn sync(&mut self) -> io::Result<()> {
-        for segment in self.segments.iter_mut().filter(|segment| segment.synced < segment.length) {
-            let Some(file) = &segment.file else { continue };
-            file.sync_data()?;
-            if segment.synced == 0 {
-                File::open(self.instance.dir())?.sync_all()?;
-            }
-            segment.synced = segment.length;
-        }
-        Ok(())
+        let dir = self.instance.dir();
+        self.segments.iter_mut().try_for_each(|segment| segment.sync(dir))
     }
 
     /// Reads on into the batch until it is full or everything is read. What a dead process opened and never settled comes
@@ -177,48 +143,39 @@ impl Trail {
                     self.segments[index].read = length;
                     break Ok(());
                 }
-                Err(error) => break Err(explain("read the journal segment", &self.path(index), &error)),
+                Err(error) => break Err(self.unreadable(index, &error)),
             };
             let (segments, open) = (&mut self.segments, &mut self.open);
             match record.kind {
                 Kind::Opened => {
                     let sequence = segments[index].name.sequence;
-                    let at = record.at + super::frame::HEADER as u64 + record.id.len() as u64;
+                    let at = record.at + frame::HEADER as u64 + record.id.len() as u64;
                     let place = Place { sequence, at, end: at + record.body.len() as u64 };
                     if let Some(earlier) = open.insert(record.id.into(), place) {
                         settle_in(segments, earlier, |segment| segment.open -= 1);
                     }
                     segments[index].open += 1;
                 }
-                Kind::Settled => {
-                    if let Some(place) = open.remove(record.id) {
-                        settle_in(segments, place, |segment| segment.closing += 1);
-                    }
-                    let segment = &segments[index];
-                    if record.at >= segment.stored_before {
-                        match serde_json::from_slice::<Entry>(record.body) {
-                            Ok(entry) => {
-                                if record.at >= segment.observed {
-                                    observer.settled(&entry);
-                                }
-                                batch.entries.push(entry);
-                            }
-                            Err(error) => {
-                                log::error!("ledger entry in {} at byte {} cannot be read: {error}", segment.name, record.at);
-                                broken += 1;
-                            }
+                Kind::Settled => match settled(&record, &segments[index], observer) {
+                    Ok(entry) => {
+                        if let Some(place) = open.remove(record.id) {
+                            settle_in(segments, place, |segment| segment.closing += 1);
                         }
+                        batch.entries.extend(entry);
                     }
-                }
+                    // Its draft stays open: better an estimate, at the next start, than nothing.
+                    Err(error) => {
+                        log::error!("ledger entry in {} at byte {} cannot be read: {error}", segments[index].name, record.at);
+                        broken += 1;
+                    }
+                },
                 Kind::Foreign => broken += 1,
             }
             self.segments[index].read = records.offset();
         };
         let segment = &mut self.segments[index];
         segment.observed = segment.observed.max(segment.read);
-        if broken + records.holes() > 0 {
-            segment.is_damaged = true;
-        }
+        segment.is_damaged |= broken + records.holes() > 0;
         if segment.read > from {
             batch.positions.insert(segment.name.to_string(), segment.read.max(segment.stored_before));
         }
@@ -240,7 +197,7 @@ impl Trail {
                 Ok(()) => {}
                 // Someone has cut the file since: that is told below.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => draft.clear(),
-                Err(error) => return Err(explain("read the journal segment", &self.path(index), &error)),
+                Err(error) => return Err(self.unreadable(index, &error)),
             }
             let segment = &mut self.segments[index];
             match serde_json::from_slice::<Entry>(&draft) {
@@ -300,41 +257,25 @@ impl Trail {
 
     /// What was read is stored. Says how many bytes that were.
     pub fn commit(&mut self) -> u64 {
-        let mut bytes = 0;
-        for segment in &mut self.segments {
-            bytes += segment.read - segment.stored;
-            segment.stored = segment.read;
-            segment.open -= std::mem::take(&mut segment.closing);
-        }
-        bytes
+        self.segments.iter_mut().map(Segment::commit).sum()
     }
 
-    /// Deletes the segments nobody needs: left, stored to the end, nothing open. Gives their names.
+    /// Takes away the segments nobody needs: left, stored to the end, nothing open. Gives their names.
     pub fn reclaim(&mut self) -> Vec<String> {
-        let (instance, mut gone) = (&self.instance, Vec::new());
-        self.segments.retain(|segment| {
-            let needed = !segment.is_left || segment.stored < segment.length || segment.open > 0;
-            if !needed {
-                let name = segment.name.to_string();
-                let path = instance.dir().join(&name);
-                let result = if segment.is_damaged { fs::rename(&path, kept_aside(&path)) } else { fs::remove_file(&path) };
-                match result {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        log::warn!("{}", explain("take away the stored journal segment", &path, &error));
-                        return true;
-                    }
-                    _ => gone.push(name),
-                }
+        let (dir, mut gone) = (self.instance.dir(), Vec::new());
+        self.segments.retain_mut(|segment| {
+            let goes = segment.is_left && segment.is_done() && segment.take_away(dir);
+            if goes {
+                gone.push(segment.name.to_string());
             }
-            needed
+            !goes
         });
         gone
     }
 
     /// How many segments were found damaged since the last call.
     pub fn take_damage(&mut self) -> u64 {
-        let new = self.segments.iter_mut().filter(|segment| segment.is_damaged && !segment.damage_is_told);
-        new.map(|segment| segment.damage_is_told = true).count() as u64
+        self.segments.iter_mut().filter_map(|segment| segment.take_damage().then_some(())).count() as u64
     }
 
     /// Whether its writer is dead.
@@ -347,9 +288,9 @@ impl Trail {
         self.segments.is_empty()
     }
 
-    /// Whether its writer is dead and nothing of it is left.
-    pub fn is_spent(&self) -> bool {
-        self.journal.is_none() && self.segments.is_empty()
+    /// Whether everything in it is stored and settled.
+    pub fn is_done(&self) -> bool {
+        self.segments.iter().all(Segment::is_done)
     }
 
     /// Where the journal ends now: segment and offset.
@@ -376,64 +317,35 @@ impl Trail {
         }
     }
 
-    fn path(&self, index: usize) -> PathBuf {
-        path_in(&self.instance, &self.segments[index].name)
-    }
-
-    /// The segment's file. `None`, for good: it is gone, and what was in it with it.
     fn file(&mut self, index: usize) -> io::Result<Option<Arc<File>>> {
         let segment = &mut self.segments[index];
-        if let Some(file) = &segment.file {
-            return Ok(Some(Arc::clone(file)));
+        let file = segment.open_file(self.instance.dir())?;
+        if file.is_none() {
+            let sequence = segment.name.sequence;
+            self.open.retain(|_, place| place.sequence != sequence);
         }
-        let path = path_in(&self.instance, &segment.name);
-        match File::open(&path) {
-            Ok(file) => Ok(Some(Arc::clone(segment.file.insert(Arc::new(file))))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                log::error!("{}; the entries in it are lost", explain("read the journal segment", &path, &error));
-                (segment.read, segment.observed, segment.closing) = (segment.length, segment.length, segment.open);
-                let sequence = segment.name.sequence;
-                segment.is_damaged = true;
-                self.open.retain(|_, place| place.sequence != sequence);
-                Ok(None)
-            }
-            Err(error) => Err(explain("read the journal segment", &path, &error)),
-        }
+        Ok(file)
+    }
+
+    fn unreadable(&self, index: usize, error: &io::Error) -> io::Error {
+        explain("read the journal segment", &self.segments[index].path(self.instance.dir()), error)
     }
 }
 
-impl Segment {
-    fn new(name: SegmentName) -> Self {
-        Self {
-            name,
-            file: None,
-            length: 0,
-            is_left: false,
-            read: 0,
-            stored: 0,
-            synced: 0,
-            observed: 0,
-            stored_before: 0,
-            open: 0,
-            closing: 0,
-            is_damaged: false,
-            damage_is_told: false,
-        }
+/// The entry of a settled record, shown to the observer unless it has seen it. `None` if it was stored before.
+fn settled(record: &Record<'_>, segment: &Segment, observer: &dyn Observer) -> serde_json::Result<Option<Entry>> {
+    if record.at < segment.stored_before {
+        return Ok(None);
     }
-}
-
-fn path_in(instance: &Instance, name: &SegmentName) -> PathBuf {
-    instance.dir().join(name.to_string())
+    let entry = serde_json::from_slice(record.body)?;
+    if record.at >= segment.observed {
+        observer.settled(&entry);
+    }
+    Ok(Some(entry))
 }
 
 fn settle_in(segments: &mut VecDeque<Segment>, place: Place, change: impl FnOnce(&mut Segment)) {
     if let Some(segment) = segments.iter_mut().find(|segment| segment.name.sequence == place.sequence) {
         change(segment);
     }
-}
-
-fn kept_aside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".unreadable");
-    name.into()
 }

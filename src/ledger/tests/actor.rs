@@ -67,3 +67,35 @@ async fn a_stopped_ledger_has_stored_everything_and_left_nothing() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     assert!(matches!(ledger.flush(LONG).await, Err(FlushError::Gone)));
 }
+
+#[actix_web::test]
+async fn entries_that_are_to_outlive_the_machine_are_stored_all_the_same() {
+    let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
+    let options = Options { durability: Durability::Power, ..Options::new(dir.path()) };
+    let ledger = start(options, Box::new(sink.clone()), Arc::new(Seen::default())).unwrap();
+    let journal = ledger.journal(0).unwrap();
+    drop(Settlement::open(&journal, draft("a")));
+    ledger.flush(LONG).await.unwrap();
+    assert_eq!((sink.ids(), ledger.lag().write_errors), (vec!["a".to_owned()], 0));
+}
+
+#[actix_web::test]
+async fn a_flush_after_a_kill_answers_when_what_was_left_is_stored_too() {
+    let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
+    let process = Process::start(dir.path());
+    let open: Vec<_> = (0..1_200).map(|n| process.open(0, &format!("{n}"))).collect();
+    let dir = killed(dir.path());
+    drop(open);
+    let ledger = begin(dir.path(), &sink);
+    ledger.flush(LONG).await.unwrap();
+    assert_eq!(sink.ids().len(), 1_200);
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_told_at_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    let error = start(Options::new(&file), Box::new(Memory::default()), Arc::new(Seen::default())).err().unwrap();
+    assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+}

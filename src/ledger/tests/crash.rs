@@ -1,5 +1,7 @@
 //! Processes that are killed: at any byte, any moment, and while they recover.
 
+use std::path::PathBuf;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -126,7 +128,6 @@ fn a_journal_cut_at_any_byte_yields_every_entry_opened_before_the_cut_once() {
     let process = Process::with(dir.path(), u64::MAX, 1 << 20);
     let slow = process.open(0, "slow");
     process.serve(0, "a");
-    process.serve(0, "b");
     let whole = killed(dir.path());
     drop(slow);
     let name = &files(whole.path())[0];
@@ -140,15 +141,104 @@ fn a_journal_cut_at_any_byte_yields_every_entry_opened_before_the_cut_once() {
         }
         at += layout.end;
     }
-    assert_eq!(opened.len(), 3);
+    assert_eq!(opened.len(), 2);
     for cut in 0..=bytes.len() {
         let (dir, mut sink) = (tempfile::tempdir().unwrap(), sink.fork());
         std::fs::write(dir.path().join(name), &bytes[..cut]).unwrap();
-        Process::start(dir.path()).drain(&mut sink);
+        Process::recovering(dir.path()).drain(&mut sink);
         let mut expected: Vec<_> = opened.iter().filter(|(end, _)| *end <= cut).map(|(_, id)| id.clone()).collect();
         expected.sort();
         assert_eq!(sink.ids(), expected, "cut at {cut}");
     }
+}
+
+/// A sink that, at each call, keeps what a kill just before it and just after it would leave.
+struct Witness {
+    dir: PathBuf,
+    sink: Memory,
+    moments: Vec<(TempDir, Memory)>,
+}
+
+impl Witness {
+    fn witness<T>(&mut self, call: impl FnOnce(&mut Memory) -> Result<T, SinkError>) -> Result<T, SinkError> {
+        self.moments.push((killed(&self.dir), self.sink.fork()));
+        let result = call(&mut self.sink);
+        self.moments.push((killed(&self.dir), self.sink.fork()));
+        result
+    }
+}
+
+impl EntrySink for Witness {
+    fn store(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        self.witness(|sink| sink.store(batch))
+    }
+
+    fn positions(&mut self) -> Result<Positions, SinkError> {
+        self.witness(Memory::positions)
+    }
+
+    fn forget(&mut self, segments: &[String]) -> Result<(), SinkError> {
+        self.witness(|sink| sink.forget(segments))
+    }
+}
+
+#[test]
+fn a_recovery_killed_at_any_moment_is_finished_by_the_next_with_the_same_result() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::with(dir.path(), u64::MAX, 300_000);
+    let open: Vec<_> = (0..700).map(|n| process.open(n % 2, &format!("open {n}"))).collect();
+    (0..700).for_each(|n| process.serve(n % 2, &format!("settled {n}")));
+    let dir = killed(dir.path());
+    drop(open);
+    let mut witness = Witness { dir: dir.path().to_owned(), sink: Memory::default(), moments: Vec::new() };
+    let mut next = Process::recovering(dir.path());
+    while let Step::Stored(_) = next.reader.step(&mut witness) {}
+    let expected = witness.sink.now().entries;
+    assert_eq!(expected.len(), 1_400);
+    assert!(witness.moments.len() >= 8);
+    for (dir, mut sink) in witness.moments {
+        Process::recovering(dir.path()).drain(&mut sink);
+        assert!(sink.now().entries == expected);
+        assert!(files(dir.path()).is_empty());
+    }
+}
+
+#[test]
+fn a_settled_record_that_makes_no_sense_leaves_its_draft_to_be_billed() {
+    let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
+    let process = Process::start(dir.path());
+    process.serve(0, "a");
+    let dir = killed(dir.path());
+    let path = dir.path().join(&files(dir.path())[0]);
+    let bytes = std::fs::read(&path).unwrap();
+    let frame::Scan::Whole(opened) = frame::scan(&bytes) else { panic!("no record") };
+    // As if a later version had settled it: the checksum is right, the words are foreign.
+    let settled = String::from_utf8_lossy(&bytes[opened.end + frame::HEADER..]).replace("\"outcome\"", "\"outcomes\"");
+    let mut record = vec![0xFF, b's', 1, 1, 0, 0, 0, 0];
+    record[4..8].copy_from_slice(&(settled.len() as u32).to_le_bytes());
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&record[1..8]);
+    hasher.update(settled.as_bytes());
+    record.extend(hasher.finalize().to_le_bytes());
+    record.extend(settled.bytes());
+    std::fs::write(&path, [&bytes[..opened.end], &record].concat()).unwrap();
+    let mut next = Process::recovering(dir.path());
+    next.drain(&mut sink);
+    assert_eq!(sink.now().entries["a"].error_code.as_deref(), Some("process_killed"));
+    assert_eq!(next.backlog.lag().damaged, 1);
+    assert!(files(dir.path())[0].ends_with(".unreadable"));
+}
+
+#[test]
+fn what_cannot_be_read_now_holds_nothing_else_up() {
+    let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
+    let mut process = Process::start(dir.path());
+    std::fs::create_dir(dir.path().join("old-000-000001.journal")).unwrap();
+    process.serve(0, "a");
+    assert!(matches!(process.reader.step(&mut sink), Step::Stored(1)));
+    assert!(matches!(process.reader.step(&mut sink), Step::Unreadable(_)));
+    process.serve(0, "b");
+    assert!(matches!(process.reader.step(&mut sink), Step::Stored(1)));
 }
 
 /// What may happen to a process.
