@@ -110,6 +110,8 @@ pub struct Ledger {
     pub durability: Durability,
     /// Bytes of journal that may wait to be stored.
     pub max_journal: u64,
+    /// How long entries are kept before only their monthly sums are; `None`: for ever.
+    pub keep: Option<Duration>,
 }
 
 /// What a journaled entry outlives.

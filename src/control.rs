@@ -11,6 +11,7 @@ pub mod fields;
 pub mod keys;
 pub mod master;
 pub mod reports;
+pub mod retention;
 pub mod store;
 pub mod tenants;
 

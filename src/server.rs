@@ -145,6 +145,9 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     let running = http.run();
     let signals = Signals::new()?;
     rt::spawn(Arc::clone(&control).watch());
+    if let Some(keep) = settings.ledger.keep {
+        rt::spawn(Arc::clone(&control).retain(keep));
+    }
     rt::spawn(sweep(front));
     ready(&Ready { address: listen });
     log::info!("aigw {} listens on http://{listen}", env!("CARGO_PKG_VERSION"));

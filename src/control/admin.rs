@@ -9,6 +9,7 @@ mod gate;
 mod input;
 mod keys;
 mod ledger;
+mod organization;
 mod page;
 mod providers;
 mod reload;
@@ -20,7 +21,7 @@ mod tests;
 
 use actix_web::{Resource, middleware, web};
 
-/// Everything below `/admin/v1`.
+/// Everything below `/admin/v1` and `/v1/organization`.
 pub fn routes(config: &mut web::ServiceConfig) {
     config.service(
         web::scope("/admin/v1")
@@ -47,6 +48,15 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(at("/catalog").route(web::get().to(catalog::show)))
             .service(at("/providers").route(web::get().to(providers::list)))
             .service(at("/reload").route(web::post().to(reload::reload)))
+            .default_service(web::to(gate::unknown_endpoint)),
+    );
+    // OpenAI's own Admin API, where it has what the ledger holds.
+    config.service(
+        web::scope("/v1/organization")
+            .wrap(middleware::from_fn(gate::gate))
+            .service(at("/usage/completions").route(web::get().to(organization::completions)))
+            .service(at("/usage/embeddings").route(web::get().to(organization::embeddings)))
+            .service(at("/costs").route(web::get().to(organization::costs)))
             .default_service(web::to(gate::unknown_endpoint)),
     );
 }

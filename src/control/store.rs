@@ -8,6 +8,7 @@ pub mod changes;
 pub mod connection;
 pub mod entries;
 pub mod keys;
+pub mod retention;
 pub mod schema;
 pub mod sink;
 pub mod tenants;

@@ -7,10 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::secrets::{self, Found, Place};
+use crate::config::duration;
 use crate::config::toml::Section;
 use crate::config::{Admin, Database, DatabaseUrl, Durability, Environment, Ledger, LogFormat, Sealing, Security, Server};
 use crate::json::JsonLimits;
 use crate::secret::Secret;
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// How long entries are kept unless told otherwise.
+const KEEP: Duration = Duration::from_secs(400 * 86_400);
 
 impl Default for Server {
     /// As in DESIGN.md section 3 and spec/security.md 7.4.
@@ -137,9 +142,15 @@ pub fn ledger(root: &mut Section<'_>, database: &Database) -> Ledger {
         journal: section.text("journal").filter(|text| !text.is_empty()).map_or(beside, PathBuf::from),
         durability: section.parsed("durability", "write \"process\" or \"power\"", durability).unwrap_or(Durability::Process),
         max_journal: section.size("max_journal", 1 << 20..=1 << 50).unwrap_or(4 << 30),
+        keep: section.parsed("keep", "write \"400d\", any time of a day or more, or \"forever\"", kept).unwrap_or(Some(KEEP)),
     };
     section.done();
     ledger
+}
+
+/// How long entries are kept; `Some(None)`: for ever. Less than a day might be less than a journal waits to be recovered.
+fn kept(text: &str) -> Option<Option<Duration>> {
+    if text == "forever" { Some(None) } else { duration::parse(text).filter(|keep| *keep >= DAY).map(Some) }
 }
 
 /// `[admin]`.

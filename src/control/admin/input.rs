@@ -14,7 +14,15 @@ use crate::control::error::ControlError;
 pub struct Body<T>(pub T);
 
 /// The query's parameters, taken out one by one.
-pub struct Parameters(Vec<(String, String)>);
+pub struct Parameters {
+    left: Vec<(String, String)>,
+    fingerprint: u32,
+    /// The name of one whose value no database takes.
+    with_nul: Option<String>,
+}
+
+/// What says which part of an answer is wanted, and not what is asked.
+const PAGING: [&str; 3] = ["limit", "cursor", "page"];
 
 /// The longest body, in bytes.
 const MAX_BODY: usize = 256 * 1024;
@@ -67,18 +75,35 @@ fn refusal(path: &str, error: &serde_json::Error) -> ControlError {
 impl Parameters {
     /// The parameters of `request`.
     pub fn of(request: &HttpRequest) -> Self {
-        Self(url::form_urlencoded::parse(request.query_string().as_bytes()).into_owned().collect())
+        let left: Vec<_> = url::form_urlencoded::parse(request.query_string().as_bytes()).into_owned().collect();
+        let mut asked: Vec<_> = left.iter().filter(|(name, _)| !PAGING.contains(&name.as_str())).collect();
+        asked.sort_unstable();
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(request.path().as_bytes());
+        for (name, value) in asked {
+            for text in [name, value] {
+                hasher.update(&[0]);
+                hasher.update(text.as_bytes());
+            }
+        }
+        let with_nul = left.iter().find(|(_, value)| value.contains('\0')).map(|(name, _)| name.clone());
+        Self { left, fingerprint: hasher.finalize(), with_nul }
+    }
+
+    /// The same for every page of one question, in all likelihood another for another.
+    pub fn fingerprint(&self) -> u32 {
+        self.fingerprint
     }
 
     /// Whether a parameter is given and not yet taken.
     pub fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(given, _)| given == name)
+        self.left.iter().any(|(given, _)| given == name)
     }
 
     /// The values of a parameter that may be given more than once.
     pub fn many(&mut self, name: &str) -> Vec<String> {
-        let (taken, left) = std::mem::take(&mut self.0).into_iter().partition(|(given, _)| given == name);
-        self.0 = left;
+        let (taken, left) = std::mem::take(&mut self.left).into_iter().partition(|(given, _)| given == name);
+        self.left = left;
         taken.into_iter().map(|(_, value): (String, String)| value).collect()
     }
 
@@ -104,12 +129,15 @@ impl Parameters {
         self.one(name)?.map(|value| value.parse().map_err(invalid)).transpose()
     }
 
-    /// Refuses what nobody asked for.
+    /// Refuses what nobody asked for, and text with NUL in it.
     ///
     /// # Errors
     /// Names the first parameter that is left.
     pub fn finish(self) -> Result<(), ControlError> {
-        match self.0.into_iter().next() {
+        if let Some(name) = self.with_nul {
+            return Err(ControlError::invalid(&name, format!("{name} holds a NUL")));
+        }
+        match self.left.into_iter().next() {
             Some((name, _)) => Err(ControlError::invalid(&name, format!("unknown parameter {name:?}"))),
             None => Ok(()),
         }

@@ -15,6 +15,9 @@ use crate::control::store::entries::{LedgerFilter, Place};
 use crate::ledger::entry::{Entry, Outcome};
 use json::EntryJson;
 
+/// The end of the year 9999 in Unix milliseconds.
+const LATEST: i64 = 253_402_300_799_999;
+
 pub async fn list(request: HttpRequest, control: web::Data<Control>) -> Result<HttpResponse, AdminError> {
     let mut parameters = Parameters::of(&request);
     let filter = filter(&mut parameters)?;
@@ -37,6 +40,7 @@ pub async fn show(control: web::Data<Control>, path: web::Path<String>) -> Resul
 
 /// The filters that the ledger and usage share.
 pub(super) fn filter(parameters: &mut Parameters) -> Result<LedgerFilter, ControlError> {
+    let (from, to) = range(parameters)?;
     Ok(LedgerFilter {
         tenant: parameters.one("tenant")?,
         key_id: parameters.one("key_id")?,
@@ -45,9 +49,22 @@ pub(super) fn filter(parameters: &mut Parameters) -> Result<LedgerFilter, Contro
         subject: parameters.one("subject")?,
         tag: parameters.one("tag")?.map(read_tag),
         outcome: parameters.one("outcome")?.map(|name| read_outcome(&name)).transpose()?,
-        from: parameters.number("from")?,
-        to: parameters.number("to")?,
+        from,
+        to,
     })
+}
+
+/// `from` and `to`, in Unix milliseconds.
+fn range(parameters: &mut Parameters) -> Result<(Option<i64>, Option<i64>), ControlError> {
+    let mut moment = |name| match parameters.number(name)? {
+        Some(at) if !(0..=LATEST).contains(&at) => Err(ControlError::invalid(name, format!("{name} must be in unix milliseconds"))),
+        at => Ok(at),
+    };
+    let (from, to) = (moment("from")?, moment("to")?);
+    match (from, to) {
+        (Some(from), Some(to)) if to < from => Err(ControlError::invalid("to", "to must not be before from")),
+        range => Ok(range),
+    }
 }
 
 /// `name=value`, or a name alone for any value.

@@ -13,6 +13,7 @@ pub struct Page {
     pub limit: usize,
     /// What the cursor says, decoded.
     pub after: Option<String>,
+    fingerprint: u32,
 }
 
 /// A list as every resource answers it.
@@ -42,8 +43,9 @@ impl Page {
                 .filter(|limit| (1..=LONGEST).contains(limit))
                 .ok_or_else(|| ControlError::invalid("limit", format!("limit must be 1 to {LONGEST}")))?,
         };
-        let after = parameters.one("cursor")?.map(|cursor| decode(&cursor).ok_or_else(bad_cursor)).transpose()?;
-        Ok(Self { limit, after })
+        let fingerprint = parameters.fingerprint();
+        let after = parameters.one("cursor")?.map(|cursor| decode(&cursor, fingerprint).ok_or_else(bad_cursor)).transpose()?;
+        Ok(Self { limit, after, fingerprint })
     }
 
     /// One row more than is shown: whether there are more.
@@ -55,7 +57,7 @@ impl Page {
     pub fn list<R, T>(&self, mut rows: Vec<R>, place: impl Fn(&R) -> String, shown: impl FnMut(R) -> T) -> List<T> {
         let has_more = rows.len() > self.limit;
         rows.truncate(self.limit);
-        let next_cursor = rows.last().filter(|_| has_more).map(|row| URL_SAFE_NO_PAD.encode(place(row)));
+        let next_cursor = rows.last().filter(|_| has_more).map(|row| encode(&place(row), self.fingerprint));
         List { object: "list", data: rows.into_iter().map(shown).collect(), has_more, next_cursor }
     }
 }
@@ -67,11 +69,19 @@ impl<T> List<T> {
     }
 }
 
-/// A cursor that no answer has given.
+/// A cursor that no answer to this question has given.
 pub fn bad_cursor() -> ControlError {
-    ControlError::invalid("cursor", "cursor must be the next_cursor of an earlier answer")
+    ControlError::invalid("cursor", "cursor must be the next_cursor of an earlier answer to the same question")
 }
 
-fn decode(cursor: &str) -> Option<String> {
-    String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok().filter(|text| !text.contains('\0'))
+/// A place in the answer to the question with this fingerprint, as a cursor.
+pub fn encode(place: &str, fingerprint: u32) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{fingerprint:08x}{place}"))
+}
+
+/// The place; `None` if no answer to that question has given the cursor.
+pub fn decode(cursor: &str, fingerprint: u32) -> Option<String> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    let place = text.strip_prefix(&format!("{fingerprint:08x}"))?;
+    Some(place.to_owned()).filter(|place| !place.contains('\0'))
 }

@@ -1,3 +1,6 @@
+mod organization;
+mod questions;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

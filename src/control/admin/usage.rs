@@ -7,18 +7,21 @@ use serde::ser::{SerializeMap, Serializer};
 use super::error::AdminError;
 use super::input::Parameters;
 use super::ledger::filter;
+use super::page::{List, Page, bad_cursor};
 use crate::control::Control;
 use crate::control::error::ControlError;
 use crate::control::store::usage::{BucketWidth, Dimension, MAX_DIMENSIONS, Totals, UsageQuery, UsageRow};
 
 #[derive(Serialize)]
 struct UsageJson<'a> {
-    object: &'static str,
-    data: Vec<Row<'a>>,
+    #[serde(flatten)]
+    list: List<Row<'a>>,
+    /// Of the whole answer, whatever page of it this is.
     totals: Totals,
-    has_more: bool,
-    next_cursor: Option<&'static str>,
 }
+
+/// Where a row stands: rows are ordered by it.
+type Place = (Option<i64>, Vec<Option<String>>);
 
 /// One sum: when, of what, how much.
 struct Row<'a> {
@@ -33,15 +36,29 @@ pub async fn list(request: HttpRequest, control: web::Data<Control>) -> Result<H
         filter: filter(&mut parameters)?,
         group_by: dimensions(&mut parameters)?,
         bucket_width: parameters.one("bucket_width")?.map(|width| read_width(&width)).transpose()?,
+        ..UsageQuery::default()
     };
+    let is_paged = parameters.has("limit") || parameters.has("cursor");
+    let page = is_paged.then(|| Page::of(&mut parameters)).transpose()?;
     parameters.finish()?;
+    let after = page.as_ref().and_then(|page| page.after.as_deref());
+    let after: Option<Place> = after.map(|text| serde_json::from_str(text).map_err(|_| bad_cursor())).transpose()?;
     let names: Vec<String> = query.group_by.iter().map(Dimension::name).collect();
     let width = query.bucket_width;
     let rows = control.usage(query).await?;
     let mut totals = Totals::default();
     rows.iter().for_each(|row| totals.add(&row.totals));
-    let data = rows.iter().map(|row| Row { names: &names, row, width }).collect();
-    Ok(HttpResponse::Ok().json(UsageJson { object: "list", data, totals, has_more: false, next_cursor: None }))
+    let shown = |row| Row { names: &names, row, width };
+    let further = rows.iter().filter(|row| after.as_ref().is_none_or(|(bucket, group)| (&row.bucket, &row.group) > (bucket, group)));
+    let list = match page {
+        Some(page) => page.list(further.take(page.fetched()).collect(), |row| place(row), shown),
+        None => List::whole(further.map(shown).collect()),
+    };
+    Ok(HttpResponse::Ok().json(UsageJson { list, totals }))
+}
+
+fn place(row: &UsageRow) -> String {
+    serde_json::to_string(&(row.bucket, &row.group)).unwrap_or_default()
 }
 
 /// `group_by=a,b`, `group_by=a&group_by=b` and `group_by[]=a` mean the same.

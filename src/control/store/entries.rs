@@ -256,7 +256,7 @@ fn storable(text: &str) -> Cow<'_, str> {
 }
 
 /// As [`storable`], and short enough for an index.
-fn indexable(text: &str) -> Cow<'_, str> {
+pub(super) fn indexable(text: &str) -> Cow<'_, str> {
     storable(&text[..text.floor_char_boundary(INDEXED)])
 }
 

@@ -1,7 +1,7 @@
 //! Sums over the ledger: by any of its dimensions and by time.
 //!
-//! Calendar months are folded from days here, since the two databases spell them differently; the SQL is in
-//! `statement`.
+//! Entries that were rolled up ([`retention`](super::retention)) count as if they had been made when their month began.
+//! Calendar months are folded from days here, since the two databases spell them differently; the SQL is in `statement`.
 
 mod statement;
 
@@ -11,6 +11,7 @@ use diesel::prelude::*;
 
 use super::connection::AnyConnection;
 use super::entries::LedgerFilter;
+use crate::terms::Operation;
 use statement::Summed;
 
 /// What usage is summed by.
@@ -50,10 +51,27 @@ pub enum BucketWidth {
 pub struct UsageQuery {
     /// Which entries count.
     pub filter: LedgerFilter,
+    /// Which of them, by lists.
+    pub among: Among,
     /// At most [`MAX_DIMENSIONS`].
     pub group_by: Vec<Dimension>,
     /// `None`: one sum over all time.
     pub bucket_width: Option<BucketWidth>,
+}
+
+/// Lists of which an entry has to match one each; an empty list does not narrow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Among {
+    /// What was asked for.
+    pub operations: Vec<Operation>,
+    /// Tenants' ids.
+    pub tenants: Vec<String>,
+    /// Keys' ids.
+    pub keys: Vec<String>,
+    /// Whom keys stood for.
+    pub subjects: Vec<String>,
+    /// The catalog's model ids.
+    pub models: Vec<String>,
 }
 
 /// One sum.
@@ -207,7 +225,8 @@ fn fold(rows: Vec<Summed>, query: &UsageQuery) -> Vec<UsageRow> {
     sums.into_iter().map(|((bucket, group), totals)| UsageRow { bucket, group, totals }).collect()
 }
 
-fn month_of(at: i64) -> Option<i64> {
+/// When the UTC month began that `at` (Unix milliseconds) is in; `None` beyond the year 9999.
+pub(super) fn month_of(at: i64) -> Option<i64> {
     let utc = jiff::tz::TimeZone::UTC;
     let day = jiff::Timestamp::from_millisecond(at).ok()?.to_zoned(utc.clone()).date();
     Some(day.first_of_month().to_zoned(utc).ok()?.timestamp().as_millisecond())

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::sql_types::{BigInt, Nullable, Text};
 
-use super::{Dimension, MAX_DIMENSIONS, MAX_ROWS, Totals, UsageQuery};
+use super::{Among, Dimension, MAX_DIMENSIONS, MAX_ROWS, Totals, UsageQuery};
 use crate::control::store::connection::Backend;
 use crate::control::store::entries::LedgerFilter;
 
@@ -80,20 +80,49 @@ impl Summed {
     }
 }
 
-/// The question as SQL. Every value is bound: `$1` and so on mean the same to both databases.
+/// A table that holds sums or what is to be summed.
+struct Source {
+    table: &'static str,
+    tags: &'static str,
+    tagged: &'static str,
+    time: &'static str,
+    requests: &'static str,
+}
+
+const ENTRIES: Source = Source { table: "entries", tags: "entry_tags", tagged: "entry_id", time: "created_at", requests: "COUNT(*)" };
+const MONTHS: Source = Source {
+    table: "usage_months",
+    tags: "usage_month_tags",
+    tagged: "usage_month_id",
+    time: "month",
+    requests: "CAST(COALESCE(SUM(e.requests), 0) AS BIGINT)",
+};
+
+/// The question as SQL. Every value is bound: `$1` and so on mean the same to both databases. Both sources are read in one
+/// statement, so an entry that is just being rolled up counts once.
 pub(super) fn of(query: &UsageQuery) -> Statement {
-    let mut sql = String::from("SELECT ");
     let mut bound = Vec::new();
     let mut bind = |value: Bound| {
         bound.push(value);
         format!("${}", bound.len())
     };
+    let arms = [ENTRIES, MONTHS].map(|source| arm(query, &source, &mut bind));
+    let sql = format!("{} LIMIT {}", arms.join(" UNION ALL "), MAX_ROWS + 1);
+    bound.into_iter().fold(diesel::sql_query(sql).into_boxed(), |statement, value| match value {
+        Bound::Text(text) => statement.bind::<Text, _>(text),
+        Bound::Number(number) => statement.bind::<BigInt, _>(number),
+    })
+}
 
+/// The sums over one source.
+fn arm(query: &UsageQuery, source: &Source, bind: &mut impl FnMut(Bound) -> String) -> String {
+    let Source { table, tags, tagged, time, requests } = source;
+    let mut sql = String::from("SELECT ");
     let mut grouping = Vec::new();
     match query.bucket_width {
         Some(width) => {
             let width = width.milliseconds();
-            sql.push_str(&format!("e.created_at / {width} * {width} AS bucket"));
+            sql.push_str(&format!("e.{time} / {width} * {width} AS bucket"));
             grouping.push("1".to_owned());
         }
         None => sql.push_str("CAST(0 AS BIGINT) AS bucket"),
@@ -108,32 +137,30 @@ pub(super) fn of(query: &UsageQuery) -> Statement {
             None => sql.push_str(&format!(", CAST(NULL AS TEXT) AS g{nth}")),
         }
     }
-    sql.push_str(", COUNT(*) AS requests");
+    sql.push_str(&format!(", {requests} AS requests"));
     for column in SUMMED {
         sql.push_str(&format!(", CAST(COALESCE(SUM(e.{column}), 0) AS BIGINT) AS {column}"));
     }
 
-    sql.push_str(" FROM entries e");
+    sql.push_str(&format!(" FROM {table} e"));
     for (nth, dimension) in query.group_by.iter().enumerate() {
         if let Dimension::Tag(name) = dimension {
             let name = bind(Bound::Text(name.clone()));
-            sql.push_str(&format!(" LEFT JOIN entry_tags t{nth} ON t{nth}.entry_id = e.id AND t{nth}.name = {name}"));
+            sql.push_str(&format!(" LEFT JOIN {tags} t{nth} ON t{nth}.{tagged} = e.id AND t{nth}.name = {name}"));
         }
     }
-    sql.push_str(&format!(" WHERE {}", conditions(&query.filter, &mut bind).join(" AND ")));
+    let mut conditions = conditions(&query.filter, source, bind);
+    conditions.extend(memberships(&query.among, bind));
+    sql.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
     if !grouping.is_empty() {
         sql.push_str(&format!(" GROUP BY {}", grouping.join(", ")));
     }
-    sql.push_str(&format!(" LIMIT {}", MAX_ROWS + 1));
-
-    bound.into_iter().fold(diesel::sql_query(sql).into_boxed(), |statement, value| match value {
-        Bound::Text(text) => statement.bind::<Text, _>(text),
-        Bound::Number(number) => statement.bind::<BigInt, _>(number),
-    })
+    sql
 }
 
 /// At least one condition.
-fn conditions(filter: &LedgerFilter, bind: &mut impl FnMut(Bound) -> String) -> Vec<String> {
+fn conditions(filter: &LedgerFilter, source: &Source, bind: &mut impl FnMut(Bound) -> String) -> Vec<String> {
+    let Source { tags, tagged, time, .. } = source;
     let mut conditions = vec!["1 = 1".to_owned()];
     let texts = [
         ("tenant", filter.tenant.clone()),
@@ -146,15 +173,34 @@ fn conditions(filter: &LedgerFilter, bind: &mut impl FnMut(Bound) -> String) -> 
     for (column, value) in texts.into_iter().filter_map(|(column, value)| Some((column, value?))) {
         conditions.push(format!("e.{column} = {}", bind(Bound::Text(value))));
     }
-    for (comparison, time) in [(">=", filter.from), ("<", filter.to)] {
-        conditions.extend(time.map(|time| format!("e.created_at {comparison} {}", bind(Bound::Number(time)))));
+    for (comparison, limit) in [(">=", filter.from), ("<", filter.to)] {
+        conditions.extend(limit.map(|limit| format!("e.{time} {comparison} {}", bind(Bound::Number(limit)))));
     }
     if let Some((name, value)) = &filter.tag {
-        let mut tagged = format!("SELECT entry_id FROM entry_tags WHERE name = {}", bind(Bound::Text(name.clone())));
+        let mut with_tag = format!("SELECT {tagged} FROM {tags} WHERE name = {}", bind(Bound::Text(name.clone())));
         if let Some(value) = value {
-            tagged.push_str(&format!(" AND value = {}", bind(Bound::Text(value.clone()))));
+            with_tag.push_str(&format!(" AND value = {}", bind(Bound::Text(value.clone()))));
         }
-        conditions.push(format!("e.id IN ({tagged})"));
+        conditions.push(format!("e.id IN ({with_tag})"));
     }
     conditions
+}
+
+/// One condition for each list that is not empty.
+fn memberships(among: &Among, bind: &mut impl FnMut(Bound) -> String) -> Vec<String> {
+    let operations: Vec<String> = among.operations.iter().map(|operation| operation.as_str().to_owned()).collect();
+    let lists = [
+        ("operation", &operations),
+        ("tenant", &among.tenants),
+        ("key_id", &among.keys),
+        ("subject", &among.subjects),
+        ("model", &among.models),
+    ];
+    let narrowing = lists.into_iter().filter(|(_, values)| !values.is_empty());
+    narrowing
+        .map(|(column, values)| {
+            let values: Vec<String> = values.iter().map(|value| bind(Bound::Text(value.clone()))).collect();
+            format!("e.{column} IN ({})", values.join(", "))
+        })
+        .collect()
 }

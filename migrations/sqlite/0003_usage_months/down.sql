@@ -1,0 +1,2 @@
+DROP TABLE usage_month_tags;
+DROP TABLE usage_months;
