@@ -203,12 +203,12 @@ pub struct BlockBinding {
 }
 
 /// What the answer is to be like.
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 pub struct OutputConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub effort: Option<&'static str>,
+    effort: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub format: Option<Format>,
+    format: Option<Format>,
 }
 
 /// The schema the answer is to follow.
@@ -222,6 +222,13 @@ pub enum Format {
 #[derive(Serialize)]
 pub struct Metadata<'a> {
     pub user_id: Cow<'a, str>,
+}
+
+impl OutputConfig {
+    /// What there is to say, if anything.
+    pub fn of(effort: Option<&'static str>, format: Option<Format>) -> Option<Self> {
+        (effort.is_some() || format.is_some()).then_some(Self { effort, format })
+    }
 }
 
 impl<'a> Block<'a> {

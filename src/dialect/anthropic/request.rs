@@ -14,7 +14,8 @@ use super::reader::{AnswerReader, Wanted};
 use super::reasoning::{BINDING_BETA, Circumstances, Reasoning};
 use super::sampling::{Sampling, VERSION_WITHOUT};
 use super::structured::{self, Structure};
-use super::{body, tool_choice, tools};
+use super::tool_choice::Choice;
+use super::{tool_choice, tools};
 use crate::dialect::{Ask, Call, Prepared, Quirks, Refused};
 
 /// The newest API version that still knows sampling parameters.
@@ -34,33 +35,18 @@ pub fn translate(ask: &Ask<'_>) -> Result<Prepared, Refused> {
     let wish = tool_choice::read(given(ask, "tool_choice"), &mut tools, &mut dropped)?;
     let is_parallel = parsed::<bool>(ask, "parallel_tool_calls")? != Some(false);
     let structure = Structure::read(given(ask, "response_format"), &profile, !tools.is_empty(), &mut dropped)?;
-    let (tools_used, has_thinking) = (conversation.tools_used.clone(), conversation.has_thinking);
     let mut shaped = conversation.into_shape(structure.instruction())?;
-
-    let mut output = OutputConfig::default();
-    let mut answers_by_tool = false;
-    let (tools, tool_choice) = match structure {
-        Structure::Tool(schema) => {
-            answers_by_tool = true;
-            let (tool, choice) = structured::forced(schema);
-            (vec![tool], Some(choice))
-        }
-        structure => {
-            if let Structure::Format(schema) = structure {
-                output.format = Some(body::Format::JsonSchema { schema });
+    let (format, answer) = structure.into_parts();
+    let answers_by_tool = answer.is_some();
+    let (tools, tool_choice) = match answer {
+        Some(schema) => structured::forced(schema),
+        None if tools.is_empty() => tool_choice::forbidden(std::mem::take(&mut shaped.tools_used)),
+        None => {
+            let Choice { choice, plea } = tool_choice::compile(wish, is_parallel, &profile, &mut dropped);
+            if let Some(plea) = plea {
+                shaped.ask_for(plea);
             }
-            if !tools.is_empty() {
-                let compiled = tool_choice::compile(wish, is_parallel, &profile, &mut dropped);
-                if let Some(plea) = compiled.plea {
-                    shaped.ask_for(plea);
-                }
-                (tool_choice::unnamed(tools), compiled.choice)
-            } else if !tools_used.is_empty() {
-                // The upstream refuses a history of calls without definitions.
-                (tools_used.into_iter().map(tools::stub).collect(), Some(ToolChoice::None))
-            } else {
-                (Vec::new(), None)
-            }
+            (tools.into_iter().map(|named| named.tool).collect(), choice)
         }
     };
 
@@ -68,8 +54,7 @@ pub fn translate(ask: &Ask<'_>) -> Result<Prepared, Refused> {
     let circumstances = Circumstances { max_tokens, rules_out_budget: is_forced || shaped.answers_without_thinking() };
     let mut reasoning = Reasoning::read(ask, &profile, &circumstances, &mut dropped)?;
     let sampling = Sampling::read(ask, &profile, reasoning.is_on(), &mut dropped)?;
-    let is_bound = profile.bound && has_thinking && reasoning.bind();
-    output.effort = reasoning.effort;
+    let is_bound = profile.bound && shaped.has_thinking && reasoning.bind();
     let headers = headers(ask, sampling.is_used(), is_bound.then_some(BINDING_BETA));
 
     let body = Body {
@@ -80,7 +65,7 @@ pub fn translate(ask: &Ask<'_>) -> Result<Prepared, Refused> {
         tools,
         tool_choice,
         thinking: reasoning.thinking,
-        output_config: (output.effort.is_some() || output.format.is_some()).then_some(output),
+        output_config: OutputConfig::of(reasoning.effort, format),
         stop_sequences: parameters::stop_sequences(ask, &mut dropped)?,
         temperature: sampling.temperature,
         top_p: sampling.top_p,

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::body::{Schema, Tool, ToolChoice};
+use super::body::{Format, Schema, Tool, ToolChoice};
 use super::parameters::Dropped;
 use super::profile::Profile;
 use super::request::{invalid, unsupported, wrong_type};
@@ -79,10 +79,19 @@ impl<'a> Structure<'a> {
     pub fn instruction(&self) -> Option<&'static str> {
         matches!(self, Self::Instruction).then_some(INSTRUCTION)
     }
+
+    /// The format, or the schema of the tool the answer is given by.
+    pub fn into_parts(self) -> (Option<Format>, Option<Schema<'a>>) {
+        match self {
+            Self::Format(schema) => (Some(Format::JsonSchema { schema }), None),
+            Self::Tool(schema) => (None, Some(schema)),
+            Self::Free | Self::Instruction => (None, None),
+        }
+    }
 }
 
 /// The tool an answer is given by, and the choice that forces it.
-pub fn forced(input_schema: Schema<'_>) -> (Tool<'_>, ToolChoice<'_>) {
+pub fn forced(input_schema: Schema<'_>) -> (Vec<Tool<'_>>, Option<ToolChoice<'_>>) {
     let tool = Tool::Function {
         name: JSON_RESPONSE.into(),
         description: Some("Return the final answer by calling this tool.".into()),
@@ -90,5 +99,5 @@ pub fn forced(input_schema: Schema<'_>) -> (Tool<'_>, ToolChoice<'_>) {
         strict: false,
         cache_control: None,
     };
-    (tool, ToolChoice::Tool { name: JSON_RESPONSE.into(), disable_parallel_tool_use: false })
+    (vec![tool], Some(ToolChoice::Tool { name: JSON_RESPONSE.into(), disable_parallel_tool_use: false }))
 }

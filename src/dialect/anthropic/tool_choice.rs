@@ -11,7 +11,7 @@ use super::parameters::Dropped;
 use super::profile::Profile;
 use super::request::{invalid, unsupported, wrong_type};
 use super::text::Text;
-use super::tools::Named;
+use super::tools::{self, Named};
 use crate::dialect::Refused;
 
 /// What a client asks for.
@@ -116,6 +116,12 @@ pub fn compile<'a>(wish: Option<Wish<'a>>, is_parallel: bool, profile: &Profile,
     Choice { choice, plea }
 }
 
+/// Without tools: those the history names, because the upstream refuses calls nobody defines, and not to be called.
+pub fn forbidden<'a>(used: Vec<Cow<'a, str>>) -> (Vec<Tool<'a>>, Option<ToolChoice<'a>>) {
+    let choice = (!used.is_empty()).then_some(ToolChoice::None);
+    (used.into_iter().map(tools::stub).collect(), choice)
+}
+
 fn of_mode<'a>(mode: &str) -> Result<Wish<'a>, Refused> {
     match mode {
         "auto" => Ok(Wish::Auto),
@@ -142,11 +148,6 @@ fn of_allowed<'a>(allowed: AllowedTools<'a>, tools: &mut Vec<Named<'a>>) -> Resu
 
 fn refused(message: &str) -> Refused {
     invalid("tool_choice", message)
-}
-
-/// The tools without their names.
-pub fn unnamed(tools: Vec<Named<'_>>) -> Vec<Tool<'_>> {
-    tools.into_iter().map(|named| named.tool).collect()
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Given<'a> {

@@ -30,7 +30,7 @@ impl<'a> Conversation<'a> {
         if let Some(Turn { role: Role::Assistant, content }) = turns.last_mut() {
             trim_last_text(content);
         }
-        Ok(Shaped { system, turns })
+        Ok(Shaped { system, turns, tools_used: self.tools_used, has_thinking: self.has_thinking })
     }
 }
 
@@ -38,6 +38,10 @@ impl<'a> Conversation<'a> {
 pub struct Shaped<'a> {
     pub system: Vec<Block<'a>>,
     pub turns: Vec<Turn<'a>>,
+    /// As in the [`Conversation`].
+    pub tools_used: Vec<Cow<'a, str>>,
+    /// As in the [`Conversation`].
+    pub has_thinking: bool,
 }
 
 impl Shaped<'_> {
