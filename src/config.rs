@@ -39,6 +39,8 @@ pub struct Settings {
     pub sealing: Sealing,
     /// `[security]`
     pub security: Security,
+    /// `[upstream]`
+    pub upstream: Upstream,
     /// What the provider files define.
     pub catalog: Catalog,
     /// What is legal but deserves a line at start.
@@ -62,8 +64,24 @@ pub struct Server {
     pub max_in_flight: usize,
     /// How long a request's headers may take, and its first byte.
     pub header_timeout: Duration,
+    /// How long a request's body may take to begin.
+    pub body_start_timeout: Duration,
     /// How long a request's whole body may take.
     pub body_timeout: Duration,
+    /// Bytes a second that a body must bring on average, once it has had `body_rate_grace`.
+    pub min_body_rate: u64,
+    /// How long a body may be slower than `min_body_rate`.
+    pub body_rate_grace: Duration,
+    /// The largest window a body in zstd may ask for, in bytes: a power of two.
+    pub max_zstd_window: usize,
+    /// Bytes that request bodies, whole answers and unfinished events may hold in the process before requests are answered 503.
+    pub buffer_budget: usize,
+    /// Connections of one worker; more are not accepted until one is closed.
+    pub max_connections: usize,
+    /// Connections of one address to the whole process; more are closed at once. `None`: no limit.
+    pub max_connections_per_address: Option<usize>,
+    /// The origins whose pages may call the data plane from a browser, to the letter.
+    pub cors_origins: Vec<String>,
     /// How long a client may leave a relayed stream unread.
     pub write_timeout: Duration,
     /// How long an idle connection is kept.
@@ -74,6 +92,21 @@ pub struct Server {
     pub log: String,
     /// Text or JSON lines.
     pub log_format: LogFormat,
+}
+
+/// `[upstream]`: how much of an upstream's answer may be held (spec/security.md 7.4). All in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upstream {
+    /// A line of an event stream.
+    pub max_line: usize,
+    /// An event of a stream.
+    pub max_event: usize,
+    /// An answer that is no stream.
+    pub max_body: usize,
+    /// The body of an error.
+    pub max_error_body: usize,
+    /// What of a stream may wait for its client.
+    pub stream_buffer: usize,
 }
 
 /// How log lines look.

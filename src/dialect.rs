@@ -77,6 +77,8 @@ pub struct Ask<'a> {
     pub anthropic_version: Option<&'a str>,
     /// Unix seconds at which the request was received: what `created` shows where the upstream has none.
     pub created: u64,
+    /// How much of a stream may be held.
+    pub sse: sse::SseLimits,
     /// Distinguishes attempts: the simulator's only source of chance. The same seed gives the same answer.
     pub seed: u64,
 }
@@ -171,6 +173,11 @@ pub trait Reader: Send {
     /// The stream has ended: dispatches what is pending. A stream that had not reached its terminal event gives
     /// [`Flow::Failed`] with [`Failure::interrupted`].
     fn end(&mut self, out: &mut Vec<Bytes>) -> Flow;
+
+    /// Bytes of a stream that are held because their event is not complete.
+    fn held(&self) -> usize {
+        0
+    }
 
     /// What has been seen so far, at any time.
     fn observed(&self) -> Observed;

@@ -6,6 +6,7 @@
 //! [`health`] lets a failing provider rest. A [`cell`] is all of this on one worker.
 
 pub mod adapter;
+pub mod budget;
 pub mod cell;
 pub mod connector;
 pub mod health;

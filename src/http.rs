@@ -1,15 +1,18 @@
 //! The route table: the only file that lists paths. Handlers live in the files below, one concern each.
 //!
-//! The order of a data-plane request: [`openai`] (with [`identity`] and the JSON reader), the gateway, [`answer`]; a refusal
-//! becomes HTTP in [`error`].
+//! The order of a data-plane request: [`threshold`], [`openai`] (with [`identity`], [`body`] and the JSON reader), the gateway,
+//! [`answer`]; a refusal becomes HTTP in [`error`].
 
 pub mod answer;
+pub mod body;
 pub mod clock;
+pub mod cors;
 pub mod error;
 pub mod health;
 pub mod identity;
 pub mod models;
 pub mod openai;
+pub mod threshold;
 
 use std::sync::Arc;
 
@@ -17,7 +20,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::catalog::actor::Current;
 use crate::catalog::snapshot::Caller;
-use crate::config::Server;
+use crate::config::{Server, Upstream};
+use crate::gateway::budget::Budget;
 use crate::gateway::cell::{Cell, Fleet};
 use crate::gateway::messages::Refusal;
 use identity::Doorman;
@@ -30,6 +34,10 @@ pub struct Front {
     pub doorman: Doorman,
     /// `[server]`.
     pub server: Server,
+    /// `[upstream]`.
+    pub limits: Upstream,
+    /// Memory for bodies in flight.
+    pub budget: Arc<Budget>,
     /// What the probes ask.
     pub probes: health::Probes,
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, rt, web};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -18,6 +19,7 @@ use crate::catalog::snapshot::{Listed, Offerings, Snapshot};
 use crate::config::{self, ProcessEnvironment, Settings};
 use crate::control::store::{Store, StoreError};
 use crate::control::{self, Control, Flush, Health, Parts, Publisher, World};
+use crate::gateway::budget::Budget;
 use crate::gateway::cell::Fleet;
 use crate::gateway::connector::{SystemResolver, interface_addresses};
 use crate::gateway::upstream::Network;
@@ -116,14 +118,16 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
         },
     );
 
+    let budget = Budget::new(server.buffer_budget);
     let doorman = Doorman::new(settings.security.failed_auth_per_minute);
     let probes = probes(store, &metrics, &fleet, &ledger);
-    let front = web::Data::new(Front { fleet, doorman, server: server.clone(), probes });
+    let front = web::Data::new(Front { fleet, doorman, server: server.clone(), limits: settings.upstream, budget, probes });
     let admin = web::Data::from(Arc::clone(&control));
 
     let shared = front.clone();
     let http = HttpServer::new(move || {
         App::new()
+            .wrap(from_fn(http::threshold::pass))
             .app_data(shared.clone())
             .app_data(admin.clone())
             .configure(http::routes)
@@ -133,6 +137,7 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     .workers(server.workers)
     .worker_max_blocking_threads(BLOCKING_THREADS)
     .backlog(BACKLOG)
+    .max_connections(server.max_connections)
     .tcp_nodelay(true)
     .h1_allow_half_closed(server.half_close)
     .keep_alive(server.keep_alive)

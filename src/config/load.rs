@@ -14,7 +14,7 @@ use crate::catalog::chain::natural_order;
 const DEFAULT_INCLUDE: &str = "providers/*.toml";
 
 /// The sections only the main file may have.
-const MAIN_SECTIONS: [&str; 8] = ["include", "server", "database", "ledger", "admin", "sealing", "security", "retry"];
+const MAIN_SECTIONS: [&str; 9] = ["include", "server", "database", "ledger", "admin", "sealing", "security", "upstream", "retry"];
 
 /// A configuration file and what it says.
 struct Source {
@@ -146,6 +146,7 @@ fn decide(main: Source, parts: Vec<Source>, environment: &dyn Environment, notes
     let admin = server::admin(root, environment);
     let sealing = server::sealing(root, environment);
     let security = server::security(root);
+    let upstream = server::upstream(root);
     let defaults = retry::read(root, &RetryPolicy::default());
     let catalog = catalog(&mut roots, &defaults, environment, &notes);
     finish(roots);
@@ -153,7 +154,7 @@ fn decide(main: Source, parts: Vec<Source>, environment: &dyn Environment, notes
         notes.warning(format!("the admin API listens on {} without TLS; put a TLS proxy in front of it", server.listen));
     }
     let warnings = notes.finish()?;
-    Ok(Settings { file: main.file, server, database, ledger, admin, sealing, security, catalog, warnings })
+    Ok(Settings { file: main.file, server, database, ledger, admin, sealing, security, upstream, catalog, warnings })
 }
 
 /// All kinds first, then all providers and models, so that the order of the files does not matter.

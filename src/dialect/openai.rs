@@ -62,7 +62,7 @@ fn reader_of(ask: &Ask<'_>, options: Option<&StreamOptions>) -> Box<dyn Reader> 
     let wants_usage = options.is_some_and(|options| options.include_usage);
     // How many choices a stream has to finish; whatever else stands there is the upstream's to refuse.
     let choices = ask.document.get("n").and_then(|n| n.parse().ok()).unwrap_or(1);
-    Box::new(reader::Universal::new(ask.operation, wants_usage, choices))
+    Box::new(reader::Universal::new(ask.operation, wants_usage, choices, ask.sse))
 }
 
 /// What the client says about its stream.

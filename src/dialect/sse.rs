@@ -110,6 +110,11 @@ impl Scanner {
         self.taken
     }
 
+    /// Bytes held of an event whose end has not arrived.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// The next event that is complete.
     ///
     /// # Errors

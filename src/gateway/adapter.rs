@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use actix::{Actor, Context, Handler, ResponseFuture, Supervised};
+use bytes::Bytes;
 use tokio::select;
 
 use super::health::Health;
@@ -15,6 +16,7 @@ use super::relay::{self, Relay};
 use super::retry::{self, Class};
 use super::upstream::{CallError, Request, Upstream};
 use super::{metering, passing, scrub};
+use crate::dialect::sse::SseLimits;
 use crate::dialect::{Ask, Call, Failure, Prepared, Refused};
 use crate::ledger::entry::{AttemptRecord, Outcome as Ending};
 
@@ -133,6 +135,7 @@ fn prepare(attempt: &Attempt, tried: u32) -> Result<Prepared, Refused> {
         anthropic_beta: job.forwarded.anthropic_beta.as_deref(),
         anthropic_version: version.and_then(|(_, value)| value.to_str().ok()),
         created: u64::try_from(job.received_at / 1000).unwrap_or_default(),
+        sse: SseLimits { line: job.limits.max_line, event: job.limits.max_event },
         seed: seed(&job.request_id, tried),
     })
 }
@@ -174,7 +177,14 @@ async fn call(upstream: &Upstream, attempt: &Attempt, prepared: Prepared) -> Res
     let retry_after = passed.retry_after(SystemTime::now());
     let refused = |failure: Failure| Fallen::said(status, failure, retry_after);
     if !(200..300).contains(&status) {
-        let body = arrived.body.whole(relay::ERROR_BODY_LIMIT, provider.retry.idle_timeout).await.unwrap_or_default();
+        let mut claim = job.budget.claim();
+        let within = (job.limits.max_error_body, provider.retry.idle_timeout);
+        let body = match arrived.body.whole(within.0, within.1, &mut claim).await {
+            Ok(body) => body,
+            // The client would have to be told what is wrong, and nobody knows: the call has failed.
+            Err(error) if retry::class_of_status(status) == Class::Fault => return Err(Fallen::broken(error, Some(status))),
+            Err(_) => Bytes::new(),
+        };
         let body = scrub::credential(body, provider.credential.as_ref().map(|(_, value)| value));
         let failure = provider.dialect.failure(status, &body);
         if retry::class_of_status(failure.status) != Class::Fault {
@@ -211,6 +221,8 @@ impl Fallen {
     fn broken(error: CallError, status: Option<u16>) -> Self {
         let class = match error.why {
             Why::Forbidden => Class::Local,
+            // Not the provider's fault, and another try would be in want of the same memory.
+            _ if error == CallError::NO_ROOM => Class::Local,
             _ => Class::Transient,
         };
         let exhausted = Exhausted { why: error.why, retry_after: None, said: None };

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use crate::catalog::snapshot::{Caller, Offer};
+use crate::config::Upstream;
 use crate::dialect::{Failure, Refused};
 use crate::json::Document;
 use crate::ledger::settlement::Settlement;
@@ -43,6 +45,10 @@ pub struct Job {
     pub received_at: i64,
     /// How long the client may leave a frame unread.
     pub write_timeout: Duration,
+    /// How much of an answer may be held.
+    pub limits: Upstream,
+    /// Where what is held is claimed.
+    pub budget: Arc<Budget>,
     /// Cancelled when the client has gone.
     pub lifeline: CancellationToken,
 }
@@ -213,8 +219,20 @@ pub enum Refusal {
         limit: usize,
     },
     /// The body is encoded in a way aigw does not decode.
-    #[error("content-encoding `{0}` is not supported; send the body as it is")]
+    #[error("content-encoding `{0}` is not supported; send the body as it is, or in one of gzip and zstd")]
     UnsupportedEncoding(String),
+    /// A body in zstd needs more memory to decode than allowed.
+    #[error("the body needs a zstd window of more than {limit} bytes; encode it with a smaller one")]
+    WindowTooLarge {
+        /// `max_zstd_window`.
+        limit: usize,
+    },
+    /// HTTP in a form that is not taken.
+    #[error("{0}")]
+    BadRequest(&'static str),
+    /// `expect` says something else than `100-continue`.
+    #[error("the only expectation that can be met is 100-continue")]
+    ExpectationFailed,
     /// The body did not arrive in time.
     #[error("the body did not arrive in time")]
     SlowBody,
@@ -230,7 +248,7 @@ pub enum Refusal {
         operation: Operation,
     },
     /// A bounded queue is full.
-    #[error("too many requests are in flight; try again shortly")]
+    #[error("too much is in flight; try again shortly")]
     Overloaded,
     /// Every provider of the chain failed.
     #[error("no provider could answer")]

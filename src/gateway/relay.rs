@@ -12,6 +12,7 @@ use tokio::select;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
+use super::budget::{Claim, UsedUp};
 use super::messages::{Body, Job, Reply, Routed};
 use super::metering::{self, Extent};
 use super::passing::Passed;
@@ -22,11 +23,7 @@ use crate::dialect::{Failure, Flow, Reader};
 use crate::ledger::entry::Outcome;
 use crate::ledger::settlement::Settlement;
 
-/// The most of an error answer that is read, in bytes (spec/security.md 7.4).
-pub const ERROR_BODY_LIMIT: usize = 1 << 20;
-/// The largest answer that is no stream, in bytes (spec/security.md 7.4).
-const WHOLE_BODY_LIMIT: usize = 64 << 20;
-/// Frames between pump and client; one frame is what one upstream read brought.
+/// Frames between pump and client; one frame is what one upstream read brought, or a part of it.
 const FRAMES: usize = 16;
 /// How long to wait for the end of a body whose last event has come: read to its end, a connection can be used again.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -72,13 +69,17 @@ struct Pump {
     reader: Box<dyn Reader>,
     body: Incoming,
     client: mpsc::Sender<Bytes>,
+    claim: Claim,
 }
 
 impl Relay<'_> {
     /// Reads the whole answer, meters it, and gives it for the client.
     pub async fn whole(mut self, status: u16, body: Incoming) -> Result<Reply, Broken> {
-        let body = body.whole(WHOLE_BODY_LIMIT, self.offer.provider.retry.idle_timeout).await.map_err(Broken::Call)?;
-        let body = self.reader.whole(body).map_err(Broken::Said)?;
+        let retry = &self.offer.provider.retry;
+        let mut claim = self.job.budget.claim();
+        let reading = body.whole(self.job.limits.max_body, retry.idle_timeout, &mut claim);
+        let body = timeout(retry.total_timeout, reading).await.unwrap_or(Err(CallError::TIMED_OUT)).map_err(Broken::Call)?;
+        let body = claim.around(self.reader.whole(body).map_err(Broken::Said)?);
         settle(self.settlement, self.job, self.offer, self.reader.as_ref(), Extent::Complete, |entry| {
             (entry.status, entry.outcome) = (status, Outcome::Ok);
         });
@@ -91,6 +92,7 @@ impl Relay<'_> {
     /// Waits for the first event, then hands the stream to a pump.
     pub async fn stream(mut self, mut body: Incoming) -> Result<Reply, Broken> {
         let mut frames = Vec::new();
+        let mut claim = self.job.budget.claim();
         let flow = loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let flow = match body.next(left).await.map_err(Broken::Call)? {
@@ -101,7 +103,10 @@ impl Relay<'_> {
                 },
             };
             match flow {
-                Flow::Opening => {}
+                Flow::Opening if size(&frames) > self.job.limits.max_event => {
+                    return Err(Broken::Said(Failure::interrupted("the upstream sent too much before its first event")));
+                }
+                Flow::Opening => hold(&mut claim, self.reader.as_ref(), &frames, self.job).map_err(|_| Broken::Call(CallError::NO_ROOM))?,
                 Flow::Failed(failure) if frames.is_empty() => return Err(Broken::Said(failure)),
                 flow => break flow,
             }
@@ -116,6 +121,7 @@ impl Relay<'_> {
             reader: self.reader,
             body,
             client,
+            claim,
         };
         rt::spawn(pump.run(flow, frames));
         Ok(reply(self.job, self.offer, 200, self.passed, self.dropped, Body::Stream(receiver)))
@@ -151,6 +157,9 @@ impl Pump {
                 Flow::Failed(failure) => return Ending::Broken(failure),
                 Flow::Opening | Flow::Flowing => {}
             }
+            if hold(&mut self.claim, self.reader.as_ref(), frames, &self.job).is_err() {
+                return Ending::Broken(Failure::interrupted("the gateway has no memory left for this event"));
+            }
             if let Err(gone) = self.send(frames).await {
                 return gone;
             }
@@ -174,12 +183,19 @@ impl Pump {
     }
 
     async fn send(&self, frames: &mut Vec<Bytes>) -> Result<(), Ending> {
-        let Some(frame) = joined(frames) else { return Ok(()) };
-        match timeout(self.job.write_timeout, self.client.send(frame)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Ending::ClientGone("client_closed")),
-            Err(_) => Err(Ending::ClientGone("client_stalled")),
+        let most = self.job.limits.stream_buffer / FRAMES;
+        join(frames, most);
+        for mut frame in frames.drain(..) {
+            while !frame.is_empty() {
+                let part = frame.split_to(frame.len().min(most));
+                match timeout(self.job.write_timeout, self.client.send(part)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Err(Ending::ClientGone("client_closed")),
+                    Err(_) => return Err(Ending::ClientGone("client_stalled")),
+                }
+            }
         }
+        Ok(())
     }
 
     fn settle(&mut self, ending: &Ending) {
@@ -230,16 +246,26 @@ pub fn reply(job: &Job, offer: &Offer, status: u16, passed: Passed, dropped: Vec
     Reply { status, content_type, headers: passed.headers, routed, body }
 }
 
-/// All frames as one, so that what one upstream read brought leaves in one write.
-fn joined(frames: &mut Vec<Bytes>) -> Option<Bytes> {
-    if frames.len() < 2 {
-        return frames.pop();
+/// Makes one of several frames, so that what one upstream read brought leaves in one write; unless that is a lot.
+fn join(frames: &mut Vec<Bytes>, most: usize) {
+    let sum = size(frames);
+    if frames.len() < 2 || sum > most {
+        return;
     }
-    let mut whole = BytesMut::with_capacity(frames.iter().map(Bytes::len).sum());
+    let mut whole = BytesMut::with_capacity(sum);
     for frame in frames.drain(..) {
         whole.extend_from_slice(&frame);
     }
-    Some(whole.freeze())
+    frames.push(whole.freeze());
+}
+
+/// Claims what a stream holds beyond the buffer that each may have.
+fn hold(claim: &mut Claim, reader: &dyn Reader, frames: &[Bytes], job: &Job) -> Result<(), UsedUp> {
+    claim.resize((reader.held() + size(frames)).saturating_sub(job.limits.stream_buffer))
+}
+
+fn size(frames: &[Bytes]) -> usize {
+    frames.iter().map(Bytes::len).sum()
 }
 
 fn millis(duration: Duration) -> u64 {

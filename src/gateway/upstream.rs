@@ -15,11 +15,15 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
+use super::budget::Claim;
 use super::connector::{self, ConnectionCount, Resolve};
 use super::messages::Why;
 use crate::catalog::snapshot::Provider;
 use crate::dialect::Script;
 use crate::guard::{Policy, SelfListen, Source};
+
+/// As much is allocated because a head promises it; more only as it comes.
+const BELIEVED: usize = 1 << 20;
 
 /// What all ways out of this process share.
 #[derive(Clone)]
@@ -99,6 +103,8 @@ impl CallError {
     pub const TRUNCATED: Self = Self::unreachable("truncated");
     /// The body is larger than it may be.
     pub const TOO_LARGE: Self = Self::unreachable("too_large");
+    /// There is no memory left to hold the body.
+    pub const NO_ROOM: Self = Self { name: "no_room", why: Why::Unreachable, may_be_stale: false };
 }
 
 impl Upstream {
@@ -194,11 +200,11 @@ impl Incoming {
         }
     }
 
-    /// The whole body, at most `limit` bytes of it.
+    /// The whole body, at most `limit` bytes of it, which `claim` is made to cover.
     ///
     /// # Errors
-    /// As [`next`](Self::next), or the body is larger.
-    pub async fn whole(mut self, limit: usize, idle: Duration) -> Result<Bytes, CallError> {
+    /// As [`next`](Self::next), or the body is larger, or the budget is used up.
+    pub async fn whole(mut self, limit: usize, idle: Duration, claim: &mut Claim) -> Result<Bytes, CallError> {
         let Some(first) = self.next(idle).await? else { return Ok(Bytes::new()) };
         let expected = match &self {
             Incoming::Remote { promised, .. } => promised.and_then(|promised| usize::try_from(promised).ok()),
@@ -207,17 +213,28 @@ impl Incoming {
         if first.len() > limit || expected.is_some_and(|expected| expected > limit) {
             return Err(CallError::TOO_LARGE);
         }
+        claim.resize(first.len()).map_err(|_| CallError::NO_ROOM)?;
         let Some(second) = self.next(idle).await? else { return Ok(first) };
-        let mut body = BytesMut::with_capacity(expected.unwrap_or(first.len() + second.len()));
-        body.extend_from_slice(&first);
-        body.extend_from_slice(&second);
-        while let Some(piece) = self.next(idle).await? {
-            if body.len() + piece.len() > limit {
+        let mut body = BytesMut::new();
+        let mut pieces = [first, second].into_iter();
+        loop {
+            let next = match pieces.next() {
+                Some(piece) => Some(piece),
+                None => self.next(idle).await?,
+            };
+            let Some(piece) = next else { return Ok(body.freeze()) };
+            let length = body.len() + piece.len();
+            if length > limit {
                 return Err(CallError::TOO_LARGE);
+            }
+            if length > body.capacity() {
+                // What is promised is believed up to a point; past it room is doubled as the body comes.
+                let capacity = length.max(expected.unwrap_or(0).min(BELIEVED)).max((body.capacity() * 2).min(limit));
+                claim.resize(capacity).map_err(|_| CallError::NO_ROOM)?;
+                body.reserve(capacity - body.len());
             }
             body.extend_from_slice(&piece);
         }
-        Ok(body.freeze())
     }
 }
 

@@ -38,8 +38,7 @@ pub fn response(refusal: &Refusal) -> HttpResponse {
     if let Some(wait) = retry_after(refusal) {
         response.insert_header(("retry-after", whole_seconds(wait).to_string()));
     }
-    if matches!(refusal, Refusal::TooLarge { .. } | Refusal::SlowBody | Refusal::UnsupportedEncoding(_)) {
-        // What is left of the body is not read.
+    if closes(refusal) {
         response.force_close();
     }
     response.json(body)
@@ -56,7 +55,9 @@ fn classify(refusal: &Refusal) -> (u16, &'static str, &'static str) {
         Refusal::MethodNotAllowed(_) => (405, INVALID, "method_not_allowed"),
         Refusal::InvalidJson(_) => (400, INVALID, "invalid_json"),
         Refusal::InvalidValue { .. } => (400, INVALID, "invalid_value"),
-        Refusal::TooLarge { .. } => (413, INVALID, "request_too_large"),
+        Refusal::BadRequest(_) => (400, INVALID, "bad_request"),
+        Refusal::ExpectationFailed => (417, INVALID, "expectation_failed"),
+        Refusal::TooLarge { .. } | Refusal::WindowTooLarge { .. } => (413, INVALID, "request_too_large"),
         Refusal::UnsupportedEncoding(_) => (415, INVALID, "unsupported_encoding"),
         Refusal::SlowBody => (408, INVALID, "request_timeout"),
         Refusal::Inexpressible(refused) => (400, INVALID, refused.code),
@@ -66,6 +67,15 @@ fn classify(refusal: &Refusal) -> (u16, &'static str, &'static str) {
         Refusal::UpstreamAuthFailed => (502, "upstream_error", "upstream_auth_failed"),
         Refusal::UpstreamForbidden => (502, "upstream_error", "upstream_forbidden"),
         Refusal::Internal => (500, "server_error", "internal_error"),
+    }
+}
+
+/// Whether the connection is of no further use: what is left of the body is not read, or its framing is doubtful.
+fn closes(refusal: &Refusal) -> bool {
+    match refusal {
+        Refusal::TooLarge { .. } | Refusal::SlowBody | Refusal::UnsupportedEncoding(_) => true,
+        Refusal::BadRequest(_) | Refusal::ExpectationFailed => true,
+        _ => false,
     }
 }
 

@@ -1,16 +1,13 @@
 //! The data plane's operations: bytes → [`Job`] → the router; its reply → a response. Knows no provider, no retry, no SQL.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Front, answer, clock};
-use crate::config::Server;
+use super::{Front, answer, body, clock};
 use crate::gateway::cell::Cell;
 use crate::gateway::messages::{Answer, Job, Refusal, Route};
 use crate::gateway::passing;
@@ -56,7 +53,7 @@ async fn route(
     let cell: Cell = front.fleet.cell().map_err(|_| Refusal::Internal)?;
     let caller = front.identify(request, &cell, received_at / 1000).await?;
     let headers = request.headers();
-    let body = read(payload, headers, &front.server).await?;
+    let body = body::read(payload, headers, &front.server, &front.budget).await?;
     let document = Document::parse(body, front.server.json).map_err(|error| Refusal::InvalidJson(error.to_string()))?;
     let job = Job {
         request_id,
@@ -72,53 +69,11 @@ async fn route(
         received,
         received_at,
         write_timeout: front.server.write_timeout,
+        limits: front.limits,
+        budget: Arc::clone(&front.budget),
         lifeline,
     };
     cell.router.send(Route(job)).await.map_err(|_| Refusal::Internal)?
-}
-
-/// Reads the whole body: within its limit, in time, as it is.
-async fn read(mut payload: web::Payload, headers: &HeaderMap, server: &Server) -> Result<Bytes, Refusal> {
-    let too_large = Refusal::TooLarge { limit: server.max_body };
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    if let Some(encoding) = text(CONTENT_ENCODING)
-        && !encoding.eq_ignore_ascii_case("identity")
-    {
-        return Err(Refusal::UnsupportedEncoding(encoding.to_owned()));
-    }
-    if let Some(kind) = text(CONTENT_TYPE)
-        && !is_json(kind)
-    {
-        return Err(Refusal::InvalidJson("content-type has to be application/json".to_owned()));
-    }
-    let promised = headers.get("content-length").and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if promised.is_some_and(|promised| promised > server.max_body) {
-        return Err(too_large);
-    }
-    let arriving = async {
-        let cut_short = |_| Refusal::InvalidJson("it was cut short".to_owned());
-        let Some(first) = payload.next().await else { return Ok(Bytes::new()) };
-        let first = first.map_err(cut_short)?;
-        if promised == Some(first.len()) {
-            return Ok(first);
-        }
-        let mut body = BytesMut::with_capacity(promised.unwrap_or(first.len() * 2));
-        body.extend_from_slice(&first);
-        while let Some(piece) = payload.next().await {
-            let piece = piece.map_err(cut_short)?;
-            if body.len() + piece.len() > server.max_body {
-                return Err(too_large);
-            }
-            body.extend_from_slice(&piece);
-        }
-        Ok(body.freeze())
-    };
-    timeout(server.body_timeout, arriving).await.unwrap_or(Err(Refusal::SlowBody))
-}
-
-fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
 }
 
 fn model(document: &Document) -> Result<String, Refusal> {

@@ -1,5 +1,5 @@
 //! The sections of `aigw.toml` about the process itself: `[server]`, `[database]`, `[ledger]`, `[admin]`, `[sealing]`,
-//! `[security]`.
+//! `[security]`, `[upstream]`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::secrets::{self, Found, Place};
 use crate::config::duration;
 use crate::config::toml::Section;
-use crate::config::{Admin, Database, DatabaseUrl, Durability, Environment, Ledger, LogFormat, Sealing, Security, Server};
+use crate::config::{Admin, Database, DatabaseUrl, Durability, Environment, Ledger, LogFormat, Sealing, Security, Server, Upstream};
 use crate::json::JsonLimits;
 use crate::secret::Secret;
 
@@ -28,13 +28,28 @@ impl Default for Server {
             shutdown_grace: Duration::from_secs(30),
             max_in_flight: 16_384,
             header_timeout: Duration::from_secs(5),
+            body_start_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(60),
+            min_body_rate: 1 << 10,
+            body_rate_grace: Duration::from_secs(10),
+            max_zstd_window: 8 << 20,
+            buffer_budget: 1 << 30,
+            max_connections: 25_000,
+            max_connections_per_address: None,
+            cors_origins: Vec::new(),
             write_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(15),
             half_close: false,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
         }
+    }
+}
+
+impl Default for Upstream {
+    /// As in spec/security.md 7.4.
+    fn default() -> Self {
+        Self { max_line: 8 << 20, max_event: 16 << 20, max_body: 64 << 20, max_error_body: 1 << 20, stream_buffer: 256 << 10 }
     }
 }
 
@@ -59,9 +74,21 @@ fn read_server(section: &mut Section<'_>, server: &mut Server) {
     if let Some(workers) = counted(section, "workers", 0..=1024).filter(|workers| *workers > 0) {
         server.workers = workers;
     }
-    if let Some(bytes) = section.size("max_body", 1..=1 << 30) {
-        server.max_body = usize::try_from(bytes).unwrap_or(usize::MAX);
+    server.max_body = sized(section, "max_body", 1..=1 << 30).unwrap_or(server.max_body);
+    server.min_body_rate = section.size("min_body_rate", 0..=1 << 40).unwrap_or(server.min_body_rate);
+    if let Some(window) = sized(section, "max_zstd_window", 1 << 10..=1 << 27) {
+        server.max_zstd_window = window;
+        if !window.is_power_of_two() {
+            section.problem("max_zstd_window", "is no power of two", "write one such as \"8MiB\"");
+        }
     }
+    server.buffer_budget = sized(section, "buffer_budget", 1 << 20..=1 << 50).unwrap_or(server.buffer_budget);
+    if server.buffer_budget < server.max_body {
+        section.problem("buffer_budget", "is less than max_body", "make it at least as large, or max_body smaller");
+    }
+    server.max_connections = counted(section, "max_connections", 1..=10_000_000).unwrap_or(server.max_connections);
+    server.max_connections_per_address = counted(section, "max_connections_per_address", 0..=10_000_000).filter(|most| *most > 0);
+    server.cors_origins = origins(section);
     server.max_in_flight = counted(section, "max_in_flight", 1..=10_000_000).unwrap_or(server.max_in_flight);
     server.json = JsonLimits {
         depth: counted(section, "max_json_depth", 1..=512).unwrap_or(server.json.depth),
@@ -71,12 +98,15 @@ fn read_server(section: &mut Section<'_>, server: &mut Server) {
     let times = [
         ("shutdown_grace", &mut server.shutdown_grace),
         ("header_timeout", &mut server.header_timeout),
+        ("body_start_timeout", &mut server.body_start_timeout),
         ("body_timeout", &mut server.body_timeout),
+        ("body_rate_grace", &mut server.body_rate_grace),
         ("write_timeout", &mut server.write_timeout),
         ("keep_alive", &mut server.keep_alive),
     ];
     for (key, field) in times {
-        let least = if key == "shutdown_grace" || key == "keep_alive" { Duration::ZERO } else { Duration::from_millis(1) };
+        let least =
+            if matches!(key, "shutdown_grace" | "keep_alive" | "body_rate_grace") { Duration::ZERO } else { Duration::from_millis(1) };
         *field = section.duration(key, least).unwrap_or(*field);
     }
     server.half_close = section.flag("half_close").unwrap_or(server.half_close);
@@ -93,6 +123,41 @@ fn read_server(section: &mut Section<'_>, server: &mut Server) {
 
 fn counted(section: &mut Section<'_>, key: &'static str, range: std::ops::RangeInclusive<u64>) -> Option<usize> {
     section.number(key, range).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+fn sized(section: &mut Section<'_>, key: &'static str, range: std::ops::RangeInclusive<u64>) -> Option<usize> {
+    section.size(key, range).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+}
+
+/// Origins as browsers send them. `*` is none: who may call is said one by one.
+fn origins(section: &mut Section<'_>) -> Vec<String> {
+    let listed = section.texts("cors_origins").unwrap_or_default();
+    for origin in &listed {
+        let is_origin = url::Url::parse(origin).is_ok_and(|url| url.origin().is_tuple() && url.origin().ascii_serialization() == **origin);
+        if !is_origin {
+            section.problem("cors_origins", format!("{origin:?} is no origin"), "write one such as \"https://console.example.com\"");
+        }
+    }
+    listed.into_iter().map(str::to_owned).collect()
+}
+
+/// `[upstream]`.
+pub fn upstream(root: &mut Section<'_>) -> Upstream {
+    let mut upstream = Upstream::default();
+    if let Some(mut section) = root.section("upstream") {
+        let sizes = [
+            ("max_line", &mut upstream.max_line),
+            ("max_event", &mut upstream.max_event),
+            ("max_body", &mut upstream.max_body),
+            ("max_error_body", &mut upstream.max_error_body),
+            ("stream_buffer", &mut upstream.stream_buffer),
+        ];
+        for (key, field) in sizes {
+            *field = sized(&mut section, key, 1 << 10..=1 << 32).unwrap_or(*field);
+        }
+        section.done();
+    }
+    upstream
 }
 
 /// `[database]`. `AIGW_DATABASE_URL` wins.

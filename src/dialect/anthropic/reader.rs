@@ -54,7 +54,7 @@ impl AnswerReader {
     /// The reader of the answer to `ask`.
     pub fn new(ask: &Ask<'_>, wanted: Wanted) -> Self {
         let origin = Origin { created: ask.created, model: ask.upstream_model.to_owned(), seed: ask.seed };
-        Self { stream: Translation::new(origin, wanted), whole: None }
+        Self { stream: Translation::new(origin, wanted, ask.sse), whole: None }
     }
 }
 
@@ -71,6 +71,10 @@ impl Reader for AnswerReader {
 
     fn end(&mut self, out: &mut Vec<Bytes>) -> Flow {
         self.stream.end(out)
+    }
+
+    fn held(&self) -> usize {
+        self.stream.held()
     }
 
     fn observed(&self) -> Observed {

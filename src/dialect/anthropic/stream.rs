@@ -13,7 +13,7 @@ use super::reader::{Origin, Wanted};
 use super::response::{Block, Stop};
 use super::text::Loose;
 use super::usage::Counts;
-use crate::dialect::sse::{self, Scanner};
+use crate::dialect::sse::{self, Scanner, SseLimits};
 use crate::dialect::{Failure, Flow, Observed};
 
 mod blocks;
@@ -86,11 +86,11 @@ const KNOWN: [&str; 7] =
 
 impl Translation {
     /// A stream of which nothing has arrived.
-    pub fn new(origin: Origin, wanted: Wanted) -> Self {
+    pub fn new(origin: Origin, wanted: Wanted, limits: SseLimits) -> Self {
         Self {
             origin,
             wanted,
-            scanner: Scanner::default(),
+            scanner: Scanner::new(limits),
             chunks: None,
             blocks: Blocks::new(wanted.answers_by_tool),
             stop: None,
@@ -98,6 +98,11 @@ impl Translation {
             counts: Counts::default(),
             is_counted: false,
         }
+    }
+
+    /// See [`crate::dialect::Reader::held`].
+    pub fn held(&self) -> usize {
+        self.scanner.held()
     }
 
     /// See [`crate::dialect::Reader::push`].

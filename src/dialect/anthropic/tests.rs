@@ -42,6 +42,7 @@ fn ask_with(asking: &Asking<'_>, body: &Value) -> Result<Prepared, Refused> {
         anthropic_beta: asking.beta,
         anthropic_version: asking.version,
         created: 1_790_000_000,
+        sse: crate::dialect::sse::SseLimits::default(),
         seed: 7,
     })
 }

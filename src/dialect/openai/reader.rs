@@ -85,8 +85,8 @@ enum Verdict {
 }
 
 impl Universal {
-    pub(super) fn new(operation: Operation, wants_usage: bool, choices: u64) -> Self {
-        let scanner = Scanner::new(SseLimits::default());
+    pub(super) fn new(operation: Operation, wants_usage: bool, choices: u64, limits: SseLimits) -> Self {
+        let scanner = Scanner::new(limits);
         Self { operation, wants_usage, choices, finished: 0, opening: true, scanner, observed: Observed::default() }
     }
 
@@ -191,6 +191,10 @@ impl Reader for Universal {
             forget_comments(was_opening, out);
         }
         flow
+    }
+
+    fn held(&self) -> usize {
+        self.scanner.held()
     }
 
     fn observed(&self) -> Observed {

@@ -19,6 +19,7 @@ fn ask(body: &Value, quirks: &Quirks, operation: Operation) -> Result<Prepared, 
         anthropic_beta: None,
         anthropic_version: None,
         created: 0,
+        sse: crate::dialect::sse::SseLimits::default(),
         seed: 0,
     })
 }
@@ -95,6 +96,7 @@ fn only_the_model_is_changed_in_a_plain_request() {
             anthropic_beta: None,
             anthropic_version: None,
             created: 0,
+            sse: crate::dialect::sse::SseLimits::default(),
             seed: 0,
         };
         let Call::Http { body, .. } = OpenAi.request(&ask).unwrap().call else { panic!("a remote dialect") };

@@ -20,6 +20,7 @@ fn ask(operation: Operation, body: &Value, quirks: &Quirks, seed: u64) -> Result
         anthropic_beta: None,
         anthropic_version: None,
         created: 1_700_000_000,
+        sse: crate::dialect::sse::SseLimits::default(),
         seed,
     })
 }

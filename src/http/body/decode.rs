@@ -1,0 +1,115 @@
+//! gzip and zstd, undone in bounded steps: no body makes more memory than it may, nor keeps its worker from other requests.
+//!
+//! actix's own decoder would inflate a whole piece before any limit is looked at (spec/security.md 7.4).
+
+use std::io::Read;
+
+use actix_web::http::header::{CONTENT_ENCODING, HeaderMap};
+use bytes::{Bytes, BytesMut};
+use flate2::bufread::MultiGzDecoder;
+use tokio::task::yield_now;
+use zstd::stream::read::Decoder as ZstdDecoder;
+
+use crate::gateway::budget::Claim;
+use crate::gateway::messages::Refusal;
+
+/// How a body is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Not at all.
+    Identity,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+/// What a decoder may use, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// For what comes out.
+    pub body: usize,
+    /// For the window of zstd: a power of two.
+    pub window: usize,
+}
+
+/// Bytes decoded between two looks at the limits.
+const STEP: usize = 64 << 10;
+/// Steps until other requests of the worker get their turn: a millisecond or so.
+const TURN: usize = 8;
+/// What a gzip decoder itself needs.
+const GZIP_STATE: usize = 64 << 10;
+
+impl Encoding {
+    /// What the head says.
+    ///
+    /// # Errors
+    /// It names an encoding that is not understood, or more than one.
+    pub fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+        let mut values = headers.get_all(CONTENT_ENCODING);
+        let Some(value) = values.next() else { return Ok(Self::Identity) };
+        let name = value.to_str().unwrap_or("?").trim();
+        let known = [("identity", Self::Identity), ("gzip", Self::Gzip), ("zstd", Self::Zstd)];
+        match known.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known)) {
+            Some((_, encoding)) if values.next().is_none() => Ok(encoding),
+            Some(_) => Err(Refusal::UnsupportedEncoding("several".to_owned())),
+            None => Err(Refusal::UnsupportedEncoding(name.chars().take(64).collect())),
+        }
+    }
+
+    /// Decodes a whole body. `claim` is what the encoded body holds; it is for the decoded one afterwards.
+    ///
+    /// # Errors
+    /// There is more in it than fits, it is not what its encoding says, or the budget is used up.
+    pub async fn decode(self, encoded: Bytes, room: Room, claim: &mut Claim) -> Result<Bytes, Refusal> {
+        match self {
+            Self::Identity => Ok(encoded),
+            Self::Gzip => drain(MultiGzDecoder::new(&encoded[..]), encoded.len(), GZIP_STATE, room, claim).await,
+            Self::Zstd => {
+                let mut decoder = ZstdDecoder::with_buffer(&encoded[..]).map_err(|_| Refusal::Internal)?;
+                decoder.window_log_max(room.window.ilog2()).map_err(|_| Refusal::Internal)?;
+                drain(decoder, encoded.len(), room.window, room, claim).await
+            }
+        }
+    }
+}
+
+/// Reads a decoder to its end. It holds `encoded` bytes of input and `state` bytes of its own.
+async fn drain(mut decoder: impl Read, encoded: usize, state: usize, room: Room, claim: &mut Claim) -> Result<Bytes, Refusal> {
+    let mut body = BytesMut::new();
+    for step in 1.. {
+        if body.capacity() - body.len() < STEP {
+            // Doubled each time, but never past the limit by more than a step.
+            let capacity = (body.capacity() * 2).clamp(STEP, room.body.saturating_add(STEP));
+            claim.resize(encoded + state + capacity).map_err(|_| Refusal::Overloaded)?;
+            body.reserve(capacity - body.len());
+        }
+        let begin = body.len();
+        body.resize(begin + STEP, 0);
+        let read = decoder.read(&mut body[begin..]).map_err(|error| faulty(&error, room))?;
+        body.truncate(begin + read);
+        if body.len() > room.body {
+            return Err(Refusal::TooLarge { limit: room.body });
+        }
+        if read == 0 {
+            break;
+        }
+        if step % TURN == 0 {
+            yield_now().await;
+        }
+    }
+    claim.resize(body.capacity()).map_err(|_| Refusal::Overloaded)?;
+    Ok(body.freeze())
+}
+
+/// What a decoder's complaint means. Its words are not shown: they are another library's, and say nothing a caller can act on.
+fn faulty(error: &std::io::Error, room: Room) -> Refusal {
+    // zstd tells its errors apart by their words alone.
+    if error.to_string().starts_with("Frame requires too much memory") {
+        return Refusal::WindowTooLarge { limit: room.window };
+    }
+    Refusal::InvalidJson("it is not, or not to its end, what its content-encoding says".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! What every request passes before any handler looks at it, and what every answer takes along (spec/security.md 7.1, 7.7).
+//!
+//! actix-http refuses what is ambiguous (lengths, hosts, chunks) itself; here goes what it would let through and we do not want.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{Payload, RequestHead, ServiceRequest, ServiceResponse};
+use actix_web::error::PayloadError;
+use actix_web::http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::{Method, Version};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, web};
+use bytes::Bytes;
+use futures_util::Stream;
+
+use super::cors::Visitor;
+use super::{Front, answer};
+use crate::gateway::messages::Refusal;
+
+/// The middleware around all routes.
+pub async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, Error> {
+    let unread = Unread::of(&mut request);
+    let listed = request.app_data::<web::Data<Front>>().map_or(&[][..], |front| &front.server.cors_origins);
+    let visitor = Visitor::of(&request, listed);
+    let answered = match judge(request.head()) {
+        Err(refusal) => Some(answer::refused(&refusal.into(), &answer::request_id(request.headers()))),
+        Ok(()) => visitor.as_ref().and_then(|visitor| visitor.preflight(&request)),
+    };
+    let mut response = match answered {
+        Some(response) => request.into_response(response),
+        None => next.call(request).await?,
+    };
+    if !response.headers().contains_key(X_CONTENT_TYPE_OPTIONS) {
+        let id = answer::request_id(response.request().headers());
+        answer::common_headers(response.headers_mut(), &id);
+    }
+    if let Some(visitor) = visitor {
+        visitor.welcome(response.headers_mut());
+    }
+    Ok(match unread {
+        Some(unread) if !unread.borrow().has_ended => response.map_body(|_, body| BoxBody::new(Closing { body, _unread: unread })),
+        _ => response,
+    })
+}
+
+/// Whether the head is of a form we take.
+fn judge(head: &RequestHead) -> Result<(), Refusal> {
+    let headers = &head.headers;
+    if head.method == Method::CONNECT || head.method == Method::TRACE {
+        return Err(Refusal::MethodNotAllowed(head.method.to_string()));
+    }
+    if head.uri.scheme().is_some() || head.uri.authority().is_some() {
+        return Err(Refusal::BadRequest("the request's target has to be a path, not a URL: this is no proxy"));
+    }
+    if headers.contains_key(UPGRADE) {
+        return Err(Refusal::BadRequest("connections are not upgraded; leave out the upgrade header"));
+    }
+    if headers.get_all(EXPECT).any(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Refusal::ExpectationFailed);
+    }
+    let has_body = || {
+        let length = headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes().trim_ascii() != b"0");
+        length || headers.contains_key(TRANSFER_ENCODING)
+    };
+    if head.version < Version::HTTP_11 && has_body() {
+        return Err(Refusal::BadRequest("a body needs HTTP/1.1"));
+    }
+    Ok(())
+}
+
+/// A chunked body whose handler may not read it to its end.
+///
+/// Once such a body is dropped, actix reads on for as long as the client likes to send, and throws away what comes. While it is
+/// held, actix closes the connection after the answer, as it does with bodies of a known length.
+struct Unread {
+    payload: Payload,
+    has_ended: bool,
+}
+
+/// The handler's hold on it.
+struct Reading(Rc<RefCell<Unread>>);
+
+/// The answer's hold on it.
+struct Closing {
+    body: BoxBody,
+    _unread: Rc<RefCell<Unread>>,
+}
+
+impl Unread {
+    fn of(request: &mut ServiceRequest) -> Option<Rc<RefCell<Self>>> {
+        if !request.headers().contains_key(TRANSFER_ENCODING) {
+            return None;
+        }
+        let unread = Rc::new(RefCell::new(Self { payload: request.take_payload(), has_ended: false }));
+        request.set_payload(Payload::Stream { payload: Box::pin(Reading(Rc::clone(&unread))) });
+        Some(unread)
+    }
+}
+
+impl Stream for Reading {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut unread = self.0.borrow_mut();
+        let piece = ready!(Pin::new(&mut unread.payload).poll_next(cx));
+        unread.has_ended = piece.is_none();
+        Poll::Ready(piece)
+    }
+}
+
+impl MessageBody for Closing {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
+}
