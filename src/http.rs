@@ -24,6 +24,7 @@ use crate::config::{Server, Upstream};
 use crate::gateway::budget::Budget;
 use crate::gateway::cell::{Cell, Fleet};
 use crate::gateway::messages::Refusal;
+use crate::metrics::Metrics;
 use identity::Doorman;
 
 /// What the handlers of one process share. Nothing of it is looked up twice.
@@ -38,6 +39,8 @@ pub struct Front {
     pub limits: Upstream,
     /// Memory for bodies in flight.
     pub budget: Arc<Budget>,
+    /// Where refusals are counted: no entry tells of them.
+    pub metrics: Arc<Metrics>,
     /// What the probes ask.
     pub probes: health::Probes,
 }

@@ -121,7 +121,7 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     let budget = Budget::new(server.buffer_budget);
     let doorman = Doorman::new(settings.security.failed_auth_per_minute);
     let probes = probes(store, &metrics, &fleet, &ledger);
-    let front = web::Data::new(Front { fleet, doorman, server: server.clone(), limits: settings.upstream, budget, probes });
+    let front = web::Data::new(Front { metrics, fleet, doorman, server: server.clone(), limits: settings.upstream, budget, probes });
     let admin = web::Data::from(Arc::clone(&control));
 
     let shared = front.clone();
@@ -226,6 +226,7 @@ fn probes(store: Store, metrics: &Arc<Metrics>, fleet: &Arc<Fleet>, ledger: &Led
         }),
         metrics: Box::new(move || {
             metrics.set_in_flight(fleet.in_flight());
+            metrics.set_resting(fleet.health.resting(std::time::Instant::now()));
             metrics.set_ledger(ledger.lag(), ledger.open_settlements());
             (metrics.encode(), Metrics::CONTENT_TYPE)
         }),

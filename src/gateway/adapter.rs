@@ -132,7 +132,7 @@ fn prepare(attempt: &Attempt, tried: u32) -> Result<Prepared, Refused> {
         upstream_model: &offer.upstream_model,
         max_output_tokens: offer.max_output_tokens,
         quirks: &provider.quirks,
-        anthropic_beta: job.forwarded.anthropic_beta.as_deref(),
+        anthropic_beta: job.forwarded.get("anthropic-beta"),
         anthropic_version: version.and_then(|(_, value)| value.to_str().ok()),
         created: u64::try_from(job.received_at / 1000).unwrap_or_default(),
         sse: SseLimits { line: job.limits.max_line, event: job.limits.max_event },
@@ -164,16 +164,24 @@ async fn call(upstream: &Upstream, attempt: &Attempt, prepared: Prepared) -> Res
             let target = offer.targets.get(&job.operation).ok_or_else(|| Fallen::ours("no_target"))?;
             // Whoever is to be paid by key gets one: the client's own never goes upstream in its place.
             let credential = provider.credential.as_ref();
-            let more: Vec<_> = job.forwarded.headers.iter().chain(&headers).cloned().collect();
-            let head_within = provider.retry.first_byte_timeout;
-            upstream.exchange(Request { target, headers: &provider.headers, more: &more, credential, body, head_within }).await
+            let request = Request {
+                target,
+                forwarded: &job.forwarded.headers,
+                headers: &provider.headers,
+                more: &headers,
+                credential,
+                body,
+                head_within: provider.retry.first_byte_timeout,
+                billing: provider.billing,
+            };
+            upstream.exchange(request).await
         }
         Call::Played(script) => Upstream::play(script, provider.retry.first_byte_timeout).await,
     }
     .map_err(|error| Fallen::broken(error, None))?;
 
     let status = arrived.status;
-    let passed = passing::response(&arrived.headers, provider.billing);
+    let passed = arrived.passed;
     let retry_after = passed.retry_after(SystemTime::now());
     let refused = |failure: Failure| Fallen::said(status, failure, retry_after);
     if !(200..300).contains(&status) {
@@ -226,7 +234,7 @@ impl Fallen {
             _ => Class::Transient,
         };
         let exhausted = Exhausted { why: error.why, retry_after: None, said: None };
-        Self { name: error.name, class, may_be_stale: error.may_be_stale, status, exhausted }
+        Self { name: error.name, class, may_be_stale: error.may_be_stale, status: error.status.or(status), exhausted }
     }
 
     fn said(status: u16, failure: Failure, retry_after: Option<std::time::Duration>) -> Self {

@@ -104,13 +104,26 @@ impl Health {
 /// The records of all providers, by name and, for a tenant's own, by tenant. Looked into when an adapter starts and by the
 /// admin plane; never by a request.
 #[derive(Debug, Default)]
-pub struct HealthBook(Mutex<HashMap<(Option<TenantId>, ProviderName), Arc<Health>>>);
+pub struct HealthBook(Mutex<HashMap<Account, Arc<Health>>>);
+
+/// A provider, and the tenant it belongs to if it is its own.
+type Account = (Option<TenantId>, ProviderName);
 
 impl HealthBook {
     /// The record of one provider, begun if need be.
     pub fn of(&self, owner: Option<&TenantId>, provider: &ProviderName) -> Arc<Health> {
-        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(book.entry((owner.cloned(), provider.clone())).or_default())
+        Arc::clone(self.lock().entry((owner.cloned(), provider.clone())).or_default())
+    }
+
+    /// The brokered providers that rest at this moment.
+    pub fn resting(&self, now: Instant) -> Vec<ProviderName> {
+        let rests = |health: &Health| health.checkup(now).rests_until.is_some();
+        let book = self.lock();
+        book.iter().filter(|((owner, _), health)| owner.is_none() && rests(health)).map(|((_, name), _)| name.clone()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Account, Arc<Health>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

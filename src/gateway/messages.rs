@@ -58,8 +58,6 @@ pub struct Job {
 pub struct Forwarded {
     /// Verbatim, names in lower case.
     pub headers: Vec<(&'static str, String)>,
-    /// `anthropic-beta`, which a dialect may have to add to.
-    pub anthropic_beta: Option<String>,
 }
 
 /// Handler → Router: answer this.
@@ -168,7 +166,7 @@ pub struct Rejection {
     /// Why.
     pub refusal: Refusal,
     /// Who was asked.
-    pub routed: Option<Routed>,
+    pub routed: Option<Box<Routed>>,
 }
 
 impl From<Refusal> for Rejection {

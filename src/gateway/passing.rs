@@ -2,14 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
+use actix_web::http::header::{CONNECTION, CONTENT_TYPE, HeaderMap};
 
 use super::messages::Forwarded;
 use super::retry;
 use crate::ledger::entry::Billing;
 
 /// Client headers that go upstream as they are. `content-type` is ours: the body is JSON.
-const FORWARDED: [&str; 4] = ["accept", "openai-beta", "anthropic-version", "idempotency-key"];
+const FORWARDED: [&str; 5] = ["accept", "openai-beta", "anthropic-version", "anthropic-beta", "idempotency-key"];
 
 /// Upstream headers that say how much of a rate limit is left; the operator's own are nobody else's business.
 const RATE_LIMITS: [&str; 6] = [
@@ -30,12 +30,22 @@ pub struct Passed {
     pub headers: Vec<(&'static str, String)>,
 }
 
-/// What passes of a client's head.
+/// What passes of a client's head. What `connection` names is between the client and us alone (RFC 9110 7.6.1).
 pub fn request(headers: &HeaderMap) -> Forwarded {
     let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
-    Forwarded {
-        headers: FORWARDED.into_iter().filter_map(|name| Some((name, text(name)?))).collect(),
-        anthropic_beta: text("anthropic-beta"),
+    let is_hop = |name: &str| headers.get_all(CONNECTION).any(|value| value.to_str().is_ok_and(|names| lists(names, name)));
+    let passes = |name: &&'static str| headers.contains_key(*name) && !is_hop(name);
+    Forwarded { headers: FORWARDED.into_iter().filter(passes).filter_map(|name| Some((name, text(name)?))).collect() }
+}
+
+fn lists(names: &str, name: &str) -> bool {
+    names.split(',').any(|other| other.trim().eq_ignore_ascii_case(name))
+}
+
+impl Forwarded {
+    /// The value of one header, its name in lower case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -99,9 +109,16 @@ mod tests {
         let expected = vec![
             ("accept", "text/event-stream".to_owned()),
             ("openai-beta", "assistants=v2".to_owned()),
+            ("anthropic-beta", "files-api".to_owned()),
             ("idempotency-key", "k-1".to_owned()),
         ];
-        assert_eq!(forwarded, Forwarded { headers: expected, anthropic_beta: Some("files-api".to_owned()) });
+        assert_eq!(forwarded, Forwarded { headers: expected });
+    }
+
+    #[test]
+    fn what_the_connection_header_names_does_not_pass() {
+        let sent = head(&[("connection", "keep-alive, OpenAI-Beta"), ("openai-beta", "assistants=v2"), ("accept", "*/*")]);
+        assert_eq!(request(&sent), Forwarded { headers: vec![("accept", "*/*".to_owned())] });
     }
 
     #[test]

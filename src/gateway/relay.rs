@@ -68,7 +68,6 @@ struct Pump {
     settlement: Option<Settlement>,
     reader: Box<dyn Reader>,
     body: Incoming,
-    client: mpsc::Sender<Bytes>,
     claim: Claim,
 }
 
@@ -120,17 +119,16 @@ impl Relay<'_> {
             settlement: Some(self.settlement.clone()),
             reader: self.reader,
             body,
-            client,
             claim,
         };
-        rt::spawn(pump.run(flow, frames));
+        rt::spawn(pump.run(client, flow, frames));
         Ok(reply(self.job, self.offer, 200, self.passed, self.dropped, Body::Stream(receiver)))
     }
 }
 
 impl Pump {
-    async fn run(mut self, flow: Flow, mut frames: Vec<Bytes>) {
-        let ending = self.relay(flow, &mut frames).await;
+    async fn run(mut self, client: mpsc::Sender<Bytes>, flow: Flow, mut frames: Vec<Bytes>) {
+        let ending = self.relay(&client, flow, &mut frames).await;
         let is_complete = matches!(ending, Ending::Complete);
         // Settled before the last frame leaves: who has seen the end of a stream finds its entry.
         self.settle(&ending);
@@ -139,16 +137,15 @@ impl Pump {
             frames.push(scrub::credential(failure.frame(), sent));
         }
         // Nobody left to tell is no news: the entry is settled.
-        let _ = self.send(&mut frames).await;
-        let Self { mut body, client, .. } = self;
+        let _ = self.send(&client, &mut frames).await;
         drop(client);
         if is_complete {
-            let _ = timeout(DRAIN, async { while let Ok(Some(_)) = body.next(DRAIN).await {} }).await;
+            let _ = timeout(DRAIN, async { while let Ok(Some(_)) = self.body.next(DRAIN).await {} }).await;
         }
     }
 
     /// Relays until the stream ends; leaves the last frames to be sent.
-    async fn relay(&mut self, mut flow: Flow, frames: &mut Vec<Bytes>) -> Ending {
+    async fn relay(&mut self, client: &mpsc::Sender<Bytes>, mut flow: Flow, frames: &mut Vec<Bytes>) -> Ending {
         let idle = self.offer.provider.retry.idle_timeout;
         let until = Instant::now() + self.offer.provider.retry.total_timeout;
         loop {
@@ -160,13 +157,13 @@ impl Pump {
             if hold(&mut self.claim, self.reader.as_ref(), frames, &self.job).is_err() {
                 return Ending::Broken(Failure::interrupted("the gateway has no memory left for this event"));
             }
-            if let Err(gone) = self.send(frames).await {
+            if let Err(gone) = self.send(client, frames).await {
                 return gone;
             }
             let piece = select! {
                 biased;
                 piece = self.body.next(idle.min(until.saturating_duration_since(Instant::now()))) => piece,
-                () = self.client.closed() => return Ending::ClientGone("client_closed"),
+                () = client.closed() => return Ending::ClientGone("client_closed"),
             };
             flow = match piece {
                 Ok(Some(piece)) => self.reader.push(piece, frames),
@@ -182,13 +179,13 @@ impl Pump {
         }
     }
 
-    async fn send(&self, frames: &mut Vec<Bytes>) -> Result<(), Ending> {
+    async fn send(&self, client: &mpsc::Sender<Bytes>, frames: &mut Vec<Bytes>) -> Result<(), Ending> {
         let most = self.job.limits.stream_buffer / FRAMES;
         join(frames, most);
         for mut frame in frames.drain(..) {
             while !frame.is_empty() {
                 let part = frame.split_to(frame.len().min(most));
-                match timeout(self.job.write_timeout, self.client.send(part)).await {
+                match timeout(self.job.write_timeout, client.send(part)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => return Err(Ending::ClientGone("client_closed")),
                     Err(_) => return Err(Ending::ClientGone("client_stalled")),
@@ -209,6 +206,13 @@ impl Pump {
                 Ending::ClientGone(code) => (Outcome::ClientClosed, Some((*code).to_owned())),
             };
         });
+    }
+}
+
+impl Drop for Pump {
+    /// A pump that is dropped under way (its worker has stopped, or it panicked) still meters what was seen.
+    fn drop(&mut self) {
+        self.settle(&Ending::Broken(Failure::interrupted("the gateway stopped")));
     }
 }
 

@@ -132,7 +132,14 @@ impl Desk {
 
     /// Sends one offer to its adapter. An adapter that dies of it is replaced, and that counts as a transient failure.
     async fn attempt(&self, job: &Arc<Job>, offer: &Arc<Offer>, settlement: &Settlement) -> Step {
-        settlement.with(|entry| take_up(entry, offer));
+        let is_another = settlement.with(|entry| entry.provider != offer.provider.name || entry.billing != offer.provider.billing);
+        if is_another {
+            // Journaled anew: if the process is killed now, it is this provider that was called.
+            settlement.redraft(|entry| {
+                take_up(entry, offer);
+                metering::assume_prompt(entry, offer, job.prompt_bytes);
+            });
+        }
         for _ in 0..offer.provider.retry.attempts {
             let (adapter, health) = self.station(&offer.provider);
             let begun = Instant::now();
@@ -264,7 +271,7 @@ fn refuse(settlement: &Settlement, offer: &Offer, refusal: Refusal) -> Rejection
             _ => "unsupported_operation".to_owned(),
         });
     });
-    Rejection { refusal, routed: Some(routed(offer, 0)) }
+    Rejection { refusal, routed: Some(Box::new(routed(offer, 0))) }
 }
 
 /// The client went away before there was an answer. The prompt may have been read, so it is paid for.
@@ -298,7 +305,7 @@ fn give_up(job: &Job, settlement: &Settlement, offer: &Offer, last: Exhausted) -
         _ => (Refusal::AllProvidersFailed { last: why, retry_after }, last_status(why), "all_providers_failed"),
     };
     conclude(job, settlement, status, Ending::UpstreamError, code.to_owned());
-    Err(Rejection { refusal, routed: Some(routed(offer, attempts)) })
+    Err(Rejection { refusal, routed: Some(Box::new(routed(offer, attempts))) })
 }
 
 /// The status of an exhausted chain (DESIGN.md section 5): what the last answer was, if clients know what to do with it.

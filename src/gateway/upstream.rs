@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::error::ParseError;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use actix_web::http::{Uri, Version};
 use awc::error::{ConnectError, SendRequestError};
 use bytes::{Bytes, BytesMut};
@@ -18,9 +18,11 @@ use tokio::time::timeout;
 use super::budget::Claim;
 use super::connector::{self, ConnectionCount, Resolve};
 use super::messages::Why;
+use super::passing::{self, Passed};
 use crate::catalog::snapshot::Provider;
 use crate::dialect::Script;
 use crate::guard::{Policy, SelfListen, Source};
+use crate::ledger::entry::Billing;
 
 /// As much is allocated because a head promises it; more only as it comes.
 const BELIEVED: usize = 1 << 20;
@@ -44,9 +46,11 @@ pub struct Upstream {
 pub struct Request<'a> {
     /// Where to.
     pub target: &'a Uri,
+    /// The client's headers that pass, names in lower case.
+    pub forwarded: &'a [(&'static str, String)],
     /// The kind's static headers.
     pub headers: &'a [(HeaderName, HeaderValue)],
-    /// What the dialect and the client add, names in lower case.
+    /// What the dialect adds, names in lower case.
     pub more: &'a [(&'static str, String)],
     /// The provider's key.
     pub credential: Option<&'a (HeaderName, HeaderValue)>,
@@ -54,14 +58,18 @@ pub struct Request<'a> {
     pub body: Bytes,
     /// How long the head may take.
     pub head_within: Duration,
+    /// Whose bill: decides what passes of the answer's head.
+    pub billing: Billing,
 }
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An answer whose head is in.
 pub struct Arrived {
     /// Its status.
     pub status: u16,
-    /// Its headers; nothing of them passes unseen.
-    pub headers: HeaderMap,
+    /// What passes of its headers.
+    pub passed: Passed,
     /// Its body, not read yet.
     pub body: Incoming,
 }
@@ -90,21 +98,23 @@ pub struct CallError {
     pub why: Why,
     /// The connection broke before a byte of an answer came: on a pooled connection, worth one free try.
     pub may_be_stale: bool,
+    /// The status of a head that was in when it failed.
+    pub status: Option<u16>,
 }
 
 impl CallError {
     const fn unreachable(name: &'static str) -> Self {
-        Self { name, why: Why::Unreachable, may_be_stale: false }
+        Self { name, why: Why::Unreachable, may_be_stale: false, status: None }
     }
 
     /// Something took too long.
-    pub const TIMED_OUT: Self = Self { name: "timeout", why: Why::TimedOut, may_be_stale: false };
+    pub const TIMED_OUT: Self = Self { name: "timeout", why: Why::TimedOut, may_be_stale: false, status: None };
     /// The body ended before its end.
     pub const TRUNCATED: Self = Self::unreachable("truncated");
     /// The body is larger than it may be.
     pub const TOO_LARGE: Self = Self::unreachable("too_large");
     /// There is no memory left to hold the body.
-    pub const NO_ROOM: Self = Self { name: "no_room", why: Why::Unreachable, may_be_stale: false };
+    pub const NO_ROOM: Self = Self::unreachable("no_room");
 }
 
 impl Upstream {
@@ -126,36 +136,44 @@ impl Upstream {
     /// # Errors
     /// Everything that keeps a usable head from arriving: DNS, guard, TCP, TLS, time, and answers that are not HTTP as we need it.
     pub async fn exchange(&self, request: Request<'_>) -> Result<Arrived, CallError> {
-        let mut call = self.client.post(request.target.clone()).no_decompress().content_type("application/json");
+        let mut call = self.client.post(request.target.clone()).no_decompress();
+        // Each may replace what came before: the kind's word goes above the client's, the dialect's above the kind's.
+        for (name, value) in request.forwarded {
+            call = call.insert_header((*name, value.as_str()));
+        }
         for (name, value) in request.headers {
             call = call.insert_header((name.clone(), value.clone()));
         }
         for (name, value) in request.more {
             call = call.insert_header((*name, value.as_str()));
         }
+        call = call.insert_header((CONTENT_TYPE, JSON));
         if let Some((name, value)) = request.credential {
             call = call.insert_header((name.clone(), value.clone()));
         }
+        let billing = request.billing;
         let response = match timeout(request.head_within, call.send_body(request.body)).await {
             Err(_) => return Err(CallError::TIMED_OUT),
             Ok(Err(error)) => return Err(told(&error)),
             Ok(Ok(response)) => response,
         };
         let status = response.status().as_u16();
-        let headers = response.headers().clone();
+        let headers = response.headers();
+        let unusable = |name| CallError { status: Some(status), ..CallError::unreachable(name) };
         if status < 200 {
             return Err(CallError::unreachable("informational"));
         }
         if headers.get(CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
-            return Err(CallError::unreachable("encoded"));
+            return Err(unusable("encoded"));
         }
         let promised = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let is_framed = promised.is_some() || headers.contains_key(TRANSFER_ENCODING) || status == 204 || status == 304;
         if !is_framed && response.version() == Version::HTTP_11 {
             // awc reads such a body as empty: better no answer than half of one.
-            return Err(CallError::unreachable("framing"));
+            return Err(unusable("framing"));
         }
-        Ok(Arrived { status, headers, body: Incoming::Remote { response: Box::new(response), promised, seen: 0 } })
+        let passed = passing::response(headers, billing);
+        Ok(Arrived { status, passed, body: Incoming::Remote { response: Box::new(response), promised, seen: 0 } })
     }
 
     /// Plays a made-up answer.
@@ -167,9 +185,8 @@ impl Upstream {
                 return Err(CallError::TIMED_OUT);
             }
         }
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(script.content_type));
-        Ok(Arrived { status: script.status, headers, body: Incoming::Played(pieces) })
+        let passed = Passed { content_type: script.content_type.to_owned(), headers: Vec::new() };
+        Ok(Arrived { status: script.status, passed, body: Incoming::Played(pieces) })
     }
 }
 
@@ -242,7 +259,7 @@ impl Incoming {
 fn told(error: &SendRequestError) -> CallError {
     if let Some(denied) = connector::denied(error) {
         log::warn!("the network guard refused an upstream address: {denied}");
-        return CallError { name: denied.code(), why: Why::Forbidden, may_be_stale: false };
+        return CallError { why: Why::Forbidden, ..CallError::unreachable(denied.code()) };
     }
     let stale = |name| CallError { may_be_stale: true, ..CallError::unreachable(name) };
     match error {

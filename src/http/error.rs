@@ -44,6 +44,11 @@ pub fn response(refusal: &Refusal) -> HttpResponse {
     response.json(body)
 }
 
+/// The contract's code of a refusal.
+pub fn code(refusal: &Refusal) -> &'static str {
+    classify(refusal).2
+}
+
 fn classify(refusal: &Refusal) -> (u16, &'static str, &'static str) {
     const INVALID: &str = "invalid_request_error";
     match refusal {
@@ -72,11 +77,8 @@ fn classify(refusal: &Refusal) -> (u16, &'static str, &'static str) {
 
 /// Whether the connection is of no further use: what is left of the body is not read, or its framing is doubtful.
 fn closes(refusal: &Refusal) -> bool {
-    match refusal {
-        Refusal::TooLarge { .. } | Refusal::SlowBody | Refusal::UnsupportedEncoding(_) => true,
-        Refusal::BadRequest(_) | Refusal::ExpectationFailed => true,
-        _ => false,
-    }
+    use Refusal::{BadRequest, ExpectationFailed, SlowBody, TooLarge, UnsupportedEncoding};
+    matches!(refusal, TooLarge { .. } | SlowBody | UnsupportedEncoding(_) | BadRequest(_) | ExpectationFailed)
 }
 
 fn retry_after(refusal: &Refusal) -> Option<Duration> {

@@ -7,9 +7,9 @@ use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, web};
 use tokio_util::sync::CancellationToken;
 
-use super::{Front, answer, body, clock};
+use super::{Front, answer, body, clock, error};
 use crate::gateway::cell::Cell;
-use crate::gateway::messages::{Answer, Job, Refusal, Route};
+use crate::gateway::messages::{Answer, Job, Refusal, Rejection, Route};
 use crate::gateway::passing;
 use crate::json::Document;
 use crate::terms::{Operation, RequestId};
@@ -31,14 +31,22 @@ pub async fn embeddings(request: HttpRequest, payload: web::Payload, front: web:
 
 async fn operate(operation: Operation, request: HttpRequest, payload: web::Payload, front: web::Data<Front>) -> HttpResponse {
     let request_id = answer::request_id(request.headers());
-    let Some(place) = front.fleet.admit() else { return answer::refused(&Refusal::Overloaded.into(), &request_id) };
+    let Some(place) = front.fleet.admit() else { return refused(&front, &Refusal::Overloaded.into(), &request_id) };
     let lifeline = CancellationToken::new();
     // Whoever drops this future, or later the response body, cancels the upstream call.
     let guard = lifeline.clone().drop_guard();
     match route(operation, &request, payload, &front, request_id.clone(), lifeline).await {
         Ok(reply) => answer::relayed(reply, &request_id, place, guard),
-        Err(rejection) => answer::refused(&rejection, &request_id),
+        Err(rejection) => refused(&front, &rejection, &request_id),
     }
+}
+
+/// A refusal. One that comes before any provider was chosen leaves no entry, so it is counted here.
+fn refused(front: &Front, rejection: &Rejection, request_id: &RequestId) -> HttpResponse {
+    if rejection.routed.is_none() {
+        front.metrics.refused(error::code(&rejection.refusal));
+    }
+    answer::refused(rejection, request_id)
 }
 
 async fn route(

@@ -105,8 +105,12 @@ fn read_server(section: &mut Section<'_>, server: &mut Server) {
         ("keep_alive", &mut server.keep_alive),
     ];
     for (key, field) in times {
-        let least =
-            if matches!(key, "shutdown_grace" | "keep_alive" | "body_rate_grace") { Duration::ZERO } else { Duration::from_millis(1) };
+        let least = match key {
+            "shutdown_grace" | "keep_alive" | "body_rate_grace" => Duration::ZERO,
+            // The server's clock ticks twice a second.
+            "header_timeout" => Duration::from_secs(1),
+            _ => Duration::from_millis(1),
+        };
         *field = section.duration(key, least).unwrap_or(*field);
     }
     server.half_close = section.flag("half_close").unwrap_or(server.half_close);
