@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod gateway;
+pub mod postgres;
 pub mod stage;
 pub mod store;
 pub mod upstream;

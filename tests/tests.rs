@@ -17,6 +17,7 @@ mod limits;
 mod metrics;
 mod models;
 mod outage;
+mod postgres;
 mod reload;
 mod route;
 mod shutdown;

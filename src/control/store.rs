@@ -12,6 +12,7 @@ pub mod retention;
 pub mod schema;
 pub mod sink;
 pub mod tenants;
+pub mod tls;
 pub mod usage;
 
 #[cfg(test)]
@@ -80,7 +81,7 @@ impl Store {
         migrate(&mut target.connect(Access::Write)?)?;
         let (writers, readers) = match target {
             Target::Sqlite(_) => (1, 4),
-            Target::Postgres(_) => (4, 4),
+            Target::Postgres(..) => (4, 4),
         };
         Ok(Self { writers: pool(&target, Access::Write, writers), readers: pool(&target, Access::Read, readers) })
     }

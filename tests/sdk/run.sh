@@ -68,4 +68,5 @@ export OPENAI_BASE_URL="$AIGW_URL/v1" OPENAI_API_KEY="$key"
 echo "--- OpenAI SDK for Python"; "$installed/python/bin/python" "$here/python/test_openai.py"
 echo "--- OpenAI SDK for Node"; (cd "$installed/node" && node --test --test-reporter=spec)
 echo "--- the ledger"; python3 "$here/test_ledger.py"
+echo "--- the OpenAI SDK for Python, as an administrator"; "$installed/python/bin/python" "$here/python/test_admin.py"
 "$aigw" usage --by model --since 1h

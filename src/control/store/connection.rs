@@ -14,6 +14,7 @@ use diesel::prelude::*;
 use diesel::r2d2::{ManageConnection, R2D2Connection};
 
 use super::StoreError;
+use super::tls::Tls;
 use crate::config::DatabaseUrl;
 use crate::secret::Secret;
 
@@ -49,8 +50,8 @@ pub enum Access {
 pub enum Target {
     /// The file's path.
     Sqlite(PathBuf),
-    /// The server's URL, which may hold a password.
-    Postgres(Arc<Secret>),
+    /// The server's URL, which may hold a password, and how to reach it over TLS if that is demanded.
+    Postgres(Arc<Secret>, Option<Tls>),
 }
 
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
@@ -67,7 +68,10 @@ impl Target {
                 create_private(path).map_err(|error| StoreError::File { path: path.clone(), why: file_trouble(&error) })?;
                 Ok(Target::Sqlite(path.clone()))
             }
-            DatabaseUrl::Postgres(url) => Ok(Target::Postgres(Arc::new(with_connect_timeout(url.expose())))),
+            DatabaseUrl::Postgres(url) => {
+                let tls = Tls::of(url.expose()).map_err(|error| StoreError::Unreachable(error.to_string()))?;
+                Ok(Target::Postgres(Arc::new(with_connect_timeout(url.expose())), tls))
+            }
         }
     }
 
@@ -78,7 +82,12 @@ impl Target {
     pub fn connect(&self, access: Access) -> Result<AnyConnection, StoreError> {
         match self {
             Target::Sqlite(path) => self.unreachable_on_error(sqlite(path, access)).map(AnyConnection::Sqlite),
-            Target::Postgres(url) => self.unreachable_on_error(PgConnection::establish(url.expose())).map(AnyConnection::Postgres),
+            Target::Postgres(url, None) => self.unreachable_on_error(PgConnection::establish(url.expose())).map(AnyConnection::Postgres),
+            Target::Postgres(url, Some(tls)) => {
+                let tunnel = tls.open().map_err(|error| StoreError::Unreachable(error.to_string()))?;
+                let connection = PgConnection::establish(tunnel.url(url.expose()).expose());
+                self.unreachable_on_error(connection).map(AnyConnection::Postgres)
+            }
         }
     }
 
@@ -87,7 +96,7 @@ impl Target {
             Target::Sqlite(path) => {
                 StoreError::File { path: path.clone(), why: format!("{}; name another path in database.url", one_line(&error.to_string())) }
             }
-            Target::Postgres(url) => StoreError::Unreachable(without_password(&one_line(&error.to_string()), url.expose())),
+            Target::Postgres(url, _) => StoreError::Unreachable(without_password(&one_line(&error.to_string()), url.expose())),
         })
     }
 }
