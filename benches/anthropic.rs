@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use aigw::dialect::anthropic::Anthropic;
+use aigw::dialect::sse::SseLimits;
 use aigw::dialect::{Ask, Dialect, Prepared, Quirks};
 use aigw::json::{Document, JsonLimits};
 use aigw::terms::Operation;
@@ -80,6 +81,7 @@ fn prepared(document: &Document) -> Prepared {
         anthropic_beta: None,
         anthropic_version: None,
         created: 0,
+        sse: SseLimits::default(),
         seed: 0,
     });
     asked.unwrap_or_else(|refused| panic!("{refused}"))

@@ -51,6 +51,7 @@ fn ask<'a>(document: &'a Document, quirks: &'a Quirks) -> Ask<'a> {
         anthropic_beta: None,
         anthropic_version: None,
         created: 0,
+        sse: SseLimits::default(),
         seed: 0,
     }
 }

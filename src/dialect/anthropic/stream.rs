@@ -102,7 +102,7 @@ impl Translation {
 
     /// See [`crate::dialect::Reader::held`].
     pub fn held(&self) -> usize {
-        self.scanner.held()
+        self.scanner.held() + self.blocks.held()
     }
 
     /// See [`crate::dialect::Reader::push`].

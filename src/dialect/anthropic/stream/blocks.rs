@@ -160,6 +160,11 @@ impl Blocks {
         (!self.is_unfit && !self.thoughts.is_empty()).then_some(&self.thoughts)
     }
 
+    /// Bytes of thinking that are kept to be shown at the end.
+    pub fn held(&self) -> usize {
+        if self.thoughts.is_empty() { 0 } else { self.kept }
+    }
+
     /// Whether the client was given a tool call.
     pub fn has_calls(&self) -> bool {
         self.calls > 0

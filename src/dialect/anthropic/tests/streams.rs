@@ -445,3 +445,15 @@ fn an_answer_given_by_a_tool_is_content_from_the_first_byte() {
     assert_eq!(answer(&[], json!({})), [says(json!({"content": "{}"}), json!(null)), stop()]);
     assert_eq!(answer(&[], json!({"a": 1})), [says(json!({"content": "{\"a\":1}"}), json!(null)), stop()]);
 }
+
+#[test]
+fn what_is_held_of_a_stream_is_its_unfinished_event_and_its_thinking() {
+    let mut reader = ask(&with("claude-opus-5", json!({}))).unwrap().reader;
+    let mut out = Vec::new();
+    reader.push(Bytes::from(sse(&[start(), text_block(), text("x")]) + "data: {"), &mut out);
+    assert_eq!(reader.held(), 7);
+    let mut reader = ask(&with("claude-opus-5", json!({}))).unwrap().reader;
+    let thought = block(0, json!({"type": "thinking", "thinking": "t".repeat(1000), "signature": ""}));
+    reader.push(Bytes::from(sse(&[start(), thought])), &mut out);
+    assert!((1000..2000).contains(&reader.held()), "{}", reader.held());
+}
