@@ -217,6 +217,8 @@ pub struct Failure {
 pub struct Observed {
     /// The usage the upstream reported, `None` if it has not.
     pub usage: Option<Usage>,
+    /// Whether it reported some that cannot be: negative, absurdly large, a part larger than its whole. Then `usage` is `None`.
+    pub has_absurd_usage: bool,
     /// OpenAI's `finish_reason` of the first choice.
     pub finish_reason: Option<String>,
     /// UTF-8 bytes of generated text seen so far (content, reasoning, tool arguments): the base of an estimate.

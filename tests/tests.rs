@@ -23,3 +23,4 @@ mod route;
 mod shutdown;
 mod simulator;
 mod stream;
+mod usage;

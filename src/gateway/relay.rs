@@ -226,8 +226,13 @@ fn settle(
     conclude: impl FnOnce(&mut crate::ledger::entry::Entry),
 ) {
     let elapsed = millis(job.received.elapsed());
+    let observed = reader.observed();
+    if observed.has_absurd_usage {
+        let provider = &offer.provider.name;
+        log::warn!("provider {provider} reported usage that cannot be for request {}; it is estimated", job.request_id);
+    }
     settlement.with(|entry| {
-        metering::meter(entry, offer, reader.observed(), extent, job.prompt_bytes);
+        metering::meter(entry, offer, observed, extent, job.prompt_bytes);
         entry.error_code = None;
         entry.ttfb_ms.get_or_insert(elapsed);
         entry.latency_ms = elapsed;

@@ -184,8 +184,12 @@ pub fn translate(body: &[u8], origin: &Origin, wanted: Wanted) -> Result<(Bytes,
         counts.update(usage);
     }
     let finish_reason = stop.finish_reason(!reply.tool_calls.is_empty());
-    let observed =
-        Observed { usage: counts.believable(), finish_reason: Some(finish_reason.to_owned()), output_bytes: reply.generated_bytes() };
+    let observed = Observed {
+        usage: counts.believable(),
+        has_absurd_usage: counts.is_absurd(),
+        finish_reason: Some(finish_reason.to_owned()),
+        output_bytes: reply.generated_bytes(),
+    };
     let completion = Completion {
         id: &origin.completion_id(id.as_str()),
         object: "chat.completion",

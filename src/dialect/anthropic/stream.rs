@@ -143,7 +143,7 @@ impl Translation {
         // The count of the output in `message_start` is a beginning, no report: an answer that ends with it has none.
         let usage = self.counts.believable().filter(|_| self.is_counted || self.stop.is_none());
         let finish_reason = self.stop.map(|stop| stop.finish_reason(self.blocks.has_calls()).to_owned());
-        Observed { usage, finish_reason, output_bytes: self.blocks.output_bytes() }
+        Observed { usage, has_absurd_usage: self.counts.is_absurd(), finish_reason, output_bytes: self.blocks.output_bytes() }
     }
 
     fn flow(&self) -> Flow {

@@ -105,6 +105,11 @@ impl Counts {
         }
     }
 
+    /// Whether something was reported that cannot be.
+    pub fn is_absurd(&self) -> bool {
+        self.is_absurd
+    }
+
     /// The same for the ledger: only if something was reported that can be believed.
     pub fn believable(&self) -> Option<Usage> {
         (self.is_reported && !self.is_absurd).then(|| self.usage())

@@ -112,8 +112,14 @@ impl Universal {
             return Verdict::Failed(failure::read_hidden(data));
         }
         let Some(reported) = answer.usage else { return Verdict::Relay };
-        self.observed.usage = usage::read(reported.get());
+        self.report(reported);
         if !self.wants_usage && answer.is_usage_alone() { Verdict::Cut } else { Verdict::Relay }
+    }
+
+    /// What was reported last counts.
+    fn report(&mut self, reported: &RawValue) {
+        self.observed.usage = usage::read(reported.get());
+        self.observed.has_absurd_usage = self.observed.usage.is_none();
     }
 
     fn note(&mut self, seen: &Glance<'_>) {
@@ -133,7 +139,9 @@ impl Reader for Universal {
         if answer.is_error() && !answer.has_choices() && answer.data.is_none() {
             return Err(failure::read_hidden(&body));
         }
-        self.observed.usage = answer.usage.and_then(|reported| usage::read(reported.get()));
+        if let Some(reported) = answer.usage {
+            self.report(reported);
+        }
         if self.operation != Operation::Embeddings {
             self.note(&glance(&body));
         }

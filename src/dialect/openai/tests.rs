@@ -153,7 +153,7 @@ fn a_body_goes_back_byte_for_byte_and_tells_what_was_used() {
     );
     let mut reader = reader_for(&json!({"model": "m"}));
     assert_eq!(reader.whole(body.clone()).unwrap().as_ptr(), body.as_ptr());
-    let expected = Observed { usage: Some(USED), finish_reason: Some("length".into()), output_bytes: 7 };
+    let expected = Observed { usage: Some(USED), finish_reason: Some("length".into()), output_bytes: 7, ..Observed::default() };
     assert_eq!(reader.observed(), expected);
 }
 
@@ -191,7 +191,7 @@ fn a_stream_passes_but_for_the_usage_event_nobody_asked_for() {
     let stream = [": hello\n\n", &chunk("hé"), ": ping\n\n", &chunk("y"), &stop(), &usage(), DONE].concat();
     let (got, flow, observed) = relayed(streamed(), &[stream.as_bytes()]);
     assert_eq!((got, flow), (stream.replace(&usage(), ""), Flow::Done));
-    assert_eq!(observed, Observed { usage: Some(USED), finish_reason: Some("stop".into()), output_bytes: 4 });
+    assert_eq!(observed, Observed { usage: Some(USED), finish_reason: Some("stop".into()), output_bytes: 4, ..Observed::default() });
 
     let asking = reader_for(&json!({"model": "m", "stream": true, "stream_options": {"include_usage": true}}));
     let (got, flow, observed) = relayed(asking, &[stream.as_bytes()]);
@@ -322,7 +322,7 @@ fn a_stream_that_never_says_done_is_complete_once_all_its_choices_have_finished(
     let stream = [chunk("a"), stop()].concat();
     assert_eq!(
         relayed(streamed(), &[stream.as_bytes()]),
-        (stream.clone(), Flow::Done, Observed { usage: None, finish_reason: Some("stop".into()), output_bytes: 1 })
+        (stream.clone(), Flow::Done, Observed { usage: None, finish_reason: Some("stop".into()), output_bytes: 1, ..Observed::default() })
     );
     let two = || reader_for(&json!({"model": "m", "stream": true, "n": 2}));
     assert!(matches!(relayed(two(), &[stream.as_bytes()]).1, Flow::Failed(_)));

@@ -1,0 +1,118 @@
+//! Usage and costs over a served gateway: the sums of what was asked, by OpenAI's words and by ours; and what providers claim
+//! that cannot be.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::support::client::Response;
+use crate::support::gateway::{ADMIN_TOKEN, Setup};
+use crate::support::stage::{SIMULATOR, Stage, talk};
+use crate::support::store::on_every_store;
+use crate::support::upstream::{Answer, completion};
+
+const DAY: i64 = 86_400;
+
+/// Yesterday's midnight: a test across midnight counts whole.
+fn since() -> i64 {
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    now / DAY * DAY - DAY
+}
+
+fn organization(stage: &Stage, path: &str) -> Response {
+    stage.gateway.get(&format!("/v1/organization/{path}")).bearer(ADMIN_TOKEN).send()
+}
+
+fn results(page: &Value) -> Vec<Value> {
+    page["data"].as_array().unwrap().iter().flat_map(|bucket| bucket["results"].as_array().unwrap().clone()).collect()
+}
+
+on_every_store! {
+    fn openai_s_own_words_ask_for_the_same_sums(stage: &Stage) {
+        let talk = stage.talk();
+        let bob = talk.tenant.key_with(json!({"subject": "bob"}));
+        for (key, model) in [(&talk.key, "solo"), (&talk.key, "dear"), (&bob, "solo")] {
+            stage.gateway.chat(key, &talk.body(model)).send().expect(200);
+        }
+        talk.post_with("/v1/completions", "solo", json!({"prompt": "x"})).send().expect(200);
+        talk.post_with("/v1/embeddings", "solo", json!({"input": "x"})).send().expect(200);
+        let entries = talk.tenant.entries(5);
+        let tenant = &talk.tenant.id;
+        let query = format!("start_time={}&project_ids[]={tenant}", since());
+
+        let chats: Vec<&Value> = entries.iter().filter(|entry| entry["operation"] != "embeddings").collect();
+        let whole = results(&organization(stage, &format!("usage/completions?{query}")).expect(200));
+        let sum = |field: &str| whole.iter().map(|result| result[field].as_i64().unwrap()).sum::<i64>();
+        let owed = |field: &str, entries: &[&Value]| entries.iter().map(|entry| entry[field].as_i64().unwrap()).sum::<i64>();
+        assert_eq!(sum("num_model_requests"), 4);
+        assert_eq!(sum("input_tokens"), owed("prompt_tokens", &chats));
+        assert_eq!(sum("output_tokens"), owed("completion_tokens", &chats));
+        let by = results(&organization(stage, &format!("usage/completions?{query}&group_by[]=user_id&group_by[]=api_key_id&user_ids=bob")).expect(200));
+        assert_eq!((&by[0]["user_id"], &by[0]["api_key_id"], &by[0]["project_id"]), (&json!("bob"), &json!(bob.id), &Value::Null));
+        let embedded = results(&organization(stage, &format!("usage/embeddings?{query}&bucket_width=1h&limit=168")).expect(200));
+        assert_eq!((embedded.len(), &embedded[0]["input_tokens"]), (1, &json!(5)));
+
+        let costs = results(&organization(stage, &format!("costs?{query}&group_by=line_item&group_by=project_id")).expect(200));
+        let all: Vec<&Value> = entries.iter().collect();
+        let nano = |result: &Value| (result["amount"]["value"].as_f64().unwrap() * 1e9).round();
+        #[expect(clippy::cast_precision_loss, reason = "a few cents in nano-dollars")]
+        let total = owed("cost_nanousd", &all) as f64;
+        assert_eq!(costs.iter().map(nano).sum::<f64>(), total);
+        assert!(costs.iter().all(|result| result["project_id"] == json!(tenant) && result["amount"]["currency"] == "usd"));
+        assert_eq!(organization(stage, "costs?start_time=5&limit=181").json()["error"]["param"], "limit");
+        assert_eq!(stage.gateway.get("/v1/organization/costs?start_time=5").bearer(&talk.key.secret).send().status, 401);
+    }
+}
+
+#[test]
+fn usage_that_cannot_be_is_estimated_and_logged() {
+    let talk = talk();
+    for usage in [
+        json!({"prompt_tokens": -5, "completion_tokens": 7}),
+        json!({"prompt_tokens": 18_446_744_073_709_551_615_u64, "completion_tokens": 1}),
+        json!({"prompt_tokens": 5, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 6}}),
+        json!("much"),
+    ] {
+        let mut body = completion("exactly 21 bytes here");
+        body["usage"] = usage.clone();
+        talk.script.on("alpha", [Answer::json(200, &body)]);
+        let answer = talk.chat("solo").send();
+        assert_eq!(answer.expect(200)["usage"], usage, "the answer was changed");
+        let entry = talk.stage.gateway.entry_of(&answer);
+        assert_eq!((&entry["usage_source"], &entry["completion_tokens"]), (&json!("estimated"), &json!(7)), "{usage}");
+        let prompt = entry["prompt_tokens"].as_i64().unwrap();
+        assert!((1..1_000).contains(&prompt), "{prompt}");
+        assert_eq!(entry["cost_nanousd"], prompt * 590 + 7 * 790);
+        let log = talk.stage.gateway.log();
+        let told = format!("provider 1-alpha reported usage that cannot be for request {}", entry["request_id"].as_str().unwrap());
+        assert!(log.contains(&told), "{usage} is not in the log");
+    }
+}
+
+#[test]
+fn entries_older_than_they_are_kept_become_monthly_sums_at_start() {
+    use diesel::connection::SimpleConnection;
+    use diesel::{Connection, SqliteConnection};
+
+    let gateway = Setup::new().section("[ledger]\nkeep = \"30d\"").provider("sim.toml", SIMULATOR).start();
+    let tenant = gateway.tenant();
+    let key = tenant.key_with(json!({"tags": {"project": "apollo"}}));
+    for _ in 0..3 {
+        gateway.chat(&key, &json!({"model": "sim-echo", "messages": [{"role": "user", "content": "x"}]})).send().expect(200);
+    }
+    tenant.entries(3);
+    let usage = |query: &str| gateway.admin("GET", &format!("/usage?tenant={}{query}", tenant.id), None).expect(200)["data"].clone();
+    let questions = ["", "&group_by=model,subject", "&group_by=tag:project", "&tag=project%3Dapollo"];
+    let before = questions.map(usage);
+    let mut database = SqliteConnection::establish(gateway.database.strip_prefix("sqlite://").unwrap()).unwrap();
+    database.batch_execute("PRAGMA busy_timeout = 5000; UPDATE entries SET created_at = created_at - 86400000 * 40").unwrap();
+    gateway.kill9();
+    gateway.restart();
+    crate::support::eventually("the entries to go", || {
+        let left = gateway.admin("GET", &format!("/ledger?tenant={}", tenant.id), None).expect(200);
+        left["data"].as_array().unwrap().is_empty().then_some(())
+    });
+    assert_eq!(questions.map(usage), before);
+    let months = usage("&bucket_width=1mo");
+    assert_eq!((months.as_array().unwrap().len(), &months[0]["requests"]), (1, &json!(3)));
+}
