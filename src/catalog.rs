@@ -4,5 +4,6 @@
 
 pub mod actor;
 pub mod chain;
+pub mod own;
 pub mod price;
 pub mod snapshot;

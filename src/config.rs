@@ -161,13 +161,21 @@ pub enum Durability {
 pub struct Admin {
     /// The token; `None`: the admin API is off.
     pub token: Option<Secret>,
+    /// A listener of its own; `None`: the one of `[server]`.
+    pub listen: Option<SocketAddr>,
+    /// Names that requests to that listener may be addressed to, besides addresses and `localhost`; in lower case.
+    pub hosts: Vec<String>,
 }
 
 /// `[sealing]`: where the master key comes from. Read by the control half alone.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sealing {
     /// 32 bytes in base64; `None`: BYO is off.
     pub master_key: Option<Secret>,
+    /// The one before it, as long as something is under it.
+    pub old_master_key: Option<Secret>,
+    /// How long a worker keeps a tenant's provider key it has opened.
+    pub cache: Duration,
 }
 
 /// `[security]`
@@ -177,6 +185,8 @@ pub struct Security {
     pub tenant_private_upstreams: bool,
     /// Failed authentications per minute and source address before unknown keys get 429.
     pub failed_auth_per_minute: u32,
+    /// How long virtual keys are taken on trust when it cannot be checked whether they are revoked.
+    pub fail_static: Duration,
 }
 
 /// `[retry]`, as it applies to one provider.

@@ -6,12 +6,15 @@
 
 pub mod admin;
 pub mod directory;
+pub mod edges;
 pub mod error;
 pub mod fields;
 pub mod keys;
 pub mod master;
+pub mod providers;
 pub mod reports;
 pub mod retention;
+pub mod sealing;
 pub mod store;
 pub mod tenants;
 
@@ -31,9 +34,13 @@ use orion::hazardous::hash::sha2::sha256::Sha256;
 use crate::catalog::snapshot::{Offerings, Snapshot};
 use crate::config::check::Problems;
 use crate::config::{self, Environment};
+use crate::guard::SelfListen;
+use crate::seal::names::EdgeId;
 use crate::secret::Secret;
-use crate::terms::ProviderName;
+use crate::terms::{ProviderName, TenantId};
+use directory::Frame;
 use error::ControlError;
+use sealing::Sealing;
 use store::changes::{Actor, Done};
 use store::connection::AnyConnection;
 use store::{Store, StoreError};
@@ -43,9 +50,12 @@ pub trait Publisher: Send + Sync {
     /// Hands out a new snapshot; done when every worker of this process answers from it.
     fn adopt(&self, snapshot: Snapshot) -> BoxFuture<'static, ()>;
 
-    /// How a brokered provider has been doing.
-    fn health(&self, provider: &ProviderName) -> Health {
-        let _ = provider;
+    /// What it answers from is known to be up to date, now.
+    fn confirmed(&self) {}
+
+    /// How a provider has been doing: a tenant's own, or a brokered one.
+    fn health(&self, owner: Option<&TenantId>, provider: &ProviderName) -> Health {
+        let _ = (owner, provider);
         Health::default()
     }
 }
@@ -69,6 +79,8 @@ pub struct World {
     /// What the gateway half starts with.
     pub snapshot: Snapshot,
     position: i64,
+    edge: Option<EdgeId>,
+    private_upstreams: bool,
 }
 
 /// What a [`Control`] is made of.
@@ -85,6 +97,10 @@ pub struct Parts {
     pub publisher: Arc<dyn Publisher>,
     /// The ledger.
     pub flush: Flush,
+    /// What it seals with; `None`: there is no master key, so tenants cannot bring providers of their own.
+    pub sealing: Option<Arc<Sealing>>,
+    /// Where this process listens, which no provider's URL may name.
+    pub self_listen: SelfListen,
 }
 
 /// The control half of this process.
@@ -95,6 +111,10 @@ pub struct Control {
     admin_token: Option<[u8; 32]>,
     publisher: Arc<dyn Publisher>,
     flush: Flush,
+    sealing: Option<Arc<Sealing>>,
+    self_listen: SelfListen,
+    edge: Option<EdgeId>,
+    private_upstreams: bool,
     snapshot: RwLock<Snapshot>,
     /// The change that `snapshot` reflects; whoever publishes holds it.
     position: tokio::sync::Mutex<i64>,
@@ -118,9 +138,10 @@ impl World {
     ///
     /// # Errors
     /// If the database fails.
-    pub fn load(store: &Store, offerings: Arc<Offerings>) -> Result<Self, StoreError> {
-        let (directory, position) = store.read(|connection| Ok::<_, StoreError>(directory::load(connection)?))?;
-        Ok(Self { snapshot: Snapshot { offerings, directory: Arc::new(directory) }, position })
+    pub fn load(store: &Store, frame: Frame) -> Result<Self, StoreError> {
+        let (directory, position) = store.read(|connection| Ok::<_, StoreError>(directory::load(connection, &frame, None)?))?;
+        let Frame { offerings, edge, private_upstreams } = frame;
+        Ok(Self { snapshot: Snapshot { offerings, directory: Arc::new(directory) }, position, edge, private_upstreams })
     }
 }
 
@@ -134,6 +155,10 @@ impl Control {
             admin_token: parts.admin_token.and_then(|token| digest(token.expose())),
             publisher: parts.publisher,
             flush: parts.flush,
+            sealing: parts.sealing,
+            self_listen: parts.self_listen,
+            edge: world.edge,
+            private_upstreams: world.private_upstreams,
             snapshot: RwLock::new(world.snapshot),
             position: tokio::sync::Mutex::new(world.position),
         })
@@ -144,9 +169,18 @@ impl Control {
         self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How a brokered provider has been doing.
-    pub fn health(&self, provider: &ProviderName) -> Health {
-        self.publisher.health(provider)
+    /// How a provider has been doing: a tenant's own, or a brokered one.
+    pub fn health(&self, owner: Option<&TenantId>, provider: &ProviderName) -> Health {
+        self.publisher.health(owner, provider)
+    }
+
+    /// What seals; without it nothing that is to be sealed can be done.
+    fn sealing(&self) -> Result<Arc<Sealing>, ControlError> {
+        self.sealing.clone().ok_or(ControlError::SealingUnavailable)
+    }
+
+    fn frame(&self, offerings: Arc<Offerings>) -> Frame {
+        Frame { offerings, edge: self.edge.clone(), private_upstreams: self.private_upstreams }
     }
 
     /// Follows what other processes on the same database change, for as long as it is polled.
@@ -173,17 +207,19 @@ impl Control {
         let control = Arc::clone(self);
         let built = blocking(move || {
             let settings = config::load(&control.settings, control.environment.as_ref())?;
-            let before = control.snapshot().offerings;
-            let offerings = Offerings::build(&settings.catalog, Some(&before), now_ms() / 1_000);
-            Ok::<_, Problems>((offerings, settings.warnings))
+            let Snapshot { offerings: before, directory } = control.snapshot();
+            let offerings = Arc::new(Offerings::build(&settings.catalog, Some(&before), now_ms() / 1_000));
+            let directory = Arc::new(directory::refit(&control.frame(Arc::clone(&offerings)), &directory));
+            Ok::<_, Problems>((Snapshot { offerings, directory }, settings.warnings))
         });
-        let (offerings, warnings) = built.await??;
+        let (snapshot, warnings) = built.await??;
+        let offerings = &snapshot.offerings;
         let reloaded = Reloaded {
             models: offerings.models.len(),
             providers: offerings.providers.iter().filter(|listed| listed.disabled.is_none()).count(),
             warnings,
         };
-        self.publish(Snapshot { offerings: Arc::new(offerings), directory: self.snapshot().directory }).await;
+        self.publish(snapshot).await;
         Ok(reloaded)
     }
 
@@ -231,12 +267,13 @@ impl Control {
     async fn catch_up(&self) -> Result<(), ControlError> {
         let mut position = self.position.lock().await;
         let (current, reached) = (self.snapshot(), *position);
-        let directory = Arc::clone(&current.directory);
-        let news = self.read(move |connection| Ok(directory::catch_up(connection, &directory, reached)?)).await?;
+        let (directory, frame) = (Arc::clone(&current.directory), self.frame(Arc::clone(&current.offerings)));
+        let news = self.read(move |connection| Ok(directory::catch_up(connection, &frame, &directory, reached)?)).await?;
         if let Some((directory, reached)) = news {
             self.publish(Snapshot { directory: Arc::new(directory), ..current }).await;
             *position = reached;
         }
+        self.publisher.confirmed();
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! The way of a request, and the order to read these files in: [`messages`] are what travels; the [`router`] asks the catalog for
 //! a chain and walks it; an [`adapter`] calls one provider through its [`upstream`] (whose [`connector`] guards every address),
 //! and [`retry`] decides what a failure means; the [`relay`] carries the answer back; [`metering`] says what it used.
-//! [`health`] lets a failing provider rest. A [`cell`] is all of this on one worker.
+//! [`health`] lets a failing provider rest; a [`purse`] pays with tenants' own keys. A [`cell`] is all of this on one worker.
 
 pub mod adapter;
 pub mod budget;
@@ -13,6 +13,7 @@ pub mod health;
 pub mod messages;
 pub mod metering;
 pub mod passing;
+pub mod purse;
 pub mod relay;
 pub mod retry;
 pub mod router;

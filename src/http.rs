@@ -79,10 +79,11 @@ impl Front {
     /// Who asks, by this worker's snapshot. `now` is in unix seconds.
     ///
     /// # Errors
-    /// As [`Doorman::admit`].
+    /// As [`Doorman::admit`], or if it has been unknown for too long whether keys are revoked.
     pub async fn identify(&self, request: &HttpRequest, cell: &Cell, now: i64) -> Result<Arc<Caller>, Refusal> {
         let snapshot = cell.catalog.send(Current).await.map_err(|_| Refusal::Internal)?;
         let from = request.peer_addr().map(|peer| peer.ip());
-        self.doorman.admit(request.headers(), from, &snapshot, now)
+        let caller = self.doorman.admit(request.headers(), from, &snapshot, now)?;
+        if self.fleet.is_trusted() { Ok(caller) } else { Err(Refusal::Unconfirmed) }
     }
 }

@@ -17,13 +17,15 @@ use tokio::time::{Instant, interval, sleep};
 
 use crate::catalog::snapshot::{Listed, Offerings, Snapshot};
 use crate::config::{self, ProcessEnvironment, Settings};
+use crate::control::directory::Frame;
+use crate::control::sealing::{self, Sealing, Started};
 use crate::control::store::{Store, StoreError};
 use crate::control::{self, Control, Flush, Health, Parts, Publisher, World};
 use crate::gateway::budget::Budget;
-use crate::gateway::cell::Fleet;
+use crate::gateway::cell::{Fleet, Terms};
 use crate::gateway::connector::{SystemResolver, interface_addresses};
 use crate::gateway::upstream::Network;
-use crate::guard::SelfListen;
+use crate::guard::{SelfListen, Source};
 use crate::http::health::Probes;
 use crate::http::identity::Doorman;
 use crate::http::{self, Front, clock};
@@ -31,7 +33,7 @@ use crate::ledger::actor::{LedgerHandle, Options};
 use crate::ledger::reader::Durability;
 use crate::ledger::{self, Observer};
 use crate::metrics::Metrics;
-use crate::terms::ProviderName;
+use crate::terms::{ProviderName, TenantId};
 
 /// How long to wait for the last settlements when all answers are out.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
@@ -54,6 +56,9 @@ pub enum StartError {
     /// The store said no.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database and the master key do not fit together.
+    #[error(transparent)]
+    Sealing(#[from] sealing::StartError),
     /// The address is taken or not ours.
     #[error("cannot listen on {listen}: {source}; set server.listen or stop what listens there")]
     Listen {
@@ -71,9 +76,12 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// The process's exit code: what cannot be reached or bound is a failure, not a refused configuration.
+    /// The process's exit code: what cannot be reached or bound is a failure, not refused key material.
     pub fn exit_code(&self) -> u8 {
-        1
+        match self {
+            StartError::Sealing(error) if !matches!(error, sealing::StartError::Store(_)) => 78,
+            _ => 1,
+        }
     }
 }
 
@@ -96,16 +104,28 @@ pub fn serve_with(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), 
 async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), StartError> {
     let server = settings.server.clone();
     let store = Store::open(&settings.database.url)?;
+    let (sealing, edge) = match Sealing::start(&store, &settings.sealing)? {
+        Some(Started { sealing, edge }) => (Some(sealing), Some(edge)),
+        None => (None, None),
+    };
     let offerings = Offerings::build(&settings.catalog, None, clock::unix_millis() / 1000);
     announce(&settings.warnings, &offerings);
-    let world = World::load(&store, Arc::new(offerings))?;
+    let frame = Frame {
+        offerings: Arc::new(offerings),
+        edge: edge.as_ref().map(|edge| edge.id.clone()),
+        private_upstreams: settings.security.tenant_private_upstreams,
+    };
+    let world = World::load(&store, frame)?;
 
     let metrics = Arc::new(Metrics::new());
     let observer = Arc::clone(&metrics) as Arc<dyn Observer>;
     let ledger = ledger::actor::start(journaling(&settings.ledger), Box::new(store.sink()), observer).map_err(StartError::Journal)?;
-    let self_listen = SelfListen { listeners: vec![server.listen], interfaces: interface_addresses()? };
-    let network = Network { resolver: Arc::new(SystemResolver), self_listen };
-    let fleet = Fleet::new(world.snapshot.clone(), ledger.clone(), network, server.max_in_flight);
+    let listeners = std::iter::once(server.listen).chain(settings.admin.listen).collect();
+    let self_listen = SelfListen { listeners, interfaces: interface_addresses()? };
+    let network = Network { resolver: Arc::new(SystemResolver), self_listen: self_listen.clone() };
+    let terms =
+        Terms { max_in_flight: server.max_in_flight, fail_static: settings.security.fail_static, edge, cache: settings.sealing.cache };
+    let fleet = Fleet::new(world.snapshot.clone(), ledger.clone(), network, terms);
     let control = Control::new(
         world,
         Parts {
@@ -115,6 +135,8 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
             admin_token: settings.admin.token,
             publisher: Arc::clone(&fleet) as Arc<dyn Publisher>,
             flush: flush(&ledger),
+            sealing,
+            self_listen,
         },
     );
 
@@ -171,7 +193,7 @@ fn announce(warnings: &[String], offerings: &Offerings) {
         log::warn!("{warning}");
     }
     for Listed { provider, disabled, .. } in &offerings.providers {
-        if disabled.is_none() && provider.reach.allow_private {
+        if disabled.is_none() && matches!(&provider.source, Source::Operator(reach) if reach.allow_private) {
             log::warn!("provider {} may reach private addresses (allow_private)", provider.name);
         }
     }
@@ -191,9 +213,13 @@ impl Publisher for Fleet {
         Fleet::adopt(self, snapshot)
     }
 
-    fn health(&self, provider: &ProviderName) -> Health {
+    fn confirmed(&self) {
+        self.confirm();
+    }
+
+    fn health(&self, owner: Option<&TenantId>, provider: &ProviderName) -> Health {
         let now = std::time::Instant::now();
-        let checkup = self.health.of(None, provider).checkup(now);
+        let checkup = self.health.of(owner, provider).checkup(now);
         let until = |at: std::time::Instant| clock::unix_millis().saturating_add(i64::try_from((at - now).as_millis()).unwrap_or(i64::MAX));
         Health {
             cooldown_until: checkup.rests_until.map(until),

@@ -4,20 +4,25 @@
 //! snapshot it started with.
 
 mod build;
+pub(in crate::catalog) use build::static_headers;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use actix_web::http::Uri;
 use actix_web::http::header::{HeaderName, HeaderValue};
 
 use super::chain::{Chain, providers_for};
-use crate::config::{self, Price, Reach, RetryPolicy};
+use super::own::{Own, Stamp};
+use crate::config::{self, Price, RetryPolicy};
 use crate::dialect::{Dialect, Quirks};
+use crate::guard::Source;
 use crate::ledger::entry::Billing;
+use crate::seal::names::{Epoch, Ring};
 use crate::terms::{KeyId, KindName, ModelId, Operation, ProviderName, TenantId};
 
 /// The world at one moment. Two clones of an `Arc`.
@@ -38,6 +43,8 @@ pub struct Offerings {
     by_name: HashMap<String, Arc<Model>>,
     /// Brokered providers in natural order, the disabled ones too.
     pub providers: Vec<Listed>,
+    /// By name: what tenants' own providers may be of.
+    pub kinds: BTreeMap<KindName, Arc<config::Kind>>,
     /// Unix seconds at which these offerings were built: `created` of `GET /v1/models`.
     pub built_at: i64,
 }
@@ -86,8 +93,8 @@ pub struct Provider {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The operator's key as the header it travels in, marked sensitive.
     pub credential: Option<(HeaderName, HeaderValue)>,
-    /// Which addresses it may reach.
-    pub reach: Reach,
+    /// Who wrote its URL, and which addresses it may reach.
+    pub source: Source,
     /// Retries, time-outs, cooldown.
     pub retry: RetryPolicy,
 }
@@ -108,6 +115,8 @@ pub struct Offer {
     pub price: Arc<Price>,
     /// The longest answer, in tokens.
     pub max_output_tokens: Option<u64>,
+    /// How it is paid with the tenant's own key, if it is.
+    pub stamp: Option<Stamp>,
 }
 
 /// Who may ask: tenants and their virtual keys.
@@ -117,6 +126,8 @@ pub struct Directory {
     pub tenants: HashMap<TenantId, Arc<Tenant>>,
     /// By the derived look-up value of the key (spec/security.md 1.2), never by the key.
     pub callers: HashMap<[u8; 32], Arc<Caller>>,
+    /// Tenants' own providers, of those that have any.
+    pub own: HashMap<TenantId, Arc<Own>>,
 }
 
 /// Who pays.
@@ -132,6 +143,8 @@ pub struct Tenant {
     pub broker_fallback: bool,
     /// A disabled tenant gets 403.
     pub enabled: bool,
+    /// Whether it has providers of its own: if not, its requests cost nothing more.
+    pub has_own: bool,
 }
 
 /// Who asks: an active virtual key and its tenant. Revoked keys are not in the directory.
@@ -163,7 +176,27 @@ pub struct Caller {
     pub max_concurrency: Option<u32>,
     /// Cents per UTC calendar month; stored, not yet enforced.
     pub monthly_budget_cents: Option<u64>,
+    /// What this gateway may spend while a request presents the key.
+    pub grants: Vec<Grant>,
+    /// Until when its running streams may go on; the same for every version of this row.
+    pub standing: Arc<Standing>,
 }
+
+/// A GRANT blob and what it is bound to besides tenant, key and edge.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The ring it opens.
+    pub ring: Ring,
+    /// In which epoch.
+    pub epoch: Epoch,
+    /// The blob.
+    pub blob: Arc<[u8]>,
+}
+
+/// Until when a virtual key counts, as known now: what a running stream looks at now and then, because the snapshot it
+/// started with never changes.
+#[derive(Debug)]
+pub struct Standing(AtomicI64);
 
 /// What a caller's request for a model comes to: the model and the providers to try, at least one.
 #[derive(Debug, Clone)]
@@ -203,19 +236,20 @@ impl Snapshot {
     /// The model `caller` may use under that id or alias, with its chain: `GET /v1/models/{id}`.
     pub fn find(&self, caller: &Caller, model: &str) -> Option<Resolved> {
         let model = self.offerings.model(model)?;
-        Self::offered(caller, model)
+        self.offered(caller, model)
     }
 
     /// Every model `caller` may use and has a provider for, in the order of their ids: `GET /v1/models`.
     pub fn models_for<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = Resolved> + 'a {
-        self.offerings.models.iter().filter_map(|model| Self::offered(caller, model))
+        self.offerings.models.iter().filter_map(|model| self.offered(caller, model))
     }
 
-    fn offered(caller: &Caller, model: &Arc<Model>) -> Option<Resolved> {
+    fn offered(&self, caller: &Caller, model: &Arc<Model>) -> Option<Resolved> {
         if !caller.may_use(&model.definition) {
             return None;
         }
-        let chain = providers_for(&caller.tenant, model);
+        let own = if caller.tenant.has_own { self.directory.own.get(&caller.tenant.id) } else { None };
+        let chain = own.and_then(|own| own.chain(model)).map_or_else(|| providers_for(&caller.tenant, model), Chain::clone);
         (!chain.is_empty()).then(|| Resolved { model: model.clone(), chain })
     }
 }
@@ -247,6 +281,7 @@ impl Directory {
         Self {
             tenants: tenants.into_iter().map(|tenant| (tenant.id.clone(), tenant)).collect(),
             callers: callers.into_iter().map(|caller| (caller.lookup, caller)).collect(),
+            own: HashMap::new(),
         }
     }
 
@@ -261,6 +296,34 @@ impl Caller {
     pub fn may_use(&self, model: &config::Model) -> bool {
         let names = |allowed: &String| *allowed == *model.id || model.aliases.contains(allowed);
         self.allowed_models.as_ref().is_none_or(|allowed| allowed.iter().any(names))
+    }
+}
+
+impl Standing {
+    /// A key that counts until then, in Unix seconds, or for ever.
+    pub fn until(end: Option<i64>) -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(end.unwrap_or(i64::MAX))))
+    }
+
+    /// The end has moved.
+    pub fn set(&self, end: Option<i64>) {
+        self.0.store(end.unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    /// It counts no more.
+    pub fn end(&self) {
+        self.0.store(i64::MIN, Ordering::Relaxed);
+    }
+
+    /// Whether it still counts. `now` is in Unix seconds.
+    pub fn holds(&self, now: i64) -> bool {
+        now < self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Grant({}, epoch {})", self.ring, self.epoch.0)
     }
 }
 

@@ -150,8 +150,9 @@ fn decide(main: Source, parts: Vec<Source>, environment: &dyn Environment, notes
     let defaults = retry::read(root, &RetryPolicy::default());
     let catalog = catalog(&mut roots, &defaults, environment, &notes);
     finish(roots);
-    if admin.token.is_some() && !server.listen.ip().is_loopback() {
-        notes.warning(format!("the admin API listens on {} without TLS; put a TLS proxy in front of it", server.listen));
+    let admin_listen = admin.listen.unwrap_or(server.listen);
+    if admin.token.is_some() && !admin_listen.ip().is_loopback() {
+        notes.warning(format!("the admin API listens on {admin_listen} without TLS; put a TLS proxy in front of it"));
     }
     let warnings = notes.finish()?;
     Ok(Settings { file: main.file, server, database, ledger, admin, sealing, security, upstream, catalog, warnings })

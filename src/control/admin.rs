@@ -4,6 +4,7 @@
 //! The application must hold `web::Data<Control>`. Every route is behind `gate`.
 
 mod catalog;
+mod edges;
 mod error;
 mod gate;
 mod input;
@@ -42,6 +43,20 @@ pub fn routes(config: &mut web::ServiceConfig) {
             )
             .service(at("/tenants/{tenant}/keys/{key}/rotate").route(web::post().to(keys::rotate)))
             .service(at("/tenants/{tenant}/providers").route(web::get().to(providers::chain)))
+            .service(
+                at("/tenants/{tenant}/providers/{name}")
+                    .route(web::put().to(providers::put))
+                    .route(web::get().to(providers::show))
+                    .route(web::delete().to(providers::delete)),
+            )
+            .service(at("/tenants/{tenant}/providers/{name}/reseal").route(web::post().to(providers::reseal)))
+            .service(
+                at("/tenants/{tenant}/tenant-keys").route(web::get().to(tenants::list_keys)).route(web::post().to(tenants::create_key)),
+            )
+            .service(at("/tenants/{tenant}/tenant-keys/{key}").route(web::delete().to(tenants::delete_key)))
+            .service(at("/tenants/{tenant}/epoch").route(web::post().to(tenants::advance_epoch)))
+            .service(at("/edges").route(web::get().to(edges::list)).route(web::post().to(edges::create)))
+            .service(at("/edges/{edge}").route(web::delete().to(edges::delete)))
             .service(at("/ledger").route(web::get().to(ledger::list)))
             .service(at("/ledger/{request_id}").route(web::get().to(ledger::show)))
             .service(at("/usage").route(web::get().to(usage::list)))

@@ -1,8 +1,10 @@
 //! Why the control half did not do what it was asked. No statuses: those are [`admin::error`](super::admin)'s.
 
+use super::master::KeyringError;
 use super::store::StoreError;
 use crate::config::check::Problems;
 use crate::credential::NoRandomness;
+use crate::seal::SealError;
 
 /// A refusal or a failure. The text is for the operator and names no secret.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +44,26 @@ pub enum ControlError {
         /// For people, with the remedy.
         message: String,
     },
+    /// There is no master key, so nothing can be sealed.
+    #[error("sealing is not available here: the gateway has no master key; set AIGW_MASTER_KEY (make one with: openssl rand -base64 32)")]
+    SealingUnavailable,
+    /// The tenant keeps its own root, and its key is missing or wrong.
+    #[error("this tenant keeps its own key: send it as `x-aigw-tenant-key: aigw-tk-…`; the one sent is missing or wrong")]
+    TenantKeyRequired,
+    /// A sealed row is not what was written there: edited by hand, or restored in part.
+    #[error("the {blob} blob of {of} does not open: it is not what was written there; restore the row from a backup")]
+    Unopened {
+        /// Its type, such as `ROOT`.
+        blob: &'static str,
+        /// Whose it is. Ids only.
+        of: String,
+    },
+    /// The master key that something is wrapped under is not here, or the row is damaged.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// Nothing was sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// The configuration is refused; what was in effect still is.
     #[error("the configuration is refused, nothing has changed: {0}")]
     Configuration(#[from] Problems),

@@ -2,13 +2,15 @@
 
 mod settings;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::error::ControlError;
 use super::store::changes::{Actor, Change, Done};
 use super::store::connection::AnyConnection;
+use super::store::grants;
 use super::store::keys::{self, KeyRow};
-use super::store::tenants;
+use super::tenants::require;
 use super::{Control, now_ms};
 use crate::credential::{Credential, CredentialKind};
 pub use settings::KeyFields;
@@ -21,6 +23,8 @@ pub struct IssuedKey {
     pub row: KeyRow,
     /// The key.
     pub key: Credential,
+    /// Whether it opens the tenant's own providers.
+    pub spends: bool,
 }
 
 /// The longest a rotated key may go on working.
@@ -34,12 +38,25 @@ impl Control {
     pub async fn create_key(&self, actor: Actor, tenant: String, new: KeyFields) -> Result<IssuedKey, ControlError> {
         let key = Credential::mint(CredentialKind::Virtual)?;
         let row = new.check()?.first(tenant, &key, now_ms() / 1_000);
+        let (sealing, presented) = (self.sealing.clone(), actor.tenant_key.clone());
         self.mutate(actor, move |connection| {
-            require_tenant(connection, &row.tenant)?;
+            let tenant = require(connection, &row.tenant)?;
             keys::insert(connection, row.clone())?;
-            Ok(done(IssuedKey { row, key }, "key.create"))
+            if let Some(sealing) = &sealing {
+                let root = sealing.root(connection, &tenant, presented.as_ref())?;
+                sealing.issue(connection, &tenant, &root, &row.id, &key)?;
+            }
+            Ok(done(IssuedKey { row, key, spends: sealing.is_some() }, "key.create"))
         })
         .await
+    }
+
+    /// The tenant's keys that open its own providers. One from before there was a master key does not.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn spenders(&self, tenant: String) -> Result<HashSet<String>, ControlError> {
+        self.read(move |connection| Ok(grants::spenders(connection, &tenant)?.into_iter().collect())).await
     }
 
     /// One page of a tenant's keys, the revoked ones too.
@@ -48,7 +65,7 @@ impl Control {
     /// If there is no such tenant, or the database fails.
     pub async fn keys(&self, tenant: String, after: Option<String>, limit: usize) -> Result<Vec<KeyRow>, ControlError> {
         self.read(move |connection| {
-            require_tenant(connection, &tenant)?;
+            require(connection, &tenant)?;
             Ok(keys::page(connection, &tenant, after.as_deref(), i64::try_from(limit).unwrap_or(i64::MAX))?)
         })
         .await
@@ -90,6 +107,7 @@ impl Control {
             let mut row = find(connection, &tenant, &id)?;
             row.revoked_at.get_or_insert(now);
             keys::update(connection, row.clone())?;
+            grants::withdraw(connection, &row.id)?;
             Ok(done(row, "key.revoke"))
         })
         .await
@@ -105,7 +123,9 @@ impl Control {
         }
         let key = Credential::mint(CredentialKind::Virtual)?;
         let now = now_ms() / 1_000;
+        let (sealing, presented) = (self.sealing.clone(), actor.tenant_key.clone());
         self.mutate(actor, move |connection| {
+            let owner = require(connection, &tenant)?;
             let old = find(connection, &tenant, &id)?;
             let successor = keys::successor(connection, &id)?;
             if let Some(successor) = successor {
@@ -115,9 +135,17 @@ impl Control {
                 return Err(conflict("key_inactive", "the key is revoked or expired; make a new one"));
             }
             let row = old.succeeded_by(&key, now);
-            keys::update(connection, old.ending(now, grace))?;
+            let old = old.ending(now, grace);
+            if old.revoked_at.is_some() {
+                grants::withdraw(connection, &old.id)?;
+            }
+            keys::update(connection, old)?;
             keys::insert(connection, row.clone())?;
-            let mut done = done(IssuedKey { row, key }, "key.rotate");
+            if let Some(sealing) = &sealing {
+                let root = sealing.root(connection, &owner, presented.as_ref())?;
+                sealing.issue(connection, &owner, &root, &row.id, &key)?;
+            }
+            let mut done = done(IssuedKey { row, key, spends: sealing.is_some() }, "key.rotate");
             done.changes.push(Change::Key(id.into()));
             Ok(done)
         })
@@ -153,10 +181,6 @@ impl KeyRow {
         }
         self
     }
-}
-
-fn require_tenant(connection: &mut AnyConnection, id: &str) -> Result<(), ControlError> {
-    tenants::find(connection, id)?.map(drop).ok_or_else(|| ControlError::not_found("tenant", id))
 }
 
 /// Another tenant's key is no key.

@@ -6,9 +6,13 @@
 pub mod batches;
 pub mod changes;
 pub mod connection;
+pub mod edges;
 pub mod entries;
+pub mod grants;
 pub mod keys;
+pub mod providers;
 pub mod retention;
+pub mod roots;
 pub mod schema;
 pub mod sink;
 pub mod tenants;
@@ -105,6 +109,18 @@ impl Store {
     {
         let connection: &mut AnyConnection = &mut *checkout(&self.writers)?;
         connection.transaction(statements)
+    }
+
+    /// Makes sure that what was deleted is in no file any more, as far as the database lets us: SQLite overwrites it in the
+    /// database but keeps it in the write-ahead log until that is cut.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn forget_deleted(&self) -> Result<(), StoreError> {
+        match &mut *checkout(&self.writers)? {
+            AnyConnection::Sqlite(file) => Ok(file.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")?),
+            AnyConnection::Postgres(_) => Ok(()),
+        }
     }
 
     /// Whether the database answers.

@@ -1,9 +1,12 @@
-//! What can be done with tenants.
+//! What can be done with tenants, and with the keys of those that keep their own root.
 
 use serde::Deserialize;
 
 use super::error::ControlError;
+use super::sealing::{BY_TENANT, IssuedTenantKey};
 use super::store::changes::{Actor, Change, Done};
+use super::store::connection::AnyConnection;
+use super::store::roots::{self, TenantKeyRow};
 use super::store::tenants::{self, TenantRow};
 use super::{Control, fields, now_ms};
 
@@ -36,21 +39,103 @@ pub struct TenantChange {
     pub enabled: Option<bool>,
 }
 
+/// A tenant that has just been made.
+#[derive(Debug)]
+pub struct MadeTenant {
+    /// Its row.
+    pub row: TenantRow,
+    /// What alone opens its secrets, in custody `tenant`.
+    pub tenant_key: Option<IssuedTenantKey>,
+}
+
 impl Control {
-    /// Makes a tenant.
+    /// Makes a tenant, with its root if something can be sealed here.
     ///
     /// # Errors
     /// If a value is bad, the id is taken, or the database fails.
-    pub async fn create_tenant(&self, actor: Actor, new: NewTenant) -> Result<TenantRow, ControlError> {
+    pub async fn create_tenant(&self, actor: Actor, new: NewTenant) -> Result<MadeTenant, ControlError> {
         let row = new.check(now_ms() / 1_000)?;
+        if row.custody == BY_TENANT && self.sealing.is_none() {
+            return Err(ControlError::SealingUnavailable);
+        }
+        let sealing = self.sealing.clone();
         self.mutate(actor, move |connection| {
             if tenants::find(connection, &row.id)?.is_some() {
                 return Err(ControlError::Exists { what: "tenant", id: row.id });
             }
             tenants::insert(connection, &row)?;
-            Ok(done(row, "tenant.create"))
+            let tenant_key = sealing.map(|sealing| sealing.found(connection, &row)).transpose()?.flatten();
+            let Done { answer: row, action, target, changes } = done(row, "tenant.create");
+            Ok(Done { answer: MadeTenant { row, tenant_key }, action, target, changes })
         })
         .await
+    }
+
+    /// The keys of a tenant that keeps its own root.
+    ///
+    /// # Errors
+    /// If there is no such tenant, or the database fails.
+    pub async fn tenant_keys(&self, id: String) -> Result<Vec<TenantKeyRow>, ControlError> {
+        self.read(move |connection| {
+            require(connection, &id)?;
+            Ok(roots::tenant_keys_of(connection, &id)?)
+        })
+        .await
+    }
+
+    /// Makes one more tenant key, by one that is there.
+    ///
+    /// # Errors
+    /// If the tenant does not keep its own root, the key that came with the request does not open it, or the database fails.
+    pub async fn create_tenant_key(&self, actor: Actor, id: String) -> Result<IssuedTenantKey, ControlError> {
+        let sealing = self.sealing()?;
+        let presented = actor.tenant_key.clone();
+        self.mutate(actor, move |connection| {
+            let tenant = keeps_its_root(connection, &id)?;
+            let root = sealing.root(connection, &tenant, presented.as_ref())?;
+            let issued = sealing.add_holder(connection, &tenant, &root)?;
+            let target = format!("{id}/{}", issued.row.id);
+            Ok(Done { answer: issued, action: "tenant_key.create", target, changes: Vec::new() })
+        })
+        .await
+    }
+
+    /// Takes a tenant key back. One that works has to come with the request.
+    ///
+    /// # Errors
+    /// As [`create_tenant_key`](Self::create_tenant_key), or if there is no such key or it is the last one.
+    pub async fn delete_tenant_key(&self, actor: Actor, id: String, key: String) -> Result<TenantKeyRow, ControlError> {
+        let sealing = self.sealing()?;
+        let presented = actor.tenant_key.clone();
+        self.mutate(actor, move |connection| {
+            let tenant = keeps_its_root(connection, &id)?;
+            sealing.root(connection, &tenant, presented.as_ref())?;
+            let row = sealing.remove_holder(connection, &tenant, &key)?;
+            Ok(Done { target: format!("{id}/{}", row.id), answer: row, action: "tenant_key.delete", changes: Vec::new() })
+        })
+        .await
+    }
+
+    /// Moves a tenant to the next epoch: after a leak of one of its virtual keys, of an edge key or of a dump. Virtual keys
+    /// go on as they are; what was sealed before is sealed anew.
+    ///
+    /// # Errors
+    /// If nothing can be sealed here, the tenant's root does not open, or the database fails.
+    pub async fn advance_epoch(&self, actor: Actor, id: String) -> Result<i32, ControlError> {
+        let sealing = self.sealing()?;
+        let presented = actor.tenant_key.clone();
+        let epoch = self
+            .mutate(actor, move |connection| {
+                let tenant = require(connection, &id)?;
+                let root = sealing.root(connection, &tenant, presented.as_ref())?;
+                let epoch = sealing.advance(connection, &tenant, &root)?;
+                let changes = vec![Change::Tenant(id.as_str().into())];
+                Ok(Done { answer: epoch, action: "tenant.epoch", target: id, changes })
+            })
+            .await?;
+        let store = self.store.clone();
+        super::blocking(move || store.forget_deleted()).await??;
+        Ok(epoch)
     }
 
     /// One page of tenants and whether there are more.
@@ -105,24 +190,34 @@ impl NewTenant {
     fn check(self, created_at: i64) -> Result<TenantRow, ControlError> {
         let id = fields::slug("id", self.id)?;
         let name = self.name.map_or_else(|| Ok(id.clone()), |name| fields::label("name", name))?;
-        match self.custody.as_deref() {
-            None | Some("operator") => {}
-            Some("tenant") => {
-                let message = "custody by the tenant needs sealing, which is not available here; use \"operator\"".to_owned();
-                return Err(ControlError::Conflict { code: "sealing_unavailable", message });
-            }
-            Some(_) => return Err(ControlError::invalid("custody", "custody must be \"operator\" or \"tenant\"")),
+        let custody = self.custody.unwrap_or_else(|| "operator".to_owned());
+        if custody != "operator" && custody != BY_TENANT {
+            return Err(ControlError::invalid("custody", "custody must be \"operator\" or \"tenant\""));
         }
         Ok(TenantRow {
             id,
             name,
             brokered: self.brokered.unwrap_or(true),
             broker_fallback: self.broker_fallback.unwrap_or(false),
-            custody: "operator".to_owned(),
+            custody,
             enabled: self.enabled.unwrap_or(true),
             created_at,
         })
     }
+}
+
+/// The tenant with that id; none is an error.
+pub(super) fn require(connection: &mut AnyConnection, id: &str) -> Result<TenantRow, ControlError> {
+    tenants::find(connection, id)?.ok_or_else(|| ControlError::not_found("tenant", id))
+}
+
+fn keeps_its_root(connection: &mut AnyConnection, id: &str) -> Result<TenantRow, ControlError> {
+    let tenant = require(connection, id)?;
+    if tenant.custody == BY_TENANT {
+        return Ok(tenant);
+    }
+    let message = "only a tenant with custody \"tenant\" has keys of its own; custody is chosen when a tenant is made".to_owned();
+    Err(ControlError::Conflict { code: "operator_custody", message })
 }
 
 fn done(row: TenantRow, action: &'static str) -> Done<TenantRow> {

@@ -7,19 +7,23 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
+use super::directory::Frame;
 use super::keys::{IssuedKey, KeyFields};
+use super::sealing::{Sealing, Started};
 use super::store::Store;
 use super::store::changes::Actor;
 use super::store::testing::{Fresh, on_each_database};
 use super::tenants::NewTenant;
 use super::{Control, Health, Parts, Publisher, World};
 use crate::catalog::snapshot::{Caller, Offerings, Snapshot};
-use crate::config::{Catalog, Environment};
+use crate::config::{self, Catalog, Environment};
+use crate::guard::SelfListen;
+use crate::seal::spend::Edge;
 use crate::secret::Secret;
-use crate::terms::ProviderName;
+use crate::terms::{ProviderName, TenantId};
 
 pub const TOKEN: &str = "an-admin-token-of-tests-0123456789";
-pub const ACTOR: Actor = Actor { who: "test", request_id: None };
+pub const ACTOR: Actor = Actor { who: "test", request_id: None, tenant_key: None };
 
 /// One process's control half and what it has told the others.
 pub struct Bench {
@@ -27,6 +31,8 @@ pub struct Bench {
     pub gateway: Arc<Recorder>,
     pub flushed: Arc<AtomicUsize>,
     pub fresh: Arc<Fresh>,
+    /// The gateway half's own key, where there is a master key.
+    pub edge: Option<Arc<Edge>>,
 }
 
 /// A gateway half that remembers what it adopted.
@@ -42,7 +48,7 @@ impl Publisher for Recorder {
         ready(()).boxed()
     }
 
-    fn health(&self, _: &ProviderName) -> Health {
+    fn health(&self, _: Option<&TenantId>, _: &ProviderName) -> Health {
         Health { cooldown_until: Some(7_000), failures: 3, last_error: Some("timeout".to_owned()) }
     }
 }
@@ -75,6 +81,11 @@ impl Bench {
         Self::serving(fresh, token, settings, offerings)
     }
 
+    /// A control half with a master key and the providers of a catalog.
+    pub fn sealed(fresh: Arc<Fresh>, catalog: &Catalog, keys: config::Sealing) -> Self {
+        Self::sealing(fresh, Some(TOKEN), PathBuf::from("no/such/file.toml"), Offerings::build(catalog, None, 0), keys)
+    }
+
     /// A control half with the providers of a configuration file.
     pub fn configured(fresh: Arc<Fresh>, settings: &Path) -> Self {
         let loaded = crate::config::load(settings, &Variables(HashMap::new())).unwrap();
@@ -82,8 +93,17 @@ impl Bench {
     }
 
     fn serving(fresh: Arc<Fresh>, token: Option<&str>, settings: PathBuf, offerings: Offerings) -> Self {
+        Self::sealing(fresh, token, settings, offerings, config::Sealing::default())
+    }
+
+    fn sealing(fresh: Arc<Fresh>, token: Option<&str>, settings: PathBuf, offerings: Offerings, keys: config::Sealing) -> Self {
         let (gateway, flushed) = (Arc::new(Recorder::default()), Arc::new(AtomicUsize::new(0)));
-        let world = World::load(&fresh.store, Arc::new(offerings)).unwrap();
+        let (sealing, edge) = match Sealing::start(&fresh.store, &keys).unwrap() {
+            Some(Started { sealing, edge }) => (Some(sealing), Some(edge)),
+            None => (None, None),
+        };
+        let frame = Frame { offerings: Arc::new(offerings), edge: edge.as_ref().map(|edge| edge.id.clone()), private_upstreams: false };
+        let world = World::load(&fresh.store, frame).unwrap();
         gateway.adopt(world.snapshot.clone()).now_or_never();
         let count = Arc::clone(&flushed);
         let parts = Parts {
@@ -96,8 +116,10 @@ impl Bench {
                 count.fetch_add(1, Ordering::Relaxed);
                 ready(()).boxed()
             }),
+            sealing,
+            self_listen: SelfListen::default(),
         };
-        Self { control: Control::new(world, parts), gateway, flushed, fresh }
+        Self { control: Control::new(world, parts), gateway, flushed, fresh, edge }
     }
 
     pub async fn tenant(&self, id: &str) {

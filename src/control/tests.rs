@@ -157,3 +157,5 @@ async fn wait_until(is_so: impl Fn() -> bool) {
         actix_web::rt::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+mod sealing;

@@ -163,7 +163,7 @@ async fn call(upstream: &Upstream, attempt: &Attempt, prepared: Prepared) -> Res
         Call::Http { headers, body } => {
             let target = offer.targets.get(&job.operation).ok_or_else(|| Fallen::ours("no_target"))?;
             // Whoever is to be paid by key gets one: the client's own never goes upstream in its place.
-            let credential = provider.credential.as_ref();
+            let credential = attempt.credential();
             let request = Request {
                 target,
                 forwarded: &job.forwarded.headers,
@@ -193,14 +193,15 @@ async fn call(upstream: &Upstream, attempt: &Attempt, prepared: Prepared) -> Res
             Err(error) if retry::class_of_status(status) == Class::Fault => return Err(Fallen::broken(error, Some(status))),
             Err(_) => Bytes::new(),
         };
-        let body = scrub::credential(body, provider.credential.as_ref().map(|(_, value)| value));
+        let body = scrub::credential(body, attempt.credential().map(|(_, value)| value));
         let failure = provider.dialect.failure(status, &body);
         if retry::class_of_status(failure.status) != Class::Fault {
             return Err(refused(failure));
         }
         return Ok(Box::new(fault(attempt, failure, passed)));
     }
-    let relay = Relay { job, offer, settlement: &attempt.settlement, passed, dropped, reader, deadline };
+    let sent = attempt.credential().map(|(_, value)| value);
+    let relay = Relay { job, offer, settlement: &attempt.settlement, passed, dropped, reader, deadline, sent };
     let is_stream = job.stream && !relay.passed.content_type.starts_with("application/json");
     let result = if is_stream { relay.stream(arrived.body).await } else { relay.whole(status, arrived.body).await };
     match result {

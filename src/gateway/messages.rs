@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::Message;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
+use super::purse::Presented;
 use crate::catalog::snapshot::{Caller, Offer};
 use crate::config::Upstream;
 use crate::dialect::{Failure, Refused};
@@ -63,7 +65,12 @@ pub struct Forwarded {
 /// Handler → Router: answer this.
 #[derive(Message, Debug)]
 #[rtype(result = "Answer")]
-pub struct Route(pub Job);
+pub struct Route {
+    /// The request.
+    pub job: Job,
+    /// The virtual key it presents, where its tenant's own providers may have to be paid with it.
+    pub presented: Option<Presented>,
+}
 
 /// What a route comes to.
 pub type Answer = Result<Reply, Rejection>;
@@ -78,6 +85,15 @@ pub struct Attempt {
     pub offer: Arc<Offer>,
     /// The entry in the making; each call is recorded there.
     pub settlement: Settlement,
+    /// The tenant's own key as a header, marked sensitive, where that is what pays.
+    pub paid: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Attempt {
+    /// What authorises the call: the tenant's own key, or the operator's. A provider has one of the two at most.
+    pub fn credential(&self) -> Option<&(HeaderName, HeaderValue)> {
+        self.paid.as_ref().or(self.offer.provider.credential.as_ref())
+    }
 }
 
 /// Adapter → Router: what became of it.
@@ -262,6 +278,9 @@ pub enum Refusal {
     /// The provider's address is forbidden.
     #[error("the provider's address is forbidden by the network guard; the operator has to look at it")]
     UpstreamForbidden,
+    /// It cannot be checked any more whether keys have been revoked.
+    #[error("virtual keys cannot be checked at the moment; try again shortly")]
+    Unconfirmed,
     /// Something of ours broke.
     #[error("the gateway failed to handle this request")]
     Internal,

@@ -3,14 +3,16 @@
 //! Of a stream nothing is relayed until its first event is in, so that until then another provider may still answer. After
 //! that a pump owns upstream, channel and settlement; it never holds more than the frames of one upstream read.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::header::HeaderValue;
 use actix_web::rt;
 use bytes::{Bytes, BytesMut};
 use tokio::select;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, interval, timeout};
 
 use super::budget::{Claim, UsedUp};
 use super::messages::{Body, Job, Reply, Routed};
@@ -28,6 +30,9 @@ const FRAMES: usize = 16;
 /// How long to wait for the end of a body whose last event has come: read to its end, a connection can be used again.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// How often a stream looks whether its key has been revoked: with what it takes to learn of that, within two seconds.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// An answer with a good head, on its way.
 pub struct Relay<'a> {
     /// The request.
@@ -44,6 +49,8 @@ pub struct Relay<'a> {
     pub reader: Box<dyn Reader>,
     /// Until when the first event has to be in.
     pub deadline: Instant,
+    /// The credential the call was made with.
+    pub sent: Option<&'a HeaderValue>,
 }
 
 /// Why an answer with a good head came to nothing.
@@ -59,6 +66,8 @@ enum Ending {
     Complete,
     Broken(Failure),
     ClientGone(&'static str),
+    /// The virtual key does not count any more.
+    Revoked,
 }
 
 /// A stream being relayed.
@@ -69,6 +78,8 @@ struct Pump {
     reader: Box<dyn Reader>,
     body: Incoming,
     claim: Claim,
+    /// The credential the call was made with: it is kept out of what is said of a failure.
+    sent: Option<HeaderValue>,
 }
 
 impl Relay<'_> {
@@ -120,6 +131,7 @@ impl Relay<'_> {
             reader: self.reader,
             body,
             claim,
+            sent: self.sent.cloned(),
         };
         rt::spawn(pump.run(client, flow, frames));
         Ok(reply(self.job, self.offer, 200, self.passed, self.dropped, Body::Stream(receiver)))
@@ -132,9 +144,10 @@ impl Pump {
         let is_complete = matches!(ending, Ending::Complete);
         // Settled before the last frame leaves: who has seen the end of a stream finds its entry.
         self.settle(&ending);
-        if let Ending::Broken(failure) = &ending {
-            let sent = self.offer.provider.credential.as_ref().map(|(_, value)| value);
-            frames.push(scrub::credential(failure.frame(), sent));
+        match &ending {
+            Ending::Broken(failure) => frames.push(scrub::credential(failure.frame(), self.sent.as_ref())),
+            Ending::Revoked => frames.push(Failure::interrupted("the virtual key has been revoked or has expired").frame()),
+            Ending::Complete | Ending::ClientGone(_) => {}
         }
         // Nobody left to tell is no news: the entry is settled.
         let _ = self.send(&client, &mut frames).await;
@@ -148,6 +161,7 @@ impl Pump {
     async fn relay(&mut self, client: &mpsc::Sender<Bytes>, mut flow: Flow, frames: &mut Vec<Bytes>) -> Ending {
         let idle = self.offer.provider.retry.idle_timeout;
         let until = Instant::now() + self.offer.provider.retry.total_timeout;
+        let mut looks = interval(LOOK);
         loop {
             match flow {
                 Flow::Done => return Ending::Complete,
@@ -160,10 +174,14 @@ impl Pump {
             if let Err(gone) = self.send(client, frames).await {
                 return gone;
             }
-            let piece = select! {
-                biased;
-                piece = self.body.next(idle.min(until.saturating_duration_since(Instant::now()))) => piece,
-                () = client.closed() => return Ending::ClientGone("client_closed"),
+            let mut next = pin!(self.body.next(idle.min(until.saturating_duration_since(Instant::now()))));
+            let piece = loop {
+                select! {
+                    biased;
+                    _ = looks.tick() => if !is_welcome(&self.job) { return Ending::Revoked },
+                    piece = &mut next => break piece,
+                    () = client.closed() => return Ending::ClientGone("client_closed"),
+                }
             };
             flow = match piece {
                 Ok(Some(piece)) => self.reader.push(piece, frames),
@@ -184,15 +202,23 @@ impl Pump {
         join(frames, most);
         for mut frame in frames.drain(..) {
             while !frame.is_empty() {
-                let part = frame.split_to(frame.len().min(most));
-                match timeout(self.job.write_timeout, client.send(part)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => return Err(Ending::ClientGone("client_closed")),
-                    Err(_) => return Err(Ending::ClientGone("client_stalled")),
-                }
+                self.send_part(client, frame.split_to(frame.len().min(most))).await?;
             }
         }
         Ok(())
+    }
+
+    async fn send_part(&self, client: &mpsc::Sender<Bytes>, part: Bytes) -> Result<(), Ending> {
+        let mut sending = pin!(timeout(self.job.write_timeout, client.send(part)));
+        loop {
+            match timeout(LOOK, &mut sending).await {
+                Ok(Ok(Ok(()))) => return Ok(()),
+                Ok(Ok(Err(_))) => return Err(Ending::ClientGone("client_closed")),
+                Ok(Err(_)) => return Err(Ending::ClientGone("client_stalled")),
+                Err(_) if !is_welcome(&self.job) => return Err(Ending::Revoked),
+                Err(_) => {}
+            }
+        }
     }
 
     fn settle(&mut self, ending: &Ending) {
@@ -203,6 +229,7 @@ impl Pump {
             (entry.outcome, entry.error_code) = match ending {
                 Ending::Complete => (Outcome::Ok, None),
                 Ending::Broken(_) => (Outcome::Interrupted, Some("upstream_interrupted".to_owned())),
+                Ending::Revoked => (Outcome::Interrupted, Some("key_revoked".to_owned())),
                 Ending::ClientGone(code) => (Outcome::ClientClosed, Some((*code).to_owned())),
             };
         });
@@ -214,6 +241,12 @@ impl Drop for Pump {
     fn drop(&mut self) {
         self.settle(&Ending::Broken(Failure::interrupted("the gateway stopped")));
     }
+}
+
+/// Whether the key that started the request still counts.
+fn is_welcome(job: &Job) -> bool {
+    let elapsed = i64::try_from(job.received.elapsed().as_millis()).unwrap_or(i64::MAX);
+    job.caller.standing.holds(job.received_at.saturating_add(elapsed) / 1_000)
 }
 
 /// Fills in the entry of an answer that has begun; letting go of the settlement writes it.

@@ -7,21 +7,25 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr, Context, Handler, ResponseFuture, Supervisor};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, ResponseFuture, Supervisor};
 
 use super::adapter::Adapter;
 use super::health::{Health, HealthBook};
 use super::messages::{Answer, Attempt, Exhausted, Job, Outcome, Refusal, Rejection, Reply, Route, Routed, Why};
 use super::metering;
+use super::purse::{Presented, Purse, Unspent};
 use super::upstream::{Network, Upstream};
 use crate::catalog::actor::{Adopt, Catalog, Resolve};
 use crate::catalog::snapshot::{Offer, Provider, Resolved, Snapshot};
 use crate::ledger::entry::{AttemptRecord, Billing, Entry, Outcome as Ending, UsageSource};
 use crate::ledger::journal::Journal;
 use crate::ledger::settlement::Settlement;
-use crate::terms::{NanoUsd, Usage};
+use crate::terms::{NanoUsd, TenantId, Usage};
+
+/// How often opened provider keys that have had their time are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// One worker's router.
 pub struct Router {
@@ -34,6 +38,7 @@ struct Desk {
     journal: Arc<Journal>,
     health: Arc<HealthBook>,
     network: Network,
+    purse: Purse,
     /// By identity of the provider: a provider whose settings change is another provider, with another pool.
     adapters: RefCell<HashMap<*const Provider, Station>>,
 }
@@ -47,8 +52,8 @@ struct Station {
 
 impl Router {
     /// A router that asks `catalog` and opens settlements in `journal`.
-    pub fn new(catalog: Addr<Catalog>, journal: Arc<Journal>, health: Arc<HealthBook>, network: Network) -> Self {
-        Self { desk: Rc::new(Desk { catalog, journal, health, network, adapters: RefCell::default() }) }
+    pub fn new(catalog: Addr<Catalog>, journal: Arc<Journal>, health: Arc<HealthBook>, network: Network, purse: Purse) -> Self {
+        Self { desk: Rc::new(Desk { catalog, journal, health, network, purse, adapters: RefCell::default() }) }
     }
 }
 
@@ -57,33 +62,47 @@ impl Actor for Router {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(0);
+        ctx.run_interval(SWEEP, |router, _| router.desk.purse.sweep());
     }
 }
 
 impl Handler<Route> for Router {
     type Result = ResponseFuture<Answer>;
 
-    fn handle(&mut self, Route(job): Route, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Route { job, presented }: Route, _: &mut Self::Context) -> Self::Result {
         let desk = Rc::clone(&self.desk);
-        Box::pin(async move { desk.route(job).await })
+        Box::pin(async move { desk.route(job, presented).await })
     }
 }
 
 impl Handler<Adopt> for Router {
     type Result = ();
 
-    /// Retires the adapters of providers that are no more: calls under way end in peace, idle connections are closed.
+    /// Retires the adapters of providers that are no more: calls under way end in peace, idle connections are closed. What
+    /// was opened for a key that may be gone now is forgotten.
     fn handle(&mut self, Adopt(snapshot): Adopt, _: &mut Self::Context) {
+        self.desk.purse.purge();
         self.desk.adapters.borrow_mut().retain(|_, station| is_current(&snapshot, &station.provider));
     }
 }
 
 fn is_current(snapshot: &Snapshot, provider: &Arc<Provider>) -> bool {
-    snapshot.offerings.providers.iter().any(|listed| Arc::ptr_eq(&listed.provider, provider))
+    match owner(provider) {
+        None => snapshot.offerings.providers.iter().any(|listed| Arc::ptr_eq(&listed.provider, provider)),
+        Some(tenant) => snapshot.directory.own.get(tenant).is_some_and(|own| own.has(provider)),
+    }
+}
+
+/// Whose own provider it is; `None`: a brokered one.
+fn owner(provider: &Provider) -> Option<&TenantId> {
+    match provider.billing {
+        Billing::Brokered => None,
+        Billing::Byo => provider.tenants.as_ref().and_then(|tenants| tenants.first()),
+    }
 }
 
 impl Desk {
-    async fn route(&self, job: Job) -> Answer {
+    async fn route(&self, job: Job, presented: Option<Presented>) -> Answer {
         let resolve = Resolve { caller: Arc::clone(&job.caller), model: job.model.clone() };
         let plan = self.catalog.send(resolve).await.map_err(|_| Refusal::Internal)?;
         let Some(plan) = plan else { return Err(Refusal::UnknownModel(job.model).into()) };
@@ -94,17 +113,17 @@ impl Desk {
             let refusal = Refusal::UnsupportedOperation { model: plan.model.definition.id.clone(), operation: job.operation };
             return Err(refuse(&settlement, first, refusal));
         }
-        self.walk(&job, &plan, settlement).await
+        self.walk(&job, presented.as_ref(), &plan, settlement).await
     }
 
     /// Tries one offer after the other until there is an answer for the client.
-    async fn walk(&self, job: &Arc<Job>, plan: &Resolved, settlement: Settlement) -> Answer {
+    async fn walk(&self, job: &Arc<Job>, presented: Option<&Presented>, plan: &Resolved, settlement: Settlement) -> Answer {
         let able = || plan.chain.iter().filter(|offer| offer.targets.contains_key(&job.operation));
         let mut last: Option<(&Arc<Offer>, Exhausted)> = None;
         let mut skipped = Vec::new();
         for offer in able() {
             if self.station(&offer.provider).1.admits(Instant::now()) {
-                match self.attempt(job, offer, &settlement).await {
+                match self.attempt(job, presented, offer, &settlement).await {
                     Step::Answer(answer) => return answer,
                     Step::Next(exhausted) => last = Some((offer, exhausted)),
                     Step::Inexpressible(refused) if last.is_none() => {
@@ -119,7 +138,7 @@ impl Desk {
         if last.is_none() {
             // All of them rest: better a resting provider than none.
             for offer in skipped {
-                match self.attempt(job, offer, &settlement).await {
+                match self.attempt(job, presented, offer, &settlement).await {
                     Step::Answer(answer) => return answer,
                     Step::Next(exhausted) => last = Some((offer, exhausted)),
                     Step::Inexpressible(refused) => return Err(refuse(&settlement, offer, Refusal::Inexpressible(refused))),
@@ -131,7 +150,14 @@ impl Desk {
     }
 
     /// Sends one offer to its adapter. An adapter that dies of it is replaced, and that counts as a transient failure.
-    async fn attempt(&self, job: &Arc<Job>, offer: &Arc<Offer>, settlement: &Settlement) -> Step {
+    async fn attempt(&self, job: &Arc<Job>, presented: Option<&Presented>, offer: &Arc<Offer>, settlement: &Settlement) -> Step {
+        let paid = match &offer.stamp {
+            None => None,
+            Some(stamp) => match self.purse.pay(presented, &job.caller, offer, stamp, &job.request_id) {
+                Ok(header) => Some(header),
+                Err(unspent) => return unpaid(offer, settlement, unspent),
+            },
+        };
         let is_another = settlement.with(|entry| entry.provider != offer.provider.name || entry.billing != offer.provider.billing);
         if is_another {
             // Journaled anew: if the process is killed now, it is this provider that was called.
@@ -143,7 +169,7 @@ impl Desk {
         for _ in 0..offer.provider.retry.attempts {
             let (adapter, health) = self.station(&offer.provider);
             let begun = Instant::now();
-            let attempt = Attempt { job: Arc::clone(job), offer: Arc::clone(offer), settlement: settlement.clone() };
+            let attempt = Attempt { job: Arc::clone(job), offer: Arc::clone(offer), settlement: settlement.clone(), paid: paid.clone() };
             match adapter.send(attempt).await {
                 Ok(Outcome::Relayed(reply)) => return Step::Answer(Ok(*reply)),
                 Ok(Outcome::Exhausted(exhausted)) => return Step::Next(exhausted),
@@ -170,11 +196,7 @@ impl Desk {
     fn station(&self, provider: &Arc<Provider>) -> (Addr<Adapter>, Arc<Health>) {
         let mut adapters = self.adapters.borrow_mut();
         let station = adapters.entry(Arc::as_ptr(provider)).or_insert_with(|| {
-            let owner = match provider.billing {
-                Billing::Brokered => None,
-                Billing::Byo => provider.tenants.as_ref().and_then(|tenants| tenants.first()),
-            };
-            let health = self.health.of(owner, &provider.name);
+            let health = self.health.of(owner(provider), &provider.name);
             let adapter = start(provider, &health, &self.network);
             Station { provider: Arc::clone(provider), health, adapter }
         });
@@ -196,6 +218,20 @@ enum Step {
     Answer(Answer),
     Next(Exhausted),
     Inexpressible(crate::dialect::Refused),
+}
+
+/// The tenant's own key could not be had: nothing is sent, and it counts as the provider's refusal.
+fn unpaid(offer: &Offer, settlement: &Settlement, unspent: Unspent) -> Step {
+    let (error, why) = match unspent {
+        Unspent::Unopened => ("auth", Why::Status(401)),
+        Unspent::Misdirected => ("misdirected", Why::Forbidden),
+    };
+    let record = AttemptRecord { provider: offer.provider.name.clone(), status: None, error: Some(error.to_owned()), ms: 0 };
+    settlement.with(|entry| {
+        take_up(entry, offer);
+        entry.attempts.push(record);
+    });
+    Step::Next(Exhausted { why, retry_after: None, said: None })
 }
 
 fn start(provider: &Arc<Provider>, health: &Arc<Health>, network: &Network) -> Addr<Adapter> {

@@ -21,7 +21,7 @@ use super::messages::Why;
 use super::passing::{self, Passed};
 use crate::catalog::snapshot::Provider;
 use crate::dialect::Script;
-use crate::guard::{Policy, SelfListen, Source};
+use crate::guard::{Policy, SelfListen};
 use crate::ledger::entry::Billing;
 
 /// As much is allocated because a head promises it; more only as it comes.
@@ -120,7 +120,7 @@ impl CallError {
 impl Upstream {
     /// The way to `provider`.
     pub fn new(network: &Network, provider: &Provider) -> Self {
-        let policy = Policy { source: Source::Operator(provider.reach.clone()), self_listen: network.self_listen.clone() };
+        let policy = Policy { source: provider.source.clone(), self_listen: network.self_listen.clone() };
         let connections = ConnectionCount::default();
         let client = connector::client(policy, Arc::clone(&network.resolver), provider.retry.connect_timeout, connections.clone());
         Self { client, connections }

@@ -68,6 +68,7 @@ fn classify(refusal: &Refusal) -> (u16, &'static str, &'static str) {
         Refusal::Inexpressible(refused) => (400, INVALID, refused.code),
         Refusal::UnsupportedOperation { .. } => (400, INVALID, "unsupported_operation"),
         Refusal::Overloaded => (503, "server_error", "overloaded"),
+        Refusal::Unconfirmed => (503, "server_error", "keys_unconfirmed"),
         Refusal::AllProvidersFailed { last, .. } => (last_status(*last), "upstream_error", "all_providers_failed"),
         Refusal::UpstreamAuthFailed => (502, "upstream_error", "upstream_auth_failed"),
         Refusal::UpstreamForbidden => (502, "upstream_error", "upstream_forbidden"),
@@ -83,7 +84,7 @@ fn closes(refusal: &Refusal) -> bool {
 
 fn retry_after(refusal: &Refusal) -> Option<Duration> {
     match refusal {
-        Refusal::Overloaded => Some(Duration::from_secs(1)),
+        Refusal::Overloaded | Refusal::Unconfirmed => Some(Duration::from_secs(1)),
         Refusal::TooManyFailures { retry_after } => Some(*retry_after),
         Refusal::AllProvidersFailed { last, retry_after } if matches!(last_status(*last), 429 | 503) => *retry_after,
         _ => None,

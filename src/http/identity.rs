@@ -55,7 +55,7 @@ impl Doorman {
 }
 
 /// The one key the request presents; two that differ are none.
-fn presented(headers: &HeaderMap) -> Option<&str> {
+pub fn presented(headers: &HeaderMap) -> Option<&str> {
     let mut found: Option<&str> = None;
     for name in ["authorization", "x-api-key", "api-key"] {
         for value in headers.get_all(name) {

@@ -7,10 +7,11 @@ use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, web};
 use tokio_util::sync::CancellationToken;
 
-use super::{Front, answer, body, clock, error};
+use super::{Front, answer, body, clock, error, identity};
 use crate::gateway::cell::Cell;
 use crate::gateway::messages::{Answer, Job, Refusal, Rejection, Route};
 use crate::gateway::passing;
+use crate::gateway::purse::Presented;
 use crate::json::Document;
 use crate::terms::{Operation, RequestId};
 
@@ -61,6 +62,7 @@ async fn route(
     let cell: Cell = front.fleet.cell().map_err(|_| Refusal::Internal)?;
     let caller = front.identify(request, &cell, received_at / 1000).await?;
     let headers = request.headers();
+    let presented = if caller.tenant.has_own { identity::presented(headers).map(Presented::new) } else { None };
     let body = body::read(payload, headers, &front.server, &front.budget).await?;
     let document = Document::parse(body, front.server.json).map_err(|error| Refusal::InvalidJson(error.to_string()))?;
     let job = Job {
@@ -81,7 +83,7 @@ async fn route(
         budget: Arc::clone(&front.budget),
         lifeline,
     };
-    cell.router.send(Route(job)).await.map_err(|_| Refusal::Internal)?
+    cell.router.send(Route { job, presented }).await.map_err(|_| Refusal::Internal)?
 }
 
 fn model(document: &Document) -> Result<String, Refusal> {

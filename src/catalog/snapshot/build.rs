@@ -10,7 +10,9 @@ use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
 use super::{Listed, Model, Offer, Offerings, Provider};
 use crate::catalog::chain::natural_order;
+use crate::catalog::own::Stamp;
 use crate::config::{self, Auth};
+use crate::guard::Source;
 use crate::ledger::entry::Billing;
 use crate::terms::Operation;
 
@@ -32,7 +34,7 @@ impl Offerings {
         for model in &models {
             by_name.insert(model.definition.id.to_string(), model.clone());
         }
-        Self { models, by_name, providers, built_at }
+        Self { models, by_name, providers, kinds: catalog.kinds.clone(), built_at }
     }
 }
 
@@ -56,12 +58,17 @@ impl Provider {
             dialect: source.kind.dialect,
             quirks: source.kind.quirks.clone(),
             base_url: source.base_url.clone(),
-            headers: source.headers.iter().filter_map(|(name, value)| header(name, value)).collect(),
+            headers: static_headers(&source.headers),
             credential: source.api_key.as_ref().and_then(|key| credential(&source.kind.auth, key.expose())),
-            reach: source.reach.clone(),
+            source: Source::Operator(source.reach.clone()),
             retry: source.retry.clone(),
         }
     }
+}
+
+/// Headers whose form configuration has checked.
+pub(in crate::catalog) fn static_headers(headers: &[(String, String)]) -> Vec<(HeaderName, HeaderValue)> {
+    headers.iter().filter_map(|(name, value)| header(name, value)).collect()
 }
 
 /// A header whose form configuration has checked.
@@ -89,7 +96,7 @@ impl Model {
             .filter(|(source, _)| is_ready(source))
             .filter_map(|(source, listed)| {
                 let served = definition.served_by.get(&source.kind.name)?;
-                Some(Arc::new(Offer::build(definition, served, source, &listed.provider)))
+                Some(Arc::new(Offer::build(definition, served, &source.kind, &source.query, &listed.provider, None)))
             })
             .collect();
         let is_open_to_all = offers.iter().all(|offer| offer.provider.tenants.is_none());
@@ -103,14 +110,22 @@ fn is_ready(source: &config::Provider) -> bool {
 }
 
 impl Offer {
-    fn build(definition: &config::Model, served: &config::Served, source: &config::Provider, provider: &Arc<Provider>) -> Self {
+    pub(in crate::catalog) fn build(
+        definition: &config::Model,
+        served: &config::Served,
+        kind: &config::Kind,
+        query: &[(String, String)],
+        provider: &Arc<Provider>,
+        stamp: Option<Stamp>,
+    ) -> Self {
         Self {
             provider: provider.clone(),
             model: definition.id.clone(),
             upstream_model: served.upstream_model.as_str().into(),
-            targets: targets(&source.kind.paths, source.base_url.as_deref(), &source.query, &served.upstream_model),
+            targets: targets(&kind.paths, provider.base_url.as_deref(), query, &served.upstream_model),
             price: served.price.clone(),
             max_output_tokens: definition.max_output_tokens,
+            stamp,
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Auth, Cooldown, Kind, Served};
+use crate::config::{Auth, Cooldown, Kind, Reach, Served};
 use crate::secret::Secret;
 use crate::terms::PicoUsd;
 use std::time::Duration;
@@ -81,7 +81,14 @@ fn snapshot() -> Snapshot {
 
 fn caller(tenant: &str) -> Caller {
     Caller {
-        tenant: Arc::new(Tenant { id: tenant.into(), name: String::new(), brokered: true, broker_fallback: false, enabled: true }),
+        tenant: Arc::new(Tenant {
+            id: tenant.into(),
+            name: String::new(),
+            brokered: true,
+            broker_fallback: false,
+            enabled: true,
+            has_own: false,
+        }),
         key_id: "key_1".into(),
         lookup: [0; 32],
         name: String::new(),
@@ -94,6 +101,8 @@ fn caller(tenant: &str) -> Caller {
         tpm: None,
         max_concurrency: None,
         monthly_budget_cents: None,
+        grants: Vec::new(),
+        standing: Standing::until(None),
     }
 }
 

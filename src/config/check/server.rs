@@ -237,8 +237,13 @@ pub fn admin(root: &mut Section<'_>, environment: &dyn Environment) -> Admin {
     if let Some(fault) = token.as_ref().and_then(secrets::admin_token_fault) {
         section.key_problem("token_env", fault, "make one with: openssl rand -hex 32");
     }
+    let listen = section.parsed("listen", "write an address and a port such as \"127.0.0.1:8081\"", |text| text.parse().ok());
+    let hosts = section.texts("hosts").unwrap_or_default();
+    if let Some(bad) = hosts.iter().find(|host| host.is_empty() || host.contains([':', '/', ' '])) {
+        section.problem("hosts", format!("{bad:?} is no host name"), "write names without scheme and port, such as \"aigw.example.com\"");
+    }
     section.done();
-    Admin { token }
+    Admin { token, listen, hosts: hosts.into_iter().map(str::to_ascii_lowercase).collect() }
 }
 
 /// `[sealing]`.
@@ -266,18 +271,42 @@ pub fn sealing(root: &mut Section<'_>, environment: &dyn Environment) -> Sealing
         }
         Found::Nowhere => None,
     };
+    let old_master_key = old_master_key(&mut section, environment);
+    let cache = at_most_five_minutes(&mut section, "cache").unwrap_or(Duration::from_secs(60));
     section.done();
-    Sealing { master_key }
+    Sealing { master_key, old_master_key, cache }
+}
+
+/// The master key before this one: only there while `aigw seal rotate` is under way.
+fn old_master_key(section: &mut Section<'_>, environment: &dyn Environment) -> Option<Secret> {
+    const FILE: &str = "old_master_key_file";
+    const PLACE: Place =
+        Place { env: "old_master_key_env", file: Some(FILE), literal: "old_master_key", default: Some("AIGW_OLD_MASTER_KEY") };
+    let Found::Key(text) = PLACE.find(section, environment) else { return None };
+    let place = if section.has(FILE) { FILE } else { PLACE.env };
+    let remedy = "give the key that things were sealed under, or leave it out if nothing is sealed under it any more";
+    secrets::master_key(&text).map_err(|fault| section.key_problem(place, fault, remedy)).ok()
+}
+
+/// A time of 0 to 300 seconds (spec/security.md 1.6, 4.3).
+fn at_most_five_minutes(section: &mut Section<'_>, key: &'static str) -> Option<Duration> {
+    let time = section.duration(key, Duration::ZERO)?;
+    if time > Duration::from_secs(300) {
+        section.problem(key, "is more than 5 minutes", "write a time between \"0s\" and \"300s\"");
+        return None;
+    }
+    Some(time)
 }
 
 /// `[security]`.
 pub fn security(root: &mut Section<'_>) -> Security {
-    let mut security = Security { tenant_private_upstreams: false, failed_auth_per_minute: 600 };
+    let mut security = Security { tenant_private_upstreams: false, failed_auth_per_minute: 600, fail_static: Duration::from_secs(60) };
     if let Some(mut section) = root.section("security") {
         security.tenant_private_upstreams = section.flag("tenant_private_upstreams").unwrap_or(false);
         if let Some(number) = section.number("failed_auth_per_minute", 1..=u64::from(u32::MAX)) {
             security.failed_auth_per_minute = number.try_into().unwrap_or(u32::MAX);
         }
+        security.fail_static = at_most_five_minutes(&mut section, "fail_static").unwrap_or(security.fail_static);
         section.done();
     }
     security

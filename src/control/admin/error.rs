@@ -86,6 +86,10 @@ impl AdminError {
                 log::error!("the admin API cannot answer: {error}");
                 "the database did not answer as it should; see the log of the gateway".to_owned()
             }
+            AdminError::Control(error @ (ControlError::Unopened { .. } | ControlError::Keyring(_) | ControlError::Seal(_))) => {
+                log::error!("the admin API cannot answer: {error}");
+                error.to_string()
+            }
             other => other.to_string(),
         }
     }
@@ -114,9 +118,14 @@ fn classify(error: &ControlError) -> (StatusCode, &'static str, &'static str) {
         ControlError::UnknownModel(_) => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
         ControlError::Exists { .. } => (StatusCode::CONFLICT, INVALID, "already_exists"),
         ControlError::Conflict { code, .. } => (StatusCode::CONFLICT, INVALID, code),
+        ControlError::SealingUnavailable => (StatusCode::CONFLICT, INVALID, "sealing_unavailable"),
+        ControlError::TenantKeyRequired => (StatusCode::FORBIDDEN, "permission_error", "tenant_key_required"),
+        ControlError::Unopened { .. } | ControlError::Keyring(_) => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "unopened"),
         ControlError::Configuration(_) => (StatusCode::BAD_REQUEST, INVALID, "invalid_configuration"),
         ControlError::NotYetInEffect(_) => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "not_yet_in_effect"),
-        ControlError::Interrupted | ControlError::Randomness(_) => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "internal_error"),
+        ControlError::Interrupted | ControlError::Randomness(_) | ControlError::Seal(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "internal_error")
+        }
         ControlError::Store(StoreError::Query(_)) => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "database_error"),
         ControlError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "database_unavailable"),
     }

@@ -1,5 +1,7 @@
 //! What every route of the admin plane goes through: the token on the way in, the headers on the way out.
 
+use std::sync::Arc;
+
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
@@ -9,7 +11,11 @@ use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, we
 use super::error::AdminError;
 use crate::control::Control;
 use crate::control::store::changes::Actor;
+use crate::credential::Credential;
 use crate::terms::RequestId;
+
+/// What opens the secrets of a tenant that keeps its own root.
+const TENANT_KEY: &str = "x-aigw-tenant-key";
 
 /// Lets pass who holds the admin token. Without a configured token there is nothing behind the gate.
 pub async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse, Error> {
@@ -43,9 +49,15 @@ pub async fn wrong_method(request: HttpRequest) -> HttpResponse {
     AdminError::MethodNotAllowed(request.method().to_string()).error_response()
 }
 
-/// The holder of the admin token, for the record of a mutation.
+/// The holder of the admin token, for the record of a mutation, and the tenant key it sends along.
 pub fn actor(request: &HttpRequest) -> Actor {
-    Actor { who: "admin", request_id: request.extensions().get::<RequestId>().cloned() }
+    let request_id = request.extensions().get::<RequestId>().cloned();
+    let mut keys = request.headers().get_all(TENANT_KEY);
+    let tenant_key = match (keys.next(), keys.next()) {
+        (Some(key), None) => key.to_str().ok().and_then(|key| Credential::parse(key.trim())).map(Arc::new),
+        _ => None,
+    };
+    Actor { who: "admin", request_id, tenant_key }
 }
 
 /// The token of the one `authorization` header.

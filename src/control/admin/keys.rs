@@ -45,6 +45,8 @@ struct KeyJson<'a> {
     max_concurrency: Option<i64>,
     expires_at: Option<i64>,
     status: &'static str,
+    /// Whether it opens the tenant's own providers. A key that is older than the gateway's master key does not: rotate it.
+    byo: bool,
     created_at: i64,
     revoked_at: Option<i64>,
     rotated_from: Option<&'a str>,
@@ -64,14 +66,16 @@ pub async fn list(request: HttpRequest, control: web::Data<Control>, path: web::
     let mut parameters = Parameters::of(&request);
     let page = Page::of(&mut parameters)?;
     parameters.finish()?;
-    let rows = control.keys(path.into_inner(), page.after.clone(), page.fetched()).await?;
+    let tenant = path.into_inner();
+    let rows = control.keys(tenant.clone(), page.after.clone(), page.fetched()).await?;
     let rows: Vec<&KeyRow> = rows.iter().collect();
-    Ok(HttpResponse::Ok().json(page.list(rows, |row| row.id.clone(), |row| shown(row, None))))
+    let spenders = control.spenders(tenant).await?;
+    Ok(HttpResponse::Ok().json(page.list(rows, |row| row.id.clone(), |row| shown(row, None, spenders.contains(&row.id)))))
 }
 
 pub async fn show(control: web::Data<Control>, path: web::Path<(String, String)>) -> Result<HttpResponse, AdminError> {
     let (tenant, id) = path.into_inner();
-    Ok(answer(&control.key(tenant, id).await?))
+    answer(&control, &control.key(tenant, id).await?).await
 }
 
 pub async fn change(
@@ -81,7 +85,7 @@ pub async fn change(
     body: Body<KeyFields>,
 ) -> Result<HttpResponse, AdminError> {
     let (tenant, id) = path.into_inner();
-    Ok(answer(&control.change_key(actor(&request), tenant, id, body.0).await?))
+    answer(&control, &control.change_key(actor(&request), tenant, id, body.0).await?).await
 }
 
 pub async fn revoke(
@@ -90,7 +94,7 @@ pub async fn revoke(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, AdminError> {
     let (tenant, id) = path.into_inner();
-    Ok(answer(&control.revoke_key(actor(&request), tenant, id).await?))
+    answer(&control, &control.revoke_key(actor(&request), tenant, id).await?).await
 }
 
 pub async fn rotate(
@@ -109,15 +113,16 @@ fn grace(text: Option<&str>) -> Result<Duration, ControlError> {
     text.map_or(Ok(Duration::ZERO), |text| humantime::parse_duration(text).map_err(invalid))
 }
 
-fn answer(row: &KeyRow) -> HttpResponse {
-    HttpResponse::Ok().json(shown(row, None))
+async fn answer(control: &Control, row: &KeyRow) -> Result<HttpResponse, AdminError> {
+    let spends = control.spenders(row.tenant.clone()).await?.contains(&row.id);
+    Ok(HttpResponse::Ok().json(shown(row, None, spends)))
 }
 
 fn created(issued: &IssuedKey) -> HttpResponse {
-    HttpResponse::Created().json(shown(&issued.row, Some(issued.key.text().expose())))
+    HttpResponse::Created().json(shown(&issued.row, Some(issued.key.text().expose()), issued.spends))
 }
 
-fn shown<'a>(row: &'a KeyRow, key: Option<&'a str>) -> KeyJson<'a> {
+fn shown<'a>(row: &'a KeyRow, key: Option<&'a str>, byo: bool) -> KeyJson<'a> {
     KeyJson {
         object: "key",
         id: &row.id,
@@ -135,6 +140,7 @@ fn shown<'a>(row: &'a KeyRow, key: Option<&'a str>) -> KeyJson<'a> {
         max_concurrency: row.max_concurrency,
         expires_at: row.expires_at,
         status: status(row),
+        byo,
         created_at: row.created_at,
         revoked_at: row.revoked_at,
         rotated_from: row.rotated_from.as_deref(),

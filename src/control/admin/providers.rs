@@ -1,17 +1,22 @@
 //! `/providers`, the brokered providers and how they have been doing; `/tenants/{t}/providers`, those of one tenant in the
-//! order they are tried.
+//! order they are tried, and the tenant's own among them.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::error::AdminError;
-use super::input::Parameters;
+use super::gate::actor;
+use super::input::{Body, Parameters};
 use super::page::List;
-use crate::catalog::chain::providers_for;
-use crate::catalog::snapshot::Listed;
+use crate::catalog::chain::{merge, providers_for};
+use crate::catalog::own::{Idle, Own, OwnProvider};
+use crate::catalog::snapshot::{Listed, Offerings, Tenant};
 use crate::config::Disabled;
 use crate::control::error::ControlError;
-use crate::control::{Control, Health, directory};
+use crate::control::providers::ProviderFields;
+use crate::control::store::providers::ProviderRow;
+use crate::control::{Control, directory};
+use crate::ledger::entry::Billing;
 use crate::terms::TenantId;
 
 #[derive(Serialize)]
@@ -30,35 +35,132 @@ struct ProviderJson<'a> {
     last_error: Option<String>,
 }
 
+#[derive(Serialize)]
+struct Deleted {
+    object: &'static str,
+    name: String,
+    deleted: bool,
+}
+
+/// A provider in a tenant's list.
+#[derive(Clone, Copy)]
+enum Either<'a> {
+    Own(&'a OwnProvider),
+    Brokered(&'a Listed),
+}
+
 pub async fn list(request: HttpRequest, control: web::Data<Control>) -> Result<HttpResponse, AdminError> {
     Parameters::of(&request).finish()?;
     let offerings = control.snapshot().offerings;
-    let providers = offerings.providers.iter().map(|listed| shown(listed, control.health(&listed.provider.name)));
+    let providers = offerings.providers.iter().map(|listed| brokered(listed, &control));
     Ok(HttpResponse::Ok().json(List::whole(providers.collect())))
 }
 
-/// With `model`: the chain of a request for it. Without: every provider the tenant may use.
+/// With `model`: the chain of a request for it. Without: every provider the tenant may use, and its own that take no part.
 pub async fn chain(request: HttpRequest, control: web::Data<Control>, path: web::Path<String>) -> Result<HttpResponse, AdminError> {
     let mut parameters = Parameters::of(&request);
     let model = parameters.one("model")?;
     parameters.finish()?;
-    let tenant = directory::tenant(control.tenant(path.into_inner()).await?);
-    let offerings = control.snapshot().offerings;
-    let all = &offerings.providers;
-    let listed: Vec<&Listed> = match model {
-        Some(name) => {
-            let model = offerings.model(&name).ok_or(ControlError::UnknownModel(name))?;
-            let chain = providers_for(&tenant, model);
-            chain.iter().filter_map(|offer| all.iter().find(|listed| listed.provider.name == offer.provider.name)).collect()
-        }
-        None => all.iter().filter(|listed| tenant.brokered && listed.provider.serves(&tenant.id)).collect(),
+    let row = control.tenant(path.into_inner()).await?;
+    let snapshot = control.snapshot();
+    let own = snapshot.directory.own.get(row.id.as_str());
+    let tenant = directory::tenant(row, own.is_some());
+    let listed = match &model {
+        Some(name) => tried(&tenant, own.map(AsRef::as_ref), &snapshot.offerings, name)?,
+        None => usable(&tenant, own.map(AsRef::as_ref), &snapshot.offerings),
     };
-    let providers = listed.into_iter().map(|listed| shown(listed, control.health(&listed.provider.name)));
+    let providers = listed.into_iter().map(|either| match either {
+        Either::Own(provider) => owned(provider, &tenant.id, &snapshot.offerings, &control),
+        Either::Brokered(provider) => brokered(provider, &control),
+    });
     Ok(HttpResponse::Ok().json(List::whole(providers.collect())))
 }
 
-fn shown(listed: &Listed, health: Health) -> ProviderJson<'_> {
-    let provider = &listed.provider;
+pub async fn put(
+    request: HttpRequest,
+    control: web::Data<Control>,
+    path: web::Path<(String, String)>,
+    body: Body<ProviderFields>,
+) -> Result<HttpResponse, AdminError> {
+    let (tenant, name) = path.into_inner();
+    let row = control.put_provider(actor(&request), tenant, name, body.0).await?;
+    Ok(answer(&control, &row))
+}
+
+pub async fn show(control: web::Data<Control>, path: web::Path<(String, String)>) -> Result<HttpResponse, AdminError> {
+    let (tenant, name) = path.into_inner();
+    let row = control.provider(tenant, name).await?;
+    Ok(answer(&control, &row))
+}
+
+pub async fn delete(
+    request: HttpRequest,
+    control: web::Data<Control>,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, AdminError> {
+    let (tenant, name) = path.into_inner();
+    let row = control.delete_provider(actor(&request), tenant, name).await?;
+    Ok(HttpResponse::Ok().json(Deleted { object: "provider.deleted", name: row.name, deleted: true }))
+}
+
+pub async fn reseal(
+    request: HttpRequest,
+    control: web::Data<Control>,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, AdminError> {
+    let (tenant, name) = path.into_inner();
+    let row = control.reseal_provider(actor(&request), tenant, name).await?;
+    Ok(answer(&control, &row))
+}
+
+/// A tenant's own provider, as the snapshot has it; the row alone where the snapshot does not have it yet.
+fn answer(control: &Control, row: &ProviderRow) -> HttpResponse {
+    let snapshot = control.snapshot();
+    let tenant = TenantId::from(row.tenant.as_str());
+    let own = snapshot.directory.own.get(&tenant);
+    match own.and_then(|own| own.providers.iter().find(|own| *own.account.name == *row.name)) {
+        Some(provider) => HttpResponse::Ok().json(owned(provider, &tenant, &snapshot.offerings, control)),
+        None => HttpResponse::Ok().json(ProviderJson {
+            object: "provider",
+            name: &row.name,
+            kind: &row.kind,
+            source: "byo",
+            base_url: row.base_url.as_deref(),
+            tenants: None,
+            enabled: row.enabled,
+            disabled_reason: None,
+            last4: row.last4.as_deref(),
+            cooldown_until: None,
+            failures: 0,
+            last_error: None,
+        }),
+    }
+}
+
+/// Who is tried for a model, in order.
+fn tried<'a>(tenant: &Tenant, own: Option<&'a Own>, offerings: &'a Offerings, name: &str) -> Result<Vec<Either<'a>>, ControlError> {
+    let model = offerings.model(name).ok_or_else(|| ControlError::UnknownModel(name.to_owned()))?;
+    let chain = own.and_then(|own| own.chain(model)).cloned().unwrap_or_else(|| providers_for(tenant, model));
+    let listed = chain.iter().filter_map(|offer| match offer.provider.billing {
+        Billing::Byo => own?.providers.iter().find(|own| own.account.name == offer.provider.name).map(Either::Own),
+        Billing::Brokered => offerings.providers.iter().find(|listed| listed.provider.name == offer.provider.name).map(Either::Brokered),
+    });
+    Ok(listed.collect())
+}
+
+/// Whom a tenant may use at all, in natural order.
+fn usable<'a>(tenant: &Tenant, own: Option<&'a Own>, offerings: &'a Offerings) -> Vec<Either<'a>> {
+    let brokered = offerings.providers.iter().filter(|listed| tenant.brokered && listed.provider.serves(&tenant.id));
+    let brokered: Vec<Either<'_>> = brokered.map(Either::Brokered).collect();
+    let own: Vec<Either<'_>> = own.into_iter().flat_map(|own| &own.providers).map(Either::Own).collect();
+    merge(&own, &brokered, true, |either| match either {
+        Either::Own(provider) => &provider.account.name,
+        Either::Brokered(listed) => &listed.provider.name,
+    })
+}
+
+fn brokered<'a>(listed: &'a Listed, control: &Control) -> ProviderJson<'a> {
+    let (provider, health) = (&listed.provider, control.health(None, &listed.provider.name));
     ProviderJson {
         object: "provider",
         name: &provider.name,
@@ -72,6 +174,33 @@ fn shown(listed: &Listed, health: Health) -> ProviderJson<'_> {
         cooldown_until: health.cooldown_until,
         failures: health.failures,
         last_error: health.last_error,
+    }
+}
+
+fn owned<'a>(own: &'a OwnProvider, tenant: &TenantId, offerings: &'a Offerings, control: &Control) -> ProviderJson<'a> {
+    let (account, health) = (&own.account, control.health(Some(tenant), &own.account.name));
+    let of_kind = || offerings.kinds.get(&account.kind).and_then(|kind| kind.base_url.as_deref());
+    ProviderJson {
+        object: "provider",
+        name: &account.name,
+        kind: &account.kind,
+        source: "byo",
+        base_url: account.base_url.as_deref().or_else(of_kind),
+        tenants: None,
+        enabled: own.idle.is_none(),
+        disabled_reason: own.idle.map(|idle| why_idle(idle, &account.kind)),
+        last4: account.last4.as_deref(),
+        cooldown_until: health.cooldown_until,
+        failures: health.failures,
+        last_error: health.last_error,
+    }
+}
+
+fn why_idle(idle: Idle, kind: &str) -> String {
+    match idle {
+        Idle::Disabled => "enabled = false".to_owned(),
+        Idle::NoKind => format!("the kind {kind} is not configured any more"),
+        Idle::Nowhere => format!("neither it nor the kind {kind} has a base_url"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `/tenants`
+//! `/tenants`, the keys of those that keep their own root, and their epochs
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -6,10 +6,12 @@ use serde::Serialize;
 use super::error::AdminError;
 use super::gate::actor;
 use super::input::{Body, Parameters};
-use super::page::Page;
+use super::page::{List, Page};
 use crate::control::Control;
+use crate::control::store::roots::TenantKeyRow;
 use crate::control::store::tenants::TenantRow;
-use crate::control::tenants::{NewTenant, TenantChange};
+use crate::control::tenants::{MadeTenant, NewTenant, TenantChange};
+use crate::credential::CredentialKind;
 
 #[derive(Serialize)]
 struct TenantJson {
@@ -21,6 +23,30 @@ struct TenantJson {
     custody: String,
     enabled: bool,
     created_at: i64,
+    /// What alone opens the secrets of a tenant that keeps its own root: shown this once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_key_id: Option<String>,
+}
+
+#[derive(Serialize)]
+struct TenantKeyJson<'a> {
+    object: &'static str,
+    id: &'a str,
+    tenant: &'a str,
+    /// The key itself, the one time it is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_key: Option<&'a str>,
+    display: String,
+    created_at: i64,
+}
+
+#[derive(Serialize)]
+struct EpochJson {
+    object: &'static str,
+    tenant: String,
+    epoch: i32,
 }
 
 #[derive(Serialize)]
@@ -31,8 +57,39 @@ struct Deleted {
 }
 
 pub async fn create(request: HttpRequest, control: web::Data<Control>, body: Body<NewTenant>) -> Result<HttpResponse, AdminError> {
-    let row = control.create_tenant(actor(&request), body.0).await?;
-    Ok(HttpResponse::Created().json(shown(row)))
+    let MadeTenant { row, tenant_key } = control.create_tenant(actor(&request), body.0).await?;
+    let mut json = shown(row);
+    if let Some(issued) = tenant_key {
+        (json.tenant_key, json.tenant_key_id) = (Some(issued.key.text().expose().to_owned()), Some(issued.row.id));
+    }
+    Ok(HttpResponse::Created().json(json))
+}
+
+pub async fn list_keys(control: web::Data<Control>, path: web::Path<String>) -> Result<HttpResponse, AdminError> {
+    let rows = control.tenant_keys(path.into_inner()).await?;
+    Ok(HttpResponse::Ok().json(List::whole(rows.iter().map(|row| shown_key(row, None)).collect())))
+}
+
+pub async fn create_key(request: HttpRequest, control: web::Data<Control>, path: web::Path<String>) -> Result<HttpResponse, AdminError> {
+    let issued = control.create_tenant_key(actor(&request), path.into_inner()).await?;
+    Ok(HttpResponse::Created().json(shown_key(&issued.row, Some(issued.key.text().expose()))))
+}
+
+pub async fn delete_key(
+    request: HttpRequest,
+    control: web::Data<Control>,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, AdminError> {
+    let (tenant, id) = path.into_inner();
+    let row = control.delete_tenant_key(actor(&request), tenant, id).await?;
+    Ok(HttpResponse::Ok().json(Deleted { object: "tenant_key.deleted", id: row.id, deleted: true }))
+}
+
+/// The next epoch: after a leak.
+pub async fn advance_epoch(request: HttpRequest, control: web::Data<Control>, path: web::Path<String>) -> Result<HttpResponse, AdminError> {
+    let tenant = path.into_inner();
+    let epoch = control.advance_epoch(actor(&request), tenant.clone()).await?;
+    Ok(HttpResponse::Ok().json(EpochJson { object: "epoch", tenant, epoch }))
 }
 
 pub async fn list(request: HttpRequest, control: web::Data<Control>) -> Result<HttpResponse, AdminError> {
@@ -71,5 +128,12 @@ fn shown(row: TenantRow) -> TenantJson {
         custody: row.custody,
         enabled: row.enabled,
         created_at: row.created_at,
+        tenant_key: None,
+        tenant_key_id: None,
     }
+}
+
+fn shown_key<'a>(row: &'a TenantKeyRow, key: Option<&'a str>) -> TenantKeyJson<'a> {
+    let display = CredentialKind::Tenant.masked(&row.last4);
+    TenantKeyJson { object: "tenant_key", id: &row.id, tenant: &row.tenant, tenant_key: key, display, created_at: row.created_at }
 }

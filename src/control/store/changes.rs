@@ -3,11 +3,14 @@
 //! [`Store::mutate`] is the only door. It holds the one row of `change_head` from its first statement to its commit, so
 //! mutations are serial across all processes, a check before a write is safe, and no reader of the log can miss an id.
 
+use std::sync::Arc;
+
 use diesel::prelude::*;
 
 use super::connection::AnyConnection;
 use super::schema::{admin_events, change_head, change_log};
 use super::{Store, StoreError};
+use crate::credential::Credential;
 use crate::terms::{KeyId, RequestId, TenantId};
 
 /// Something a process that serves traffic must read again.
@@ -26,6 +29,8 @@ pub struct Actor {
     pub who: &'static str,
     /// The request it came with, if it came with one.
     pub request_id: Option<RequestId>,
+    /// The tenant key it came with: what opens the secrets of a tenant that keeps its own root.
+    pub tenant_key: Option<Arc<Credential>>,
 }
 
 /// What a mutation did: its answer and what is to be written down about it.

@@ -124,4 +124,84 @@ table! {
     }
 }
 
+table! {
+    /// ROOT blobs.
+    tenant_roots (tenant, holder) {
+        tenant -> Text,
+        holder -> Text,
+        blob -> Binary,
+    }
+}
+
+table! {
+    /// Tenant keys: what they are found by.
+    tenant_keys (id) {
+        id -> Text,
+        tenant -> Text,
+        lookup -> Binary,
+        last4 -> Text,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    /// EDGE blobs.
+    edges (id) {
+        id -> Text,
+        kid -> Text,
+        blob -> Binary,
+        tenants -> Nullable<Text>,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    /// The current epoch of each ring.
+    rings (tenant, ring) {
+        tenant -> Text,
+        ring -> Text,
+        epoch -> Integer,
+        versions -> Integer,
+    }
+}
+
+table! {
+    /// ESCROW blobs.
+    escrow (key_id) {
+        key_id -> Text,
+        tenant -> Text,
+        blob -> Binary,
+    }
+}
+
+table! {
+    /// GRANT blobs.
+    grants (key_id, edge, ring) {
+        key_id -> Text,
+        edge -> Text,
+        ring -> Text,
+        epoch -> Integer,
+        tenant -> Text,
+        blob -> Binary,
+    }
+}
+
+table! {
+    /// Tenants' own providers.
+    byo_providers (tenant, name) {
+        tenant -> Text,
+        name -> Text,
+        kind -> Text,
+        base_url -> Nullable<Text>,
+        enabled -> Bool,
+        ring -> Text,
+        version -> Integer,
+        epoch -> Integer,
+        secret -> Nullable<Binary>,
+        last4 -> Nullable<Text>,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
 allow_tables_to_appear_in_same_query!(entries, entry_tags);

@@ -16,7 +16,7 @@ use crate::ledger::{Batch, EntrySink};
 use crate::secret::Secret;
 use crate::terms::{NanoUsd, Operation, Usage};
 
-const ACTOR: Actor = Actor { who: "test", request_id: None };
+const ACTOR: Actor = Actor { who: "test", request_id: None, tenant_key: None };
 
 fn tenant(id: &str) -> TenantRow {
     TenantRow {

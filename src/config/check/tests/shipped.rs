@@ -18,7 +18,14 @@ impl Environment for AllKeys {
 
 fn anybody() -> Caller {
     Caller {
-        tenant: Arc::new(Tenant { id: "acme".into(), name: String::new(), brokered: true, broker_fallback: false, enabled: true }),
+        tenant: Arc::new(Tenant {
+            id: "acme".into(),
+            name: String::new(),
+            brokered: true,
+            broker_fallback: false,
+            enabled: true,
+            has_own: false,
+        }),
         key_id: "key_1".into(),
         lookup: [0; 32],
         name: String::new(),
@@ -31,6 +38,8 @@ fn anybody() -> Caller {
         tpm: None,
         max_concurrency: None,
         monthly_budget_cents: None,
+        grants: Vec::new(),
+        standing: crate::catalog::snapshot::Standing::until(None),
     }
 }
 

@@ -1,0 +1,85 @@
+//! What can be done with edges: the gateways that tenants' provider keys are granted to (spec/security.md 1.5).
+
+use super::error::ControlError;
+use super::sealing::BY_TENANT;
+use super::store::changes::{Actor, Done};
+use super::store::edges::{self, EdgeRow, Served};
+use super::store::tenants;
+use super::{Control, fields};
+use crate::credential::Credential;
+use crate::seal::names::EdgeId;
+
+/// An edge to be.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a JSON object")]
+pub struct NewEdge {
+    /// Its id.
+    pub id: String,
+    /// The tenants it serves; all if not said.
+    pub tenants: Option<Vec<String>>,
+}
+
+/// An edge that has just been made: the only time its credential can be shown.
+pub struct IssuedEdge {
+    /// Its row.
+    pub row: EdgeRow,
+    /// `AIGW_EDGE_KEY` of that gateway.
+    pub key: Credential,
+    /// Tenants that keep their own root: they grant it something when they next rotate or make a key.
+    pub pending: Vec<String>,
+}
+
+impl Control {
+    /// Makes an edge and grants it what the tenants it serves have.
+    ///
+    /// # Errors
+    /// If the id is bad or taken, nothing can be sealed here, or the database fails.
+    pub async fn create_edge(&self, actor: Actor, new: NewEdge) -> Result<IssuedEdge, ControlError> {
+        let sealing = self.sealing()?;
+        let id = EdgeId::parse(&new.id).map_err(|error| ControlError::invalid("id", error.to_string()))?;
+        let served = new.tenants.map(|ids| ids.into_iter().map(|id| fields::slug("tenants", id)).collect()).transpose()?;
+        self.mutate(actor, move |connection| {
+            if edges::find(connection, id.as_str())?.is_some() {
+                return Err(ControlError::Exists { what: "edge", id: id.to_string() });
+            }
+            let (row, key) = sealing.new_edge(&id, Served(served))?;
+            edges::insert(connection, row.clone())?;
+            let mut pending = Vec::new();
+            for tenant in tenants::all(connection)?.into_iter().filter(|tenant| row.tenants.includes(&tenant.id)) {
+                if tenant.custody == BY_TENANT {
+                    pending.push(tenant.id);
+                } else {
+                    let root = sealing.root(connection, &tenant, None)?;
+                    sealing.grant_at(connection, &tenant, &root, &row)?;
+                }
+            }
+            Ok(Done { answer: IssuedEdge { row, key, pending }, action: "edge.add", target: id.to_string(), changes: Vec::new() })
+        })
+        .await
+    }
+
+    /// All edges.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn edges(&self) -> Result<Vec<EdgeRow>, ControlError> {
+        self.read(|connection| Ok(edges::all(connection)?)).await
+    }
+
+    /// Removes an edge and everything granted to it.
+    ///
+    /// # Errors
+    /// If there is no such edge, it is this process's own, or the database fails.
+    pub async fn delete_edge(&self, actor: Actor, id: String) -> Result<EdgeRow, ControlError> {
+        if id == EdgeId::local().as_str() {
+            let message = "the edge `local` is this gateway's own; rotate its tenants' epochs instead".to_owned();
+            return Err(ControlError::Conflict { code: "own_edge", message });
+        }
+        self.mutate(actor, move |connection| {
+            let Some(row) = edges::find(connection, &id)? else { return Err(ControlError::not_found("edge", id)) };
+            edges::delete(connection, &id)?;
+            Ok(Done { answer: row, action: "edge.remove", target: id, changes: Vec::new() })
+        })
+        .await
+    }
+}

@@ -1,0 +1,159 @@
+//! The control half's side of sealing: it opens tenants' roots and writes what gateways need (spec/security.md 1.5).
+//!
+//! Every function here runs inside the transaction of a mutation. What can be asked of it is in [`tenants`](super::tenants),
+//! [`keys`](super::keys), [`providers`](super::providers) and [`edges`](super::edges); how blobs are made, in [`crate::seal`].
+
+pub mod grants;
+pub mod rewrap;
+pub mod start;
+
+use std::sync::Arc;
+
+use super::error::ControlError;
+use super::master::{Keyring, RootOf, Wrapped};
+use super::store::connection::AnyConnection;
+use super::store::roots::{self, RootRow, TenantKeyRow};
+use super::store::tenants::TenantRow;
+use crate::credential::{Credential, CredentialKind};
+use crate::seal::context::TenantKeyRootContext;
+use crate::seal::ladder::{TenantRoot, TenantWrapKey};
+use crate::seal::names::{Kid, TenantKeyId};
+use crate::seal::{open, seal};
+use crate::terms::TenantId;
+
+pub use start::{StartError, Started};
+
+/// What the control half seals with: the master key, and old ones while something is under them.
+pub struct Sealing {
+    keyring: Keyring,
+}
+
+/// A tenant key that has just been made: the only time it can be shown.
+#[derive(Debug)]
+pub struct IssuedTenantKey {
+    /// Its row.
+    pub row: TenantKeyRow,
+    /// The key.
+    pub key: Credential,
+}
+
+/// Custody in which neither the master key nor the operator opens a tenant's secrets.
+pub const BY_TENANT: &str = "tenant";
+
+const MASTER: &str = "master:";
+const TENANT_KEY: &str = "tk:";
+
+impl Sealing {
+    /// Makes a new tenant's root. In custody `tenant` it is under a tenant key alone, which is the answer.
+    ///
+    /// # Errors
+    /// If there is no randomness, or the database fails; so for every function here.
+    pub fn found(&self, connection: &mut AnyConnection, tenant: &TenantRow) -> Result<Option<IssuedTenantKey>, ControlError> {
+        let root = TenantRoot::generate()?;
+        if tenant.custody == BY_TENANT {
+            return self.add_holder(connection, tenant, &root).map(Some);
+        }
+        self.hold(connection, tenant, &root)?;
+        Ok(None)
+    }
+
+    /// A tenant's root, by the master key or by the tenant key that came with the request, as its custody says. A tenant
+    /// from before there was a master key gets its root now.
+    ///
+    /// # Errors
+    /// If the tenant key is missing or wrong, or the blob does not open.
+    pub fn root(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: &TenantRow,
+        presented: Option<&Arc<Credential>>,
+    ) -> Result<TenantRoot, ControlError> {
+        if tenant.custody == BY_TENANT {
+            return self.root_by_tenant_key(connection, tenant, presented);
+        }
+        let id = TenantId::from(tenant.id.as_str());
+        let held = roots::of(connection, &tenant.id)?.into_iter().find_map(|row| Some((kid_of(&row.holder)?, row.blob)));
+        match held {
+            Some((kid, blob)) => Ok(self.keyring.open(&RootOf(&id), &Wrapped { kid, blob })?),
+            None => {
+                let root = TenantRoot::generate()?;
+                self.hold(connection, tenant, &root)?;
+                Ok(root)
+            }
+        }
+    }
+
+    /// Puts a tenant's root under one more tenant key.
+    pub fn add_holder(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: &TenantRow,
+        root: &TenantRoot,
+    ) -> Result<IssuedTenantKey, ControlError> {
+        let key = Credential::mint(CredentialKind::Tenant)?;
+        let row = TenantKeyRow {
+            id: format!("tk_{}", uuid::Uuid::now_v7().simple()),
+            tenant: tenant.id.clone(),
+            lookup: key.lookup().to_vec(),
+            last4: key.text().last4().to_owned(),
+            created_at: super::now_ms() / 1_000,
+        };
+        let wrap_key = TenantWrapKey::of(&key).ok_or(ControlError::TenantKeyRequired)?;
+        let id = TenantKeyId::parse(&row.id).map_err(|_| ControlError::TenantKeyRequired)?;
+        let owner = TenantId::from(tenant.id.as_str());
+        let blob = seal(&TenantKeyRootContext { tenant: &owner, tenant_key: &id }, &wrap_key, root)?;
+        roots::insert_tenant_key(connection, &row)?;
+        roots::insert(connection, &RootRow { tenant: row.tenant.clone(), holder: format!("{TENANT_KEY}{}", row.id), blob })?;
+        Ok(IssuedTenantKey { row, key })
+    }
+
+    /// Takes a tenant's root from under one of its keys. The last one stays: nothing would open again.
+    ///
+    /// # Errors
+    /// If there is no such key, or it is the last one.
+    pub fn remove_holder(&self, connection: &mut AnyConnection, tenant: &TenantRow, id: &str) -> Result<TenantKeyRow, ControlError> {
+        let keys = roots::tenant_keys_of(connection, &tenant.id)?;
+        let is_last = keys.len() == 1;
+        let row = keys.into_iter().find(|row| row.id == id).ok_or_else(|| ControlError::not_found("tenant key", id))?;
+        if is_last {
+            let message = "this is the last tenant key: without it nothing of the tenant opens again; make another first".to_owned();
+            return Err(ControlError::Conflict { code: "last_tenant_key", message });
+        }
+        roots::delete(connection, &tenant.id, &format!("{TENANT_KEY}{id}"))?;
+        roots::delete_tenant_key(connection, id)?;
+        Ok(row)
+    }
+
+    fn root_by_tenant_key(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: &TenantRow,
+        presented: Option<&Arc<Credential>>,
+    ) -> Result<TenantRoot, ControlError> {
+        let key = presented.ok_or(ControlError::TenantKeyRequired)?;
+        let wrap_key = TenantWrapKey::of(key).ok_or(ControlError::TenantKeyRequired)?;
+        let row = roots::tenant_key(connection, &tenant.id, &key.lookup())?;
+        let row = row.filter(|row| orion::util::secure_cmp(&row.lookup, &key.lookup()).is_ok()).ok_or(ControlError::TenantKeyRequired)?;
+        let unopened = || ControlError::Unopened { blob: "ROOT", of: format!("{}, tenant key {}", tenant.id, row.id) };
+        let held = roots::find(connection, &tenant.id, &format!("{TENANT_KEY}{}", row.id))?.ok_or_else(unopened)?;
+        let id = TenantKeyId::parse(&row.id).map_err(|_| unopened())?;
+        let owner = TenantId::from(tenant.id.as_str());
+        open(&TenantKeyRootContext { tenant: &owner, tenant_key: &id }, &wrap_key, &held.blob).map_err(|_| unopened())
+    }
+
+    /// Puts a root under the master key.
+    fn hold(&self, connection: &mut AnyConnection, tenant: &TenantRow, root: &TenantRoot) -> Result<(), ControlError> {
+        let id = TenantId::from(tenant.id.as_str());
+        let Wrapped { kid, blob } = self.keyring.wrap(&RootOf(&id), root)?;
+        roots::insert(connection, &RootRow { tenant: tenant.id.clone(), holder: holder_of(kid), blob })?;
+        Ok(())
+    }
+}
+
+fn holder_of(kid: Kid) -> String {
+    format!("{MASTER}{kid}")
+}
+
+fn kid_of(holder: &str) -> Option<Kid> {
+    Kid::parse(holder.strip_prefix(MASTER)?)
+}

@@ -1,0 +1,245 @@
+//! What virtual keys are granted: ESCROW and GRANT blobs, rings and their epochs, and the provider keys sealed in them.
+
+use super::Sealing;
+use crate::control::error::ControlError;
+use crate::control::keys::is_active;
+use crate::control::master::{EdgeOf, Wrapped};
+use crate::control::now_ms;
+use crate::control::store::connection::AnyConnection;
+use crate::control::store::edges::{self, EdgeRow};
+use crate::control::store::grants::{self, EscrowRow, GrantRow, RingRow};
+use crate::control::store::keys;
+use crate::control::store::providers::{self, ProviderRow};
+use crate::control::store::tenants::TenantRow;
+use crate::credential::Credential;
+use crate::seal::context::{EscrowContext, GrantContext, SecretContext};
+use crate::seal::ladder::{EscrowKey, GrantKey, SpendKey, TenantRoot, WrapKey};
+use crate::seal::names::{EdgeId, Epoch, Kid, Ring, Version};
+use crate::seal::payload::Payload;
+use crate::seal::spend::Edge;
+use crate::seal::{open, seal};
+use crate::terms::{KeyId, ProviderName, TenantId};
+
+impl Sealing {
+    /// Lets a new virtual key spend its tenant's providers: escrow, and a grant at every edge that serves the tenant.
+    ///
+    /// # Errors
+    /// If an edge does not open, or the database fails; so for every function here.
+    pub fn issue(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: &TenantRow,
+        root: &TenantRoot,
+        key_id: &str,
+        key: &Credential,
+    ) -> Result<(), ControlError> {
+        let Some(wrap_key) = WrapKey::of(key) else { return Ok(()) };
+        let (owner, id) = (TenantId::from(tenant.id.as_str()), KeyId::from(key_id));
+        let blob = seal(&EscrowContext { tenant: &owner, key_id: &id }, &EscrowKey::of(root), &wrap_key)?;
+        grants::insert_escrow(connection, &EscrowRow { key_id: key_id.to_owned(), tenant: tenant.id.clone(), blob })?;
+        let ring = main_ring(connection, &tenant.id)?;
+        let edges = self.edges_of(connection, &tenant.id)?;
+        grant(connection, &ring, root, &edges, &[(id, wrap_key)])
+    }
+
+    /// Seals a provider key as the newest version of its ring; the row says where it lies.
+    ///
+    /// # Errors
+    /// If the operating system has no randomness to give.
+    pub fn seal_key(
+        &self,
+        connection: &mut AnyConnection,
+        root: &TenantRoot,
+        row: &mut ProviderRow,
+        payload: &Payload,
+    ) -> Result<(), ControlError> {
+        let mut ring = main_ring(connection, &row.tenant)?;
+        ring.versions += 1;
+        grants::update_ring(connection, &ring)?;
+        (row.version, row.epoch) = (ring.versions, ring.epoch);
+        row.ring = ring.ring;
+        row.last4 = Some(payload.last4().to_owned());
+        row.secret = Some(sealed(root, row, payload)?);
+        Ok(())
+    }
+
+    /// Opens a provider key, to seal it for other destinations.
+    ///
+    /// # Errors
+    /// If it does not open.
+    pub fn open_key(&self, root: &TenantRoot, row: &ProviderRow) -> Result<Payload, ControlError> {
+        let unopened = || ControlError::Unopened { blob: "SECRET", of: format!("{}/{}", row.tenant, row.name) };
+        let blob = row.secret.as_deref().ok_or_else(unopened)?;
+        place(row)?.with(|context, ring, epoch| open(context, &SpendKey::of(root, ring, epoch), blob).map_err(|_| unopened()))
+    }
+
+    /// Moves every ring of a tenant to its next epoch: provider keys are sealed anew, virtual keys granted anew, and what was
+    /// granted before opens nothing that is written from now on. The virtual keys themselves go on as they are.
+    ///
+    /// # Errors
+    /// If a blob does not open.
+    pub fn advance(&self, connection: &mut AnyConnection, tenant: &TenantRow, root: &TenantRoot) -> Result<i32, ControlError> {
+        main_ring(connection, &tenant.id)?;
+        grants::delete_of_tenant(connection, &tenant.id)?;
+        withdraw_ended(connection, &tenant.id)?;
+        let holders = self.escrowed(connection, tenant, root)?;
+        let edges = self.edges_of(connection, &tenant.id)?;
+        let mut reached = 0;
+        for mut ring in grants::rings(connection, &tenant.id)? {
+            ring.epoch += 1;
+            grants::update_ring(connection, &ring)?;
+            for mut row in providers::of(connection, &tenant.id)?.into_iter().filter(|row| row.ring == ring.ring) {
+                if row.secret.is_some() {
+                    let payload = self.open_key(root, &row)?;
+                    row.epoch = ring.epoch;
+                    row.secret = Some(sealed(root, &row, &payload)?);
+                    providers::put(connection, &row)?;
+                }
+            }
+            reached = ring.epoch;
+            grant(connection, &ring, root, &edges, &holders)?;
+        }
+        Ok(reached)
+    }
+
+    /// Grants a tenant's virtual keys at one more edge.
+    ///
+    /// # Errors
+    /// If a blob does not open.
+    pub fn grant_at(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: &TenantRow,
+        root: &TenantRoot,
+        edge: &EdgeRow,
+    ) -> Result<(), ControlError> {
+        let holders = self.escrowed(connection, tenant, root)?;
+        if holders.is_empty() {
+            return Ok(());
+        }
+        main_ring(connection, &tenant.id)?;
+        let edges = [self.open_edge(edge)?];
+        for ring in grants::rings(connection, &tenant.id)? {
+            grant(connection, &ring, root, &edges, &holders)?;
+        }
+        Ok(())
+    }
+
+    /// An edge's own half of every grant.
+    ///
+    /// # Errors
+    /// If its blob does not open.
+    pub fn open_edge(&self, row: &EdgeRow) -> Result<Edge, ControlError> {
+        let unopened = || ControlError::Unopened { blob: "EDGE", of: row.id.clone() };
+        let id = EdgeId::parse(&row.id).map_err(|_| unopened())?;
+        let kid = Kid::parse(&row.kid).ok_or_else(unopened)?;
+        let key = self.keyring.open(&EdgeOf(&id), &Wrapped { kid, blob: row.blob.clone() })?;
+        Ok(Edge { id, key })
+    }
+
+    fn edges_of(&self, connection: &mut AnyConnection, tenant: &str) -> Result<Vec<Edge>, ControlError> {
+        edges::all(connection)?.iter().filter(|row| row.tenants.includes(tenant)).map(|row| self.open_edge(row)).collect()
+    }
+
+    fn escrowed(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: &TenantRow,
+        root: &TenantRoot,
+    ) -> Result<Vec<(KeyId, WrapKey)>, ControlError> {
+        let (owner, escrow_key) = (TenantId::from(tenant.id.as_str()), EscrowKey::of(root));
+        let rows = grants::escrow_of(connection, &tenant.id)?;
+        rows.into_iter()
+            .map(|row| {
+                let id = KeyId::from(row.key_id.as_str());
+                let wrap_key = open(&EscrowContext { tenant: &owner, key_id: &id }, &escrow_key, &row.blob);
+                Ok((id, wrap_key.map_err(|_| ControlError::Unopened { blob: "ESCROW", of: format!("{}/{}", tenant.id, row.key_id) })?))
+            })
+            .collect()
+    }
+}
+
+/// Keys that have expired are not granted anything again.
+fn withdraw_ended(connection: &mut AnyConnection, tenant: &str) -> Result<(), ControlError> {
+    let now = now_ms() / 1_000;
+    for key in keys::active_of(connection, tenant)?.iter().filter(|key| !is_active(key, now)) {
+        grants::withdraw(connection, &key.id)?;
+    }
+    Ok(())
+}
+
+/// The tenant's ring `main`, made if need be.
+fn main_ring(connection: &mut AnyConnection, tenant: &str) -> Result<RingRow, ControlError> {
+    let name = Ring::main();
+    if let Some(row) = grants::ring(connection, tenant, name.as_str())? {
+        return Ok(row);
+    }
+    let row = RingRow { tenant: tenant.to_owned(), ring: name.as_str().to_owned(), epoch: 1, versions: 0 };
+    grants::insert_ring(connection, &row)?;
+    Ok(row)
+}
+
+/// Writes a grant for each virtual key at each edge.
+fn grant(
+    connection: &mut AnyConnection,
+    row: &RingRow,
+    root: &TenantRoot,
+    edges: &[Edge],
+    holders: &[(KeyId, WrapKey)],
+) -> Result<(), ControlError> {
+    let damaged = || ControlError::Unopened { blob: "GRANT", of: format!("{}, ring {}", row.tenant, row.ring) };
+    let ring = Ring::parse(&row.ring).map_err(|_| damaged())?;
+    if ring.is_vault() {
+        return Ok(());
+    }
+    let epoch = Epoch(u32::try_from(row.epoch).map_err(|_| damaged())?);
+    let (tenant, spend_key) = (TenantId::from(row.tenant.as_str()), SpendKey::of(root, &ring, epoch));
+    for (key_id, wrap_key) in holders {
+        for edge in edges {
+            let context = GrantContext { tenant: &tenant, key_id, edge_id: &edge.id, ring: &ring, epoch };
+            let blob = seal(&context, &GrantKey::of(&edge.key, wrap_key, &edge.id), &spend_key)?;
+            let row = GrantRow {
+                key_id: key_id.to_string(),
+                edge: edge.id.to_string(),
+                ring: row.ring.clone(),
+                epoch: row.epoch,
+                tenant: row.tenant.clone(),
+                blob,
+            };
+            grants::insert(connection, &row)?;
+        }
+    }
+    Ok(())
+}
+
+/// The SECRET of a row.
+fn sealed(root: &TenantRoot, row: &ProviderRow, payload: &Payload) -> Result<Vec<u8>, ControlError> {
+    Ok(place(row)?.with(|context, ring, epoch| seal(context, &SpendKey::of(root, ring, epoch), payload))?)
+}
+
+/// Where a row's SECRET belongs, in owned names.
+struct Place {
+    tenant: TenantId,
+    ring: Ring,
+    name: ProviderName,
+    version: Version,
+    epoch: Epoch,
+}
+
+fn place(row: &ProviderRow) -> Result<Place, ControlError> {
+    let damaged = || ControlError::Unopened { blob: "SECRET", of: format!("{}/{}", row.tenant, row.name) };
+    Ok(Place {
+        tenant: row.tenant.as_str().into(),
+        ring: Ring::parse(&row.ring).map_err(|_| damaged())?,
+        name: row.name.as_str().into(),
+        version: Version(u32::try_from(row.version).map_err(|_| damaged())?),
+        epoch: Epoch(u32::try_from(row.epoch).map_err(|_| damaged())?),
+    })
+}
+
+impl Place {
+    fn with<T>(&self, work: impl FnOnce(&SecretContext<'_>, &Ring, Epoch) -> T) -> T {
+        let Self { tenant, ring, name, version, epoch } = self;
+        work(&SecretContext { tenant, ring, name, version: *version, epoch: *epoch }, ring, *epoch)
+    }
+}

@@ -1,0 +1,148 @@
+//! Sealing at start: is every master key here that something is sealed under, and what is this process's own edge?
+
+use std::sync::Arc;
+
+use super::{Sealing, holder_of, kid_of};
+use crate::config;
+use crate::control::error::ControlError;
+use crate::control::master::{BadMasterKey, EdgeOf, Keyring, KeyringError, MasterKey};
+use crate::control::store::changes::{Actor, Done};
+use crate::control::store::connection::AnyConnection;
+use crate::control::store::edges::{self, EdgeRow, Served};
+use crate::control::store::{Store, StoreError, providers, roots};
+use crate::credential::{Credential, CredentialKind};
+use crate::seal::ladder::EdgeKey;
+use crate::seal::names::{EdgeId, Kid};
+use crate::seal::spend::Edge;
+
+/// What sealing starts with; nothing of it where there is no master key.
+pub struct Started {
+    /// The control half's part.
+    pub sealing: Arc<Sealing>,
+    /// The gateway half's part.
+    pub edge: Arc<Edge>,
+}
+
+/// Why the process must not start as configured. One line: what, and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Something is sealed and nothing can open it.
+    #[error(
+        "sealing.master_key_env: the database holds sealed rows and no master key is set; set AIGW_MASTER_KEY (or master_key_file) to \
+         the key they were sealed under"
+    )]
+    NoMasterKey,
+    /// A master key is unusable, or one that is needed is missing.
+    #[error("sealing.{which}: {why}")]
+    Keyring {
+        /// `master_key_env` or `old_master_key_env`.
+        which: &'static str,
+        /// What is wrong and the remedy.
+        why: String,
+    },
+    /// A sealed row is not what was written.
+    #[error("the database's sealed rows are damaged: {0}; restore them from a backup")]
+    Damaged(ControlError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<KeyringError> for StartError {
+    fn from(error: KeyringError) -> Self {
+        let which = if matches!(error, KeyringError::SameKid(_)) { "old_master_key_env" } else { "master_key_env" };
+        StartError::Keyring { which, why: error.to_string() }
+    }
+}
+
+impl From<diesel::result::Error> for StartError {
+    fn from(error: diesel::result::Error) -> Self {
+        StartError::Store(StoreError::Query(error))
+    }
+}
+
+impl Sealing {
+    /// Checks the database against the master keys and opens this process's edge, making it at the first start. Blocks.
+    ///
+    /// # Errors
+    /// If a master key is missing, wrong or unusable: better no process than one that half works.
+    pub fn start(store: &Store, keys: &config::Sealing) -> Result<Option<Started>, StartError> {
+        let Some(current) = &keys.master_key else {
+            let is_sealed = store.read(|connection| Ok::<_, StartError>(is_sealed(connection)?))?;
+            return if is_sealed { Err(StartError::NoMasterKey) } else { Ok(None) };
+        };
+        let bad = |which| move |why: BadMasterKey| StartError::Keyring { which, why: why.to_string() };
+        let current = MasterKey::from_base64(current).map_err(bad("master_key_env"))?;
+        let old = keys.old_master_key.as_ref().map(MasterKey::from_base64).transpose().map_err(bad("old_master_key_env"))?;
+        let sealing = Self { keyring: Keyring::new(current, old)? };
+        sealing.keyring.require(store.read(|connection| Ok::<_, StartError>(kids(connection)?))?)?;
+        let edge = sealing.local_edge(store)?;
+        Ok(Some(Started { sealing: Arc::new(sealing), edge: Arc::new(edge) }))
+    }
+
+    /// The kid that new blobs carry.
+    pub fn kid(&self) -> Kid {
+        self.keyring.current()
+    }
+
+    /// The edge of a process that is control and gateway in one.
+    fn local_edge(&self, store: &Store) -> Result<Edge, StartError> {
+        let id = EdgeId::local();
+        let row = store.read(|connection| Ok::<_, StartError>(edges::find(connection, id.as_str())?))?;
+        let row = match row {
+            Some(row) => row,
+            None => self.make_local_edge(store, &id)?,
+        };
+        self.open_edge(&row).map_err(StartError::Damaged)
+    }
+
+    /// Of processes that start together on one database, one makes it.
+    fn make_local_edge(&self, store: &Store, id: &EdgeId) -> Result<EdgeRow, StartError> {
+        let actor = Actor { who: "start", request_id: None, tenant_key: None };
+        let made = store.mutate(&actor, crate::control::now_ms(), |connection| {
+            let row = match edges::find(connection, id.as_str())? {
+                Some(row) => row,
+                None => {
+                    // Nobody needs its credential: the two halves are one process.
+                    let (row, _) = self.new_edge(id, Served::default())?;
+                    edges::insert(connection, row.clone())?;
+                    row
+                }
+            };
+            Ok::<_, ControlError>(Done { answer: row, action: "edge.add", target: id.to_string(), changes: Vec::new() })
+        });
+        made.map_err(|error| match error {
+            ControlError::Store(error) => StartError::Store(error),
+            other => StartError::Damaged(other),
+        })
+    }
+
+    /// A new edge and its credential.
+    ///
+    /// # Errors
+    /// If the operating system has no randomness to give.
+    pub fn new_edge(&self, id: &EdgeId, tenants: Served) -> Result<(EdgeRow, Credential), ControlError> {
+        let credential = Credential::mint(CredentialKind::Edge)?;
+        let key = EdgeKey::of(&credential).ok_or(crate::credential::NoRandomness)?;
+        let wrapped = self.keyring.wrap(&EdgeOf(id), &key)?;
+        let created_at = crate::control::now_ms() / 1_000;
+        let row = EdgeRow { id: id.to_string(), kid: wrapped.kid.to_string(), blob: wrapped.blob, tenants, created_at };
+        Ok((row, credential))
+    }
+
+    /// How roots under the current master key are marked.
+    pub(super) fn current_holder(&self) -> String {
+        holder_of(self.keyring.current())
+    }
+}
+
+fn is_sealed(connection: &mut AnyConnection) -> diesel::QueryResult<bool> {
+    Ok(!roots::holders(connection)?.is_empty() || !edges::all(connection)?.is_empty() || providers::any_sealed(connection)?)
+}
+
+/// Every master key that something is wrapped under.
+fn kids(connection: &mut AnyConnection) -> diesel::QueryResult<Vec<Kid>> {
+    let roots = roots::holders(connection)?.into_iter().filter_map(|holder| kid_of(&holder));
+    let edges = edges::all(connection)?.into_iter().filter_map(|row| Kid::parse(&row.kid));
+    Ok(roots.chain(edges).collect())
+}

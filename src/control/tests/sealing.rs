@@ -1,0 +1,482 @@
+//! The operations of spec/security.md 1.5 on both databases, and what a gateway then can and cannot open.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::prelude::*;
+
+use crate::catalog::snapshot::{Caller, Offer};
+use crate::config::{self, Auth, Catalog, Cooldown, Kind, Model, Price, Reach, RetryPolicy, Served};
+use crate::control::error::ControlError;
+use crate::control::keys::{IssuedKey, KeyFields};
+use crate::control::providers::ProviderFields;
+use crate::control::sealing::rewrap::{RotateError, rotate};
+use crate::control::sealing::{Sealing, StartError};
+use crate::control::store::changes::Actor;
+use crate::control::store::schema::{byo_providers, edges, escrow, grants, tenant_roots, virtual_keys};
+use crate::control::store::testing::{Fresh, on_each_database};
+use crate::control::tenants::{NewTenant, TenantChange};
+use crate::control::testing::{ACTOR, Bench};
+use crate::gateway::purse::{Presented, Purse, Unspent};
+use crate::secret::Secret;
+use crate::terms::Operation;
+
+const KEY: &str = "sk-of-the-tenant-0123456789";
+
+fn kind(name: &str, host: &str, auth: Auth) -> Arc<Kind> {
+    let second = Duration::from_secs(1);
+    Arc::new(Kind {
+        name: name.into(),
+        dialect: &crate::dialect::openai::OpenAi,
+        base_url: Some(format!("https://{host}/v1")),
+        auth,
+        headers: vec![],
+        query: vec![],
+        paths: BTreeMap::from([(Operation::Chat, "/chat/completions".to_owned())]),
+        quirks: Arc::default(),
+        reach: Reach::default(),
+        retry: RetryPolicy {
+            attempts: 1,
+            backoff: second,
+            max_backoff: second,
+            connect_timeout: second,
+            first_byte_timeout: second,
+            idle_timeout: second,
+            total_timeout: second,
+            cooldown: Cooldown { failures: 0, window: second, rest: second },
+        },
+    })
+}
+
+/// The kinds `groq` (at `host`), `azure` (its key in a header) and `open` (without keys), all serving the model `m`.
+fn catalog(host: &str) -> Catalog {
+    let kinds = [
+        kind("groq", host, Auth::Bearer),
+        kind("azure", "azure.example", Auth::Header("api-key".to_owned())),
+        kind("open", "open.example", Auth::None),
+    ];
+    let served = Served { upstream_model: "m".to_owned(), price: Arc::new(Price::default()) };
+    let served_by = kinds.iter().map(|kind| (kind.name.clone(), served.clone())).collect();
+    let model = Model { id: "m".into(), aliases: vec![], context_window: None, max_output_tokens: None, served_by };
+    Catalog { kinds: kinds.into_iter().map(|kind| (kind.name.clone(), kind)).collect(), providers: vec![], models: vec![model] }
+}
+
+fn master(byte: u8) -> Secret {
+    use base64::Engine;
+    let bytes: Vec<u8> = (0..32).map(|nth| byte.wrapping_add(nth)).collect();
+    Secret::new(base64::engine::general_purpose::STANDARD.encode(bytes))
+}
+
+fn keys(current: u8, old: Option<u8>) -> config::Sealing {
+    config::Sealing { master_key: Some(master(current)), old_master_key: old.map(master), cache: Duration::ZERO }
+}
+
+/// Runs a test on each database, with a master key.
+fn on_each_sealed<F: Future<Output = ()>>(test: impl Fn(Bench) -> F) {
+    on_each_database(|fresh| actix_web::rt::System::new().block_on(test(bench(Arc::new(fresh)))));
+}
+
+fn bench(fresh: Arc<Fresh>) -> Bench {
+    Bench::sealed(fresh, &catalog("groq.example"), keys(1, None))
+}
+
+fn fields(kind: &str, key: Option<&str>) -> ProviderFields {
+    ProviderFields { kind: Some(kind.to_owned()), api_key: key.map(Secret::new), base_url: None, enabled: None }
+}
+
+async fn put(bench: &Bench, name: &str, fields: ProviderFields) -> Result<crate::control::store::providers::ProviderRow, ControlError> {
+    bench.control.put_provider(ACTOR, "acme".to_owned(), name.to_owned(), fields).await
+}
+
+/// The param of a refusal.
+fn param<T>(result: Result<T, ControlError>) -> String {
+    match result.err() {
+        Some(ControlError::Invalid { param, .. }) => param,
+        other => panic!("not refused by param: {other:?}"),
+    }
+}
+
+/// What the gateway half sends upstream for a key, or why it sends nothing.
+fn paid(bench: &Bench, key: &IssuedKey) -> Result<String, Unspent> {
+    let caller = bench.known(key).expect("an active key");
+    let offer = offer(bench, &caller);
+    let purse = Purse::new(bench.edge.clone(), Duration::ZERO);
+    let presented = Presented::new(key.key.text().expose());
+    let stamp = offer.stamp.as_ref().expect("a provider with a key");
+    purse.pay(Some(&presented), &caller, &offer, stamp, &"req".into()).map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+}
+
+fn offer(bench: &Bench, caller: &Caller) -> Arc<Offer> {
+    Arc::clone(&bench.gateway.snapshot().find(caller, "m").expect("a chain").chain[0])
+}
+
+async fn ready(bench: &Bench) -> IssuedKey {
+    bench.tenant("acme").await;
+    let key = bench.key("acme").await;
+    put(bench, "1-mine", fields("groq", Some(KEY))).await.unwrap();
+    key
+}
+
+/// Does something to the database behind everybody's back, then has the process read it all again.
+async fn edited(bench: &Bench, statement: impl Fn(&mut crate::control::store::connection::AnyConnection) -> QueryResult<usize>) {
+    bench.fresh.store.write::<_, ControlError>(|connection| Ok(statement(connection)?)).unwrap();
+    let change = TenantChange { enabled: Some(true), ..TenantChange::default() };
+    bench.control.change_tenant(ACTOR, "acme".to_owned(), change).await.unwrap();
+}
+
+#[test]
+fn a_key_made_before_or_after_the_provider_spends_it() {
+    on_each_sealed(async |bench| {
+        let before = ready(&bench).await;
+        let after = bench.key("acme").await;
+        for key in [&before, &after] {
+            assert!(key.spends);
+            assert_eq!(paid(&bench, key).unwrap(), format!("authorization: Bearer {KEY}"));
+        }
+        put(&bench, "1-mine", fields("azure", Some("az-0123456789"))).await.unwrap();
+        assert_eq!(paid(&bench, &before).unwrap(), "api-key: az-0123456789");
+    });
+}
+
+#[test]
+fn a_put_that_moves_a_provider_must_carry_its_key_again() {
+    on_each_sealed(async |bench| {
+        ready(&bench).await;
+        let said = |base_url: Option<&str>, key: Option<&str>| ProviderFields {
+            base_url: Some(base_url.map(str::to_owned)),
+            ..fields("groq", key)
+        };
+        assert_eq!(param(put(&bench, "2-new", fields("groq", None)).await), "api_key");
+        assert_eq!(param(put(&bench, "1-mine", fields("azure", None)).await), "api_key");
+        assert_eq!(param(put(&bench, "1-mine", said(Some("https://other.example/v1"), None)).await), "api_key");
+        put(&bench, "1-mine", said(Some("https://other.example/v1"), Some(KEY))).await.unwrap();
+        assert_eq!(param(put(&bench, "1-mine", said(None, None)).await), "api_key");
+        let off = ProviderFields { enabled: Some(false), ..ProviderFields::default() };
+        let row = put(&bench, "1-mine", off).await.unwrap();
+        assert_eq!((row.enabled, row.base_url.as_deref()), (false, Some("https://other.example/v1")));
+        // The kind's own address, written out, is the kind's.
+        let row = put(&bench, "1-mine", said(Some("https://groq.example/v1/"), Some(KEY))).await.unwrap();
+        assert_eq!((row.base_url, row.version), (None, 3));
+    });
+}
+
+#[test]
+fn what_no_provider_can_be_is_refused_by_param() {
+    on_each_sealed(async |bench| {
+        bench.tenant("acme").await;
+        let at = |url: &str| ProviderFields { base_url: Some(Some(url.to_owned())), ..fields("groq", Some(KEY)) };
+        for url in ["http://a.example/v1", "https://127.0.0.1/v1", "https://localhost/v1", "https://a.example:8443/v1", "ftp://a", ""] {
+            let refused = put(&bench, "1-mine", at(url)).await;
+            let text = refused.as_ref().err().unwrap().to_string();
+            assert!(text.contains("ssrf."), "{url}: {text}");
+            assert_eq!(param(refused), "base_url", "{url}");
+        }
+        assert_eq!(param(put(&bench, "1-mine", fields("nonesuch", Some(KEY))).await), "kind");
+        assert_eq!(param(put(&bench, "1-mine", ProviderFields::default()).await), "kind");
+        assert_eq!(param(put(&bench, "-bad name", fields("groq", Some(KEY))).await), "name");
+        assert_eq!(param(put(&bench, "1-mine", fields("open", Some(KEY))).await), "api_key");
+        for key in ["", " padded ", "line\nbreak", "ümlaut"] {
+            assert_eq!(param(put(&bench, "1-mine", fields("groq", Some(key))).await), "api_key", "{key:?}");
+        }
+        assert!(put(&bench, "1-mine", fields("open", None)).await.unwrap().secret.is_none());
+    });
+}
+
+#[test]
+fn without_a_master_key_nothing_can_be_sealed_and_keys_are_for_brokered_providers_only() {
+    on_each_database(|fresh| {
+        actix_web::rt::System::new().block_on(async {
+            let fresh = Arc::new(fresh);
+            let plain = Bench::sealed(Arc::clone(&fresh), &catalog("groq.example"), config::Sealing::default());
+            plain.tenant("acme").await;
+            let key = plain.key("acme").await;
+            assert!(!key.spends);
+            assert!(matches!(put(&plain, "1-mine", fields("groq", Some(KEY))).await, Err(ControlError::SealingUnavailable)));
+            let own = NewTenant { id: "b".to_owned(), custody: Some("tenant".to_owned()), ..NewTenant::default() };
+            assert!(matches!(plain.control.create_tenant(ACTOR, own).await, Err(ControlError::SealingUnavailable)));
+            // With a master key the tenant gets its root on first need; the old key stays as it was, its successor spends.
+            let sealed = bench(fresh);
+            put(&sealed, "1-mine", fields("groq", Some(KEY))).await.unwrap();
+            assert_eq!(paid(&sealed, &key), Err(Unspent::Unopened));
+            let successor = sealed.control.rotate_key(ACTOR, "acme".to_owned(), key.row.id.clone(), Duration::ZERO).await.unwrap();
+            assert!(successor.spends && paid(&sealed, &successor).is_ok());
+            assert_eq!(sealed.control.spenders("acme".to_owned()).await.unwrap().len(), 1);
+        });
+    });
+}
+
+#[test]
+fn a_revoked_key_leaves_nothing_behind() {
+    on_each_sealed(async |bench| {
+        let key = ready(&bench).await;
+        let left = || {
+            bench.fresh.store.read::<(i64, i64), ControlError>(|connection| {
+                Ok((grants::table.count().get_result(connection)?, escrow::table.count().get_result(connection)?))
+            })
+        };
+        assert_eq!(left().unwrap(), (1, 1));
+        bench.control.revoke_key(ACTOR, "acme".to_owned(), key.row.id.clone()).await.unwrap();
+        assert_eq!(left().unwrap(), (0, 0));
+    });
+}
+
+#[test]
+fn a_tenant_that_keeps_its_root_is_opened_by_its_own_key_alone() {
+    on_each_sealed(async |bench| {
+        let new = NewTenant { id: "acme".to_owned(), custody: Some("tenant".to_owned()), ..NewTenant::default() };
+        let issued = bench.control.create_tenant(ACTOR, new).await.unwrap().tenant_key.unwrap();
+        let by = |key: &crate::credential::Credential| {
+            let key = crate::credential::Credential::parse(key.text().expose()).map(Arc::new);
+            Actor { tenant_key: key, ..ACTOR }
+        };
+        let create = async |actor: Actor| bench.control.create_key(actor, "acme".to_owned(), KeyFields::default()).await;
+        let write =
+            async |actor: Actor| bench.control.put_provider(actor, "acme".to_owned(), "1-mine".to_owned(), fields("groq", Some(KEY))).await;
+        let stranger = crate::credential::Credential::mint(crate::credential::CredentialKind::Tenant).unwrap();
+        let virtual_key = crate::credential::Credential::mint(crate::credential::CredentialKind::Virtual).unwrap();
+        for actor in [ACTOR, by(&stranger), by(&virtual_key)] {
+            assert!(matches!(create(actor.clone()).await, Err(ControlError::TenantKeyRequired)));
+            assert!(matches!(write(actor.clone()).await, Err(ControlError::TenantKeyRequired)));
+            assert!(matches!(bench.control.advance_epoch(actor, "acme".to_owned()).await, Err(ControlError::TenantKeyRequired)));
+        }
+        let key = create(by(&issued.key)).await.unwrap();
+        write(by(&issued.key)).await.unwrap();
+        assert!(paid(&bench, &key).is_ok());
+        // A second key does as well, and either may be taken back, but not the last.
+        let second = bench.control.create_tenant_key(by(&issued.key), "acme".to_owned()).await.unwrap();
+        bench.control.delete_tenant_key(by(&second.key), "acme".to_owned(), issued.row.id.clone()).await.unwrap();
+        assert!(matches!(write(by(&issued.key)).await, Err(ControlError::TenantKeyRequired)));
+        write(by(&second.key)).await.unwrap();
+        let last = bench.control.delete_tenant_key(by(&second.key), "acme".to_owned(), second.row.id.clone()).await;
+        assert!(matches!(last, Err(ControlError::Conflict { .. })));
+        // The master key holds none of it.
+        let roots = bench
+            .fresh
+            .store
+            .read::<Vec<String>, ControlError>(|connection| Ok(tenant_roots::table.select(tenant_roots::holder).load(connection)?));
+        assert_eq!(roots.unwrap(), [format!("tk:{}", second.row.id)]);
+    });
+}
+
+#[test]
+fn p8_five_hundred_keys_survive_a_new_epoch_unchanged_and_the_old_grant_opens_nothing_new() {
+    on_each_database(|fresh| {
+        actix_web::rt::System::new().block_on(async {
+            let bench = bench(Arc::new(fresh));
+            let leaked = ready(&bench).await;
+            let mut keys = Vec::new();
+            for _ in 0..500 {
+                keys.push(bench.key("acme").await);
+            }
+            let stolen = bench.known(&leaked).unwrap();
+            let begun = bench.control.advance_epoch(ACTOR, "acme".to_owned()).await.unwrap();
+            assert_eq!(begun, 2);
+            for key in keys.iter().chain([&leaked]) {
+                assert!(paid(&bench, key).is_ok());
+            }
+            // The grant that was stolen with the key does not open what is written from now on.
+            put(&bench, "1-mine", fields("groq", Some("sk-new-0123456789"))).await.unwrap();
+            let new_offer = offer(&bench, &stolen);
+            let purse = Purse::new(bench.edge.clone(), Duration::ZERO);
+            let presented = Presented::new(leaked.key.text().expose());
+            let stamp = new_offer.stamp.as_ref().unwrap();
+            assert_eq!(purse.pay(Some(&presented), &stolen, &new_offer, stamp, &"req".into()).unwrap_err(), Unspent::Unopened);
+            // A revoked key is granted nothing in the next epoch, and an expired one neither.
+            bench.control.revoke_key(ACTOR, "acme".to_owned(), leaked.row.id.clone()).await.unwrap();
+            bench.control.advance_epoch(ACTOR, "acme".to_owned()).await.unwrap();
+            let granted = bench
+                .fresh
+                .store
+                .read::<i64, ControlError>(|connection| Ok(grants::table.filter(grants::epoch.eq(3)).count().get_result(connection)?));
+            assert_eq!(granted.unwrap(), 500);
+        });
+    });
+}
+
+#[test]
+fn p7_rows_edited_by_hand_open_nothing() {
+    on_each_sealed(async |bench| {
+        let key = ready(&bench).await;
+        bench.control.create_tenant(ACTOR, NewTenant { id: "evil".to_owned(), ..NewTenant::default() }).await.unwrap();
+        let evil = bench.key("evil").await;
+        let put_evil =
+            bench.control.put_provider(ACTOR, "evil".to_owned(), "1-mine".to_owned(), fields("groq", Some("sk-evil-0123456789")));
+        put_evil.await.unwrap();
+        let theirs: Vec<u8> = bench
+            .fresh
+            .store
+            .read::<_, ControlError>(|connection| {
+                let of_evil = byo_providers::table.filter(byo_providers::tenant.eq("evil"));
+                Ok(of_evil.select(byo_providers::secret.assume_not_null()).first(connection)?)
+            })
+            .unwrap();
+        let ours: Vec<u8> = bench
+            .fresh
+            .store
+            .read::<_, ControlError>(|connection| {
+                let of_acme = byo_providers::table.filter(byo_providers::tenant.eq("acme"));
+                Ok(of_acme.select(byo_providers::secret.assume_not_null()).first(connection)?)
+            })
+            .unwrap();
+        let acme = || byo_providers::table.filter(byo_providers::tenant.eq("acme"));
+        // Another tenant's secret in ours, another version, another epoch: nothing opens.
+        edited(&bench, |c| diesel::update(acme()).set(byo_providers::secret.eq(Some(theirs.clone()))).execute(c)).await;
+        assert_eq!(paid(&bench, &key), Err(Unspent::Unopened));
+        edited(&bench, |c| {
+            diesel::update(acme()).set((byo_providers::secret.eq(Some(ours.clone())), byo_providers::version.eq(9))).execute(c)
+        })
+        .await;
+        assert_eq!(paid(&bench, &key), Err(Unspent::Unopened));
+        edited(&bench, |c| diesel::update(acme()).set((byo_providers::version.eq(1), byo_providers::epoch.eq(2))).execute(c)).await;
+        assert_eq!(paid(&bench, &key), Err(Unspent::Unopened));
+        edited(&bench, |c| diesel::update(acme()).set(byo_providers::epoch.eq(1)).execute(c)).await;
+        assert!(paid(&bench, &key).is_ok());
+        // P6: another address by the database.
+        edited(&bench, |c| diesel::update(acme()).set(byo_providers::base_url.eq(Some("https://evil.example/v1"))).execute(c)).await;
+        assert_eq!(paid(&bench, &key), Err(Unspent::Misdirected));
+        edited(&bench, |c| {
+            diesel::update(acme()).set((byo_providers::base_url.eq(None::<String>), byo_providers::kind.eq("azure"))).execute(c)
+        })
+        .await;
+        assert_eq!(paid(&bench, &key), Err(Unspent::Misdirected));
+        edited(&bench, |c| diesel::update(acme()).set(byo_providers::kind.eq("groq")).execute(c)).await;
+        assert!(paid(&bench, &key).is_ok());
+        // Another tenant's key re-pointed at this tenant, with its own grant or with ours.
+        edited(&bench, |c| {
+            diesel::update(virtual_keys::table.find(&evil.row.id)).set(virtual_keys::tenant.eq("acme")).execute(c)?;
+            diesel::update(grants::table.filter(grants::key_id.eq(&evil.row.id))).set(grants::tenant.eq("acme")).execute(c)
+        })
+        .await;
+        assert_eq!(paid(&bench, &evil), Err(Unspent::Unopened));
+        let our_grant: Vec<u8> = bench
+            .fresh
+            .store
+            .read::<_, ControlError>(|c| Ok(grants::table.filter(grants::key_id.eq(&key.row.id)).select(grants::blob).first(c)?))
+            .unwrap();
+        edited(&bench, |c| {
+            diesel::update(grants::table.filter(grants::key_id.eq(&evil.row.id))).set(grants::blob.eq(our_grant.clone())).execute(c)
+        })
+        .await;
+        assert_eq!(paid(&bench, &evil), Err(Unspent::Unopened));
+    });
+}
+
+#[test]
+fn p8_after_a_new_master_key_everything_works_under_it_alone() {
+    on_each_database(|fresh| {
+        actix_web::rt::System::new().block_on(async {
+            let fresh = Arc::new(fresh);
+            let before = bench(Arc::clone(&fresh));
+            let key = ready(&before).await;
+            for nth in 0..250 {
+                before.tenant(&format!("t-{nth}")).await;
+            }
+            let start = |keys: &config::Sealing| Sealing::start(&fresh.store, keys).map(drop);
+            assert!(matches!(start(&config::Sealing::default()), Err(StartError::NoMasterKey)));
+            let wrong = start(&keys(2, None)).unwrap_err().to_string();
+            assert!(wrong.contains("sealed under the master key"), "{wrong}");
+            assert!(matches!(rotate(&fresh.store, &keys(2, None), |_| ()), Err(RotateError::Start(_))));
+            let steps = std::cell::RefCell::new(Vec::new());
+            let rotated = rotate(&fresh.store, &keys(2, Some(1)), |progress| steps.borrow_mut().push(progress.roots)).unwrap();
+            assert_eq!((rotated.moved.roots, rotated.moved.edges), (251, 1));
+            assert_eq!(*steps.borrow(), [0, 100, 200, 251]);
+            assert_eq!(rotate(&fresh.store, &keys(2, Some(1)), |_| ()).unwrap().moved.roots, 0);
+            assert!(start(&keys(1, None)).is_err());
+            let after = Bench::sealed(Arc::clone(&fresh), &catalog("groq.example"), keys(2, None));
+            assert!(paid(&after, &key).is_ok());
+            put(&after, "1-mine", fields("groq", Some("sk-later-0123456789"))).await.unwrap();
+            assert_eq!(paid(&after, &key).unwrap(), "authorization: Bearer sk-later-0123456789");
+        });
+    });
+}
+
+#[test]
+fn a_damaged_edge_refuses_to_start() {
+    on_each_sealed(async |bench| {
+        let spoil = bench
+            .fresh
+            .store
+            .write::<_, ControlError>(|c| Ok(diesel::update(edges::table).set(edges::blob.eq(vec![0u8; 78])).execute(c)?));
+        spoil.unwrap();
+        assert!(matches!(Sealing::start(&bench.fresh.store, &keys(1, None)), Err(StartError::Damaged(_))));
+    });
+}
+
+#[test]
+fn p6_after_a_kind_has_moved_its_keys_stay_until_they_are_sealed_again() {
+    on_each_database(|fresh| {
+        actix_web::rt::System::new().block_on(async {
+            let fresh = Arc::new(fresh);
+            let key = ready(&bench(Arc::clone(&fresh))).await;
+            let moved = Bench::sealed(Arc::clone(&fresh), &catalog("new.groq.example"), keys(1, None));
+            assert_eq!(paid(&moved, &key), Err(Unspent::Misdirected));
+            moved.control.reseal_provider(ACTOR, "acme".to_owned(), "1-mine".to_owned()).await.unwrap();
+            assert_eq!(paid(&moved, &key).unwrap(), format!("authorization: Bearer {KEY}"));
+        });
+    });
+}
+
+#[test]
+fn an_edge_is_granted_what_its_tenants_have_and_nothing_once_it_is_removed() {
+    on_each_sealed(async |bench| {
+        ready(&bench).await;
+        bench.tenant("globex").await;
+        bench.key("globex").await;
+        let new = |id: &str, tenants: Option<Vec<String>>| crate::control::edges::NewEdge { id: id.to_owned(), tenants };
+        let issued = bench.control.create_edge(ACTOR, new("eu-1", Some(vec!["acme".to_owned()]))).await.unwrap();
+        assert!(issued.key.text().expose().starts_with("aigw-ek-"));
+        bench.key("acme").await;
+        bench.key("globex").await;
+        let at = |edge: &'static str| {
+            let count = bench
+                .fresh
+                .store
+                .read::<i64, ControlError>(move |c| Ok(grants::table.filter(grants::edge.eq(edge)).count().get_result(c)?));
+            count.unwrap()
+        };
+        assert_eq!((at("eu-1"), at("local")), (2, 4));
+        assert!(matches!(bench.control.create_edge(ACTOR, new("eu-1", None)).await, Err(ControlError::Exists { .. })));
+        assert!(matches!(bench.control.create_edge(ACTOR, new("no good", None)).await, Err(ControlError::Invalid { .. })));
+        bench.control.delete_edge(ACTOR, "eu-1".to_owned()).await.unwrap();
+        assert_eq!((at("eu-1"), at("local")), (0, 4));
+        assert!(matches!(bench.control.delete_edge(ACTOR, "local".to_owned()).await, Err(ControlError::Conflict { .. })));
+        assert!(matches!(bench.control.delete_edge(ACTOR, "eu-1".to_owned()).await, Err(ControlError::NotFound { .. })));
+    });
+}
+
+#[test]
+fn a_deleted_tenant_takes_everything_sealed_along() {
+    on_each_sealed(async |bench| {
+        ready(&bench).await;
+        bench.control.delete_tenant(ACTOR, "acme".to_owned()).await.unwrap();
+        let left = bench.fresh.store.read::<[i64; 4], ControlError>(|c| {
+            Ok([
+                tenant_roots::table.count().get_result(c)?,
+                grants::table.count().get_result(c)?,
+                escrow::table.count().get_result(c)?,
+                byo_providers::table.count().get_result(c)?,
+            ])
+        });
+        assert_eq!(left.unwrap(), [0; 4]);
+    });
+}
+
+#[test]
+fn a_stream_learns_of_revocation_expiry_and_a_disabled_tenant() {
+    on_each_sealed(async |bench| {
+        bench.tenant("acme").await;
+        let (revoked, kept) = (bench.key("acme").await, bench.key("acme").await);
+        let (of_revoked, of_kept) = (bench.known(&revoked).unwrap().standing.clone(), bench.known(&kept).unwrap().standing.clone());
+        bench.control.revoke_key(ACTOR, "acme".to_owned(), revoked.row.id.clone()).await.unwrap();
+        assert!(!of_revoked.holds(0) && of_kept.holds(i64::MAX - 1));
+        let expiring = KeyFields { expires_at: Some(Some(1_000)), ..KeyFields::default() };
+        bench.control.change_key(ACTOR, "acme".to_owned(), kept.row.id.clone(), expiring).await.unwrap();
+        assert!(of_kept.holds(999) && !of_kept.holds(1_000));
+        let enabled = |enabled| TenantChange { enabled: Some(enabled), ..TenantChange::default() };
+        bench.control.change_tenant(ACTOR, "acme".to_owned(), enabled(false)).await.unwrap();
+        assert!(!of_kept.holds(0));
+        bench.control.change_tenant(ACTOR, "acme".to_owned(), enabled(true)).await.unwrap();
+        assert!(of_kept.holds(999));
+    });
+}
