@@ -110,7 +110,7 @@ name!(/// The id a request is known by in headers, logs and the ledger.
 
 /// Token counts of one request. `prompt_tokens` includes cached and cache-write tokens; `completion_tokens` includes
 /// reasoning tokens, as in OpenAI's usage object.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Usage {
     /// All input tokens.
     pub prompt_tokens: u64,

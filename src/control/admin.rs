@@ -10,6 +10,7 @@ mod gate;
 mod input;
 mod keys;
 mod ledger;
+mod openapi;
 mod organization;
 mod page;
 mod providers;
@@ -63,6 +64,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(at("/catalog").route(web::get().to(catalog::show)))
             .service(at("/providers").route(web::get().to(providers::list)))
             .service(at("/reload").route(web::post().to(reload::reload)))
+            .service(at("/openapi.json").route(web::get().to(openapi::show)))
             .default_service(web::to(gate::unknown_endpoint)),
     );
     // OpenAI's own Admin API, where it has what the ledger holds.

@@ -10,7 +10,7 @@ use crate::credential::Credential;
 use crate::seal::names::EdgeId;
 
 /// An edge to be.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a JSON object")]
 pub struct NewEdge {
     /// Its id.

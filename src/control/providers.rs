@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use actix_web::http::header::HeaderName;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 use super::error::ControlError;
@@ -18,12 +19,13 @@ use crate::seal::payload::{BadPayload, Destination, Payload, Presentation};
 use crate::secret::Secret;
 
 /// What is said about a provider. A field that is missing is left as it is; `base_url: null` is the kind's.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a JSON object")]
 #[allow(missing_docs, reason = "the fields of a provider (DESIGN.md section 8)")]
 pub struct ProviderFields {
     pub kind: Option<String>,
     #[serde(default, deserialize_with = "secret")]
+    #[schemars(with = "Option<String>")]
     pub api_key: Option<Secret>,
     #[serde(default, deserialize_with = "said")]
     pub base_url: Option<Option<String>>,

@@ -1,5 +1,6 @@
 //! What can be done with tenants, and with the keys of those that keep their own root.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::error::ControlError;
@@ -11,7 +12,7 @@ use super::store::tenants::{self, TenantRow};
 use super::{Control, fields, now_ms};
 
 /// A tenant to be.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a JSON object")]
 pub struct NewTenant {
     /// A slug.
@@ -29,7 +30,7 @@ pub struct NewTenant {
 }
 
 /// What shall be different about a tenant.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a JSON object")]
 #[allow(missing_docs, reason = "the fields of a tenant (DESIGN.md section 8)")]
 pub struct TenantChange {

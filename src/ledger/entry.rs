@@ -115,9 +115,11 @@ pub enum UsageSource {
 }
 
 /// One upstream call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "Attempt")]
 pub struct AttemptRecord {
     /// Who was called.
+    #[schemars(with = "String")]
     pub provider: ProviderName,
     /// The upstream's status, `None` if no head arrived.
     pub status: Option<u16>,

@@ -1,6 +1,7 @@
 //! `/catalog`: the models in effect, who serves each and at which price.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::AdminError;
@@ -11,8 +12,9 @@ use crate::config::{Price, Rates, Served};
 use crate::control::Control;
 use crate::terms::PicoUsd;
 
-#[derive(Serialize)]
-struct ModelJson<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Model")]
+pub(super) struct ModelJson<'a> {
     object: &'static str,
     id: &'a str,
     aliases: &'a [String],
@@ -21,8 +23,9 @@ struct ModelJson<'a> {
     served_by: Vec<ServedJson<'a>>,
 }
 
-#[derive(Serialize)]
-struct ServedJson<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Served")]
+pub(super) struct ServedJson<'a> {
     kind: &'a str,
     upstream_model: &'a str,
     /// Brokered providers that offer it now, in the order they are tried.
@@ -31,8 +34,9 @@ struct ServedJson<'a> {
 }
 
 /// As TOML says it: US dollars per million tokens, exact decimals.
-#[derive(Serialize)]
-struct PriceJson {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Price")]
+pub(super) struct PriceJson {
     #[serde(flatten)]
     base: RatesJson,
     /// US dollars per call.
@@ -40,15 +44,17 @@ struct PriceJson {
     long_context: Option<LongContextJson>,
 }
 
-#[derive(Serialize)]
-struct LongContextJson {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LongContext")]
+pub(super) struct LongContextJson {
     above: u64,
     #[serde(flatten)]
     rates: RatesJson,
 }
 
-#[derive(Serialize)]
-struct RatesJson {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Rates")]
+pub(super) struct RatesJson {
     input: String,
     cached_input: String,
     cache_write: String,

@@ -1,6 +1,7 @@
 //! `/edges`
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::AdminError;
@@ -11,8 +12,9 @@ use crate::control::Control;
 use crate::control::edges::{IssuedEdge, NewEdge};
 use crate::control::store::edges::EdgeRow;
 
-#[derive(Serialize)]
-struct EdgeJson<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Edge")]
+pub(super) struct EdgeJson<'a> {
     object: &'static str,
     id: &'a str,
     /// The edge key, the one time it is shown.
@@ -25,8 +27,9 @@ struct EdgeJson<'a> {
     created_at: i64,
 }
 
-#[derive(Serialize)]
-struct Deleted {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EdgeDeleted")]
+pub(super) struct Deleted {
     object: &'static str,
     id: String,
     deleted: bool,

@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::config::check::Problems;
@@ -31,13 +32,15 @@ pub enum AdminError {
     Control(#[from] ControlError),
 }
 
-#[derive(Serialize)]
-struct Envelope<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub(super) struct Envelope<'a> {
     error: Shape<'a>,
 }
 
-#[derive(Serialize)]
-struct Shape<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ErrorDetails")]
+pub(super) struct Shape<'a> {
     message: &'a str,
     r#type: &'static str,
     param: Option<&'a str>,
@@ -47,8 +50,9 @@ struct Shape<'a> {
 }
 
 /// One problem of a configuration that is refused.
-#[derive(Serialize)]
-struct ProblemJson<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(super) struct ProblemJson<'a> {
     file: String,
     key: &'a str,
     what: &'a str,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use schemars::JsonSchema;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -17,15 +18,16 @@ use crate::control::{Control, now_ms};
 use crate::credential::CredentialKind;
 
 /// The body of a rotation.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a JSON object")]
 pub struct Rotation {
     /// Such as `"1h"`; none if missing.
     grace: Option<String>,
 }
 
-#[derive(Serialize)]
-struct KeyJson<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Key")]
+pub(super) struct KeyJson<'a> {
     object: &'static str,
     id: &'a str,
     /// The key itself, the one time it is shown.
@@ -37,6 +39,7 @@ struct KeyJson<'a> {
     subject: &'a str,
     team: Option<&'a str>,
     #[serde(serialize_with = "object")]
+    #[schemars(with = "std::collections::BTreeMap<String, String>")]
     tags: &'a [(String, String)],
     allowed_models: Option<&'a [String]>,
     monthly_budget_cents: Option<i64>,

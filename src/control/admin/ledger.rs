@@ -13,7 +13,7 @@ use crate::control::Control;
 use crate::control::error::ControlError;
 use crate::control::store::entries::{LedgerFilter, Place};
 use crate::ledger::entry::{Entry, Outcome};
-use json::EntryJson;
+pub(super) use json::EntryJson;
 
 /// The end of the year 9999 in Unix milliseconds.
 const LATEST: i64 = 253_402_300_799_999;

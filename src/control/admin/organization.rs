@@ -6,6 +6,7 @@
 mod question;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -35,16 +36,18 @@ const COSTS: Endpoint = Endpoint {
     longest: 180,
 };
 
-#[derive(Serialize)]
-struct PageJson<T> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Page")]
+pub(super) struct PageJson<T> {
     object: &'static str,
     data: Vec<BucketJson<T>>,
     has_more: bool,
     next_page: Option<String>,
 }
 
-#[derive(Serialize)]
-struct BucketJson<T> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Bucket")]
+pub(super) struct BucketJson<T> {
     object: &'static str,
     start_time: i64,
     end_time: i64,
@@ -52,16 +55,16 @@ struct BucketJson<T> {
 }
 
 /// What a result is grouped by; `null` for what it is not.
-#[derive(Serialize, Default)]
-struct Groups<'a> {
+#[derive(Serialize, Default, JsonSchema)]
+pub(super) struct Groups<'a> {
     project_id: Option<&'a str>,
     user_id: Option<&'a str>,
     api_key_id: Option<&'a str>,
     api_source: Option<&'static str>,
 }
 
-#[derive(Serialize)]
-struct CompletionsResult<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct CompletionsResult<'a> {
     object: &'static str,
     input_tokens: i64,
     input_cached_tokens: i64,
@@ -79,8 +82,8 @@ struct CompletionsResult<'a> {
     service_tier: Option<&'static str>,
 }
 
-#[derive(Serialize)]
-struct EmbeddingsResult<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct EmbeddingsResult<'a> {
     object: &'static str,
     input_tokens: i64,
     num_model_requests: i64,
@@ -89,8 +92,8 @@ struct EmbeddingsResult<'a> {
     model: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct CostsResult<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct CostsResult<'a> {
     object: &'static str,
     amount: Amount,
     /// The model: what an entry cost is one sum.
@@ -101,9 +104,10 @@ struct CostsResult<'a> {
     groups: Groups<'a>,
 }
 
-#[derive(Serialize)]
-struct Amount {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Amount {
     /// US dollars: the exact decimal, to the nano-dollar.
+    #[schemars(with = "f64")]
     value: Box<RawValue>,
     currency: &'static str,
 }

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::input::Parameters;
@@ -17,7 +18,7 @@ pub struct Page {
 }
 
 /// A list as every resource answers it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct List<T> {
     object: &'static str,
     data: Vec<T>,

@@ -2,6 +2,7 @@
 //! order they are tried, and the tenant's own among them.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::AdminError;
@@ -19,13 +20,15 @@ use crate::control::{Control, directory};
 use crate::ledger::entry::Billing;
 use crate::terms::TenantId;
 
-#[derive(Serialize)]
-struct ProviderJson<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Provider")]
+pub(super) struct ProviderJson<'a> {
     object: &'static str,
     name: &'a str,
     kind: &'a str,
     source: &'static str,
     base_url: Option<&'a str>,
+    #[schemars(with = "Option<Vec<String>>")]
     tenants: Option<&'a [TenantId]>,
     enabled: bool,
     disabled_reason: Option<String>,
@@ -35,8 +38,9 @@ struct ProviderJson<'a> {
     last_error: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Deleted {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ProviderDeleted")]
+pub(super) struct Deleted {
     object: &'static str,
     name: String,
     deleted: bool,

@@ -1,13 +1,15 @@
 //! `/reload`
 
 use actix_web::{HttpResponse, web};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::AdminError;
 use crate::control::Control;
 
-#[derive(Serialize)]
-struct ReloadedJson {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Reloaded")]
+pub(super) struct ReloadedJson {
     object: &'static str,
     models: usize,
     providers: usize,

@@ -1,6 +1,7 @@
 //! `/tenants`, the keys of those that keep their own root, and their epochs
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::AdminError;
@@ -13,8 +14,9 @@ use crate::control::store::tenants::TenantRow;
 use crate::control::tenants::{MadeTenant, NewTenant, TenantChange};
 use crate::credential::CredentialKind;
 
-#[derive(Serialize)]
-struct TenantJson {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Tenant")]
+pub(super) struct TenantJson {
     object: &'static str,
     id: String,
     name: String,
@@ -30,8 +32,9 @@ struct TenantJson {
     tenant_key_id: Option<String>,
 }
 
-#[derive(Serialize)]
-struct TenantKeyJson<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TenantKey")]
+pub(super) struct TenantKeyJson<'a> {
     object: &'static str,
     id: &'a str,
     tenant: &'a str,
@@ -42,15 +45,17 @@ struct TenantKeyJson<'a> {
     created_at: i64,
 }
 
-#[derive(Serialize)]
-struct EpochJson {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Epoch")]
+pub(super) struct EpochJson {
     object: &'static str,
     tenant: String,
     epoch: i32,
 }
 
-#[derive(Serialize)]
-struct Deleted {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TenantDeleted")]
+pub(super) struct Deleted {
     object: &'static str,
     id: String,
     deleted: bool,

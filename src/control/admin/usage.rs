@@ -1,6 +1,7 @@
 //! `/usage`
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -12,8 +13,9 @@ use crate::control::Control;
 use crate::control::error::ControlError;
 use crate::control::store::usage::{BucketWidth, Dimension, MAX_DIMENSIONS, Totals, UsageQuery, UsageRow};
 
-#[derive(Serialize)]
-struct UsageJson<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Usage")]
+pub(super) struct UsageJson<'a> {
     #[serde(flatten)]
     list: List<Row<'a>>,
     /// Of the whole answer, whatever page of it this is.
@@ -81,6 +83,28 @@ fn dimensions(parameters: &mut Parameters) -> Result<Vec<Dimension>, ControlErro
 
 fn read_width(name: &str) -> Result<BucketWidth, ControlError> {
     BucketWidth::from_name(name).ok_or_else(|| ControlError::invalid("bucket_width", "bucket_width must be 1m, 1h, 1d or 1mo"))
+}
+
+/// What [`Row`] looks like. Besides these it holds each of `group_by`, by its name.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "only described")]
+struct RowShape {
+    start_time: Option<i64>,
+    end_time: Option<i64>,
+    #[schemars(flatten)]
+    totals: Totals,
+    #[schemars(flatten)]
+    groups: std::collections::BTreeMap<String, Option<String>>,
+}
+
+impl JsonSchema for Row<'_> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "UsageRow".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        RowShape::json_schema(generator)
+    }
 }
 
 impl Serialize for Row<'_> {

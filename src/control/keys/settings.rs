@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 use crate::control::error::ControlError;
@@ -10,7 +11,7 @@ use crate::control::store::keys::{AllowedModels, KeyRow, Tags};
 use crate::credential::Credential;
 
 /// What is said about a key, new or changed. A field that is missing is left as it is, one that is null is cleared.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a JSON object")]
 #[allow(missing_docs, reason = "the fields of a virtual key (DESIGN.md section 4)")]
 pub struct KeyFields {

@@ -86,7 +86,7 @@ pub struct UsageRow {
 }
 
 /// Sums of entries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[allow(missing_docs, reason = "the ledger's own names (DESIGN.md section 7)")]
 pub struct Totals {
     /// Entries.

@@ -1,5 +1,6 @@
 //! An entry as the contract spells it (DESIGN.md section 7): flat.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::control::admin::keys::object;
@@ -7,7 +8,8 @@ use crate::ledger::entry::{AttemptRecord, Entry};
 use crate::terms::Usage;
 
 /// One entry, borrowed.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Entry")]
 pub struct EntryJson<'a> {
     id: &'a str,
     request_id: &'a str,
@@ -18,6 +20,7 @@ pub struct EntryJson<'a> {
     subject: &'a str,
     user: Option<&'a str>,
     #[serde(serialize_with = "object")]
+    #[schemars(with = "std::collections::BTreeMap<String, String>")]
     tags: &'a [(String, String)],
     operation: &'static str,
     model: &'a str,

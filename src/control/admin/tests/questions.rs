@@ -66,3 +66,22 @@ fn usage_turns_its_pages_and_keeps_its_totals() {
         assert_eq!((&first["totals"]["requests"], &second["totals"]["requests"]), (&json!(6), &json!(7)));
     });
 }
+
+#[actix_web::test]
+async fn the_admin_plane_describes_itself() {
+    let bench = Bench::of(Arc::new(sqlite()));
+    let described = get(&bench, "/openapi.json").await;
+    assert_eq!(described.headers.get("content-type").unwrap(), "application/json");
+    let described = described.ok(200);
+    assert_eq!(described["openapi"], "3.1.0");
+    for (path, methods) in described["paths"].as_object().unwrap() {
+        let path = path.replace('{', "").replace('}', "");
+        for method in methods.as_object().unwrap().keys() {
+            // Whatever it says, it knows the path and the method. Nothing is there to be found; nothing is changed.
+            let request = TestRequest::default().method(method.to_uppercase().parse().unwrap()).uri(&path).set_payload("{");
+            let answer = send(&bench, request.insert_header(("authorization", format!("Bearer {TOKEN}")))).await;
+            let code = if answer.status.is_success() { Value::Null } else { answer.json()["error"]["code"].clone() };
+            assert!(code != "unknown_endpoint" && code != "method_not_allowed", "{method} {path}: {}", answer.text);
+        }
+    }
+}

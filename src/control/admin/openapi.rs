@@ -1,0 +1,110 @@
+//! `/openapi.json`: the admin plane described for programs, OpenAPI 3.1. Schemas come from the types that are read and written;
+//! what each route is for, and how it refuses, from the table in `operations`.
+
+mod operations;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::LazyLock;
+
+use actix_web::{HttpRequest, HttpResponse};
+use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use super::error::{AdminError, Envelope};
+use super::input::Parameters;
+use operations::{Operation, Parameter};
+
+/// Refusals that any route may answer with; 404 also where the admin API is off.
+const ALWAYS: [u16; 5] = [400, 401, 404, 500, 503];
+
+pub async fn show(request: HttpRequest) -> Result<HttpResponse, AdminError> {
+    static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
+    Parameters::of(&request).finish()?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(TEXT.as_str()))
+}
+
+/// The whole description.
+fn document() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut answers = settings.clone().for_serialize().into_generator();
+    let mut bodies = settings.for_deserialize().into_generator();
+    let refusal = answers.subschema_for::<Envelope<'static>>();
+    let mut paths = Map::new();
+    for operation in operations::all() {
+        let described = describe(&operation, &refusal, &mut answers, &mut bodies);
+        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        path[operation.method] = described;
+    }
+    let mut schemas = answers.take_definitions(true);
+    schemas.extend(bodies.take_definitions(true));
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "aigw admin API",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Administers an aigw gateway: tenants, virtual keys, providers, and the ledger of what was used and what it cost.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+        },
+        "security": [{"adminToken": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"adminToken": {"type": "http", "scheme": "bearer", "description": "The admin token (AIGW_ADMIN_TOKEN)."}}
+        }
+    })
+}
+
+fn describe(operation: &Operation, refusal: &Schema, answers: &mut SchemaGenerator, bodies: &mut SchemaGenerator) -> Value {
+    let mut responses = Map::new();
+    let mut content = json!({"application/json": {"schema": (operation.answer)(answers)}});
+    if operation.is_csv_too {
+        content["text/csv"] = json!({"schema": {"type": "string"}});
+    }
+    responses.insert(operation.status.to_string(), json!({"description": "Done.", "content": content}));
+    let mut refusals: Vec<u16> = ALWAYS.iter().chain(&operation.refusals).copied().collect();
+    if operation.body.is_some() {
+        refusals.push(413);
+    }
+    refusals.sort_unstable();
+    for status in refusals {
+        responses.insert(status.to_string(), json!({"description": meaning(status), "content": {"application/json": {"schema": refusal}}}));
+    }
+    let of_path = operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let of_path = of_path.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
+    let parameters: Vec<Value> = of_path.chain(operation.parameters.iter().map(parameter)).collect();
+    let mut described = json!({
+        "operationId": operation.id(), "summary": operation.summary, "parameters": parameters, "responses": responses
+    });
+    if let Some(body) = operation.body {
+        described["requestBody"] = json!({"content": {"application/json": {"schema": body(bodies)}}});
+    }
+    described
+}
+
+fn parameter(parameter: &Parameter) -> Value {
+    let Parameter { name, place, what, r#type, is_required } = parameter;
+    let schema = match *r#type {
+        "array" => json!({"type": "array", "items": {"type": "string"}}),
+        other => json!({"type": other}),
+    };
+    json!({"name": name, "in": place, "required": is_required, "description": what, "schema": schema})
+}
+
+fn meaning(status: u16) -> &'static str {
+    match status {
+        400 => "A value makes no sense; `param` says which.",
+        401 => "The admin token is missing or wrong.",
+        403 => "The tenant key is missing or wrong.",
+        404 => "There is no such thing, or the admin API is off.",
+        409 => "It exists already, or is in no state for this; `code` says why.",
+        413 => "The body is too long.",
+        503 => "The database does not answer.",
+        _ => "Something failed inside; the gateway's log says what.",
+    }
+}
