@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod body;
 pub mod clock;
+pub mod connections;
 pub mod cors;
 pub mod error;
 pub mod health;

@@ -26,6 +26,7 @@ use crate::gateway::cell::{Fleet, Terms};
 use crate::gateway::connector::{SystemResolver, interface_addresses};
 use crate::gateway::upstream::Network;
 use crate::guard::{SelfListen, Source};
+use crate::http::connections::Connections;
 use crate::http::health::Probes;
 use crate::http::identity::Doorman;
 use crate::http::{self, Front, clock};
@@ -147,6 +148,7 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     let admin = web::Data::from(Arc::clone(&control));
 
     let shared = front.clone();
+    let connections = Connections::new(&server);
     let http = HttpServer::new(move || {
         App::new()
             .wrap(from_fn(http::threshold::pass))
@@ -160,6 +162,7 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     .worker_max_blocking_threads(BLOCKING_THREADS)
     .backlog(BACKLOG)
     .max_connections(server.max_connections)
+    .on_connect(move |io, data| connections.accepted(io, data))
     .tcp_nodelay(true)
     .h1_allow_half_closed(server.half_close)
     .keep_alive(server.keep_alive)

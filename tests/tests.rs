@@ -10,6 +10,7 @@ mod chaos;
 mod cli;
 mod errors;
 mod failover;
+mod hardening;
 mod harness;
 mod identity;
 mod ledger;

@@ -14,8 +14,9 @@ use super::health::Health;
 use super::messages::{Attempt, Exhausted, Outcome, Reply, Why};
 use super::relay::{self, Relay};
 use super::retry::{self, Class};
+use super::scrub::{self, Scrub};
 use super::upstream::{CallError, Request, Upstream};
-use super::{metering, passing, scrub};
+use super::{metering, passing};
 use crate::dialect::sse::SseLimits;
 use crate::dialect::{Ask, Call, Failure, Prepared, Refused};
 use crate::ledger::entry::{AttemptRecord, Outcome as Ending};
@@ -181,10 +182,13 @@ async fn call(upstream: &Upstream, attempt: &Attempt, prepared: Prepared) -> Res
     .map_err(|error| Fallen::broken(error, None))?;
 
     let status = arrived.status;
-    let passed = arrived.passed;
+    let sent = attempt.credential().map(|(_, value)| value);
+    let is_failure = !(200..300).contains(&status);
+    let scrub = if is_failure { Scrub::of(sent) } else { Scrub::default() };
+    let passed = arrived.passed.without(|value| scrub::quotes(value, sent) || scrub.shows(value));
     let retry_after = passed.retry_after(SystemTime::now());
     let refused = |failure: Failure| Fallen::said(status, failure, retry_after);
-    if !(200..300).contains(&status) {
+    if is_failure {
         let mut claim = job.budget.claim();
         let within = (job.limits.max_error_body, provider.retry.idle_timeout);
         let body = match arrived.body.whole(within.0, within.1, &mut claim).await {
@@ -193,24 +197,26 @@ async fn call(upstream: &Upstream, attempt: &Attempt, prepared: Prepared) -> Res
             Err(error) if retry::class_of_status(status) == Class::Fault => return Err(Fallen::broken(error, Some(status))),
             Err(_) => Bytes::new(),
         };
-        let body = scrub::credential(body, attempt.credential().map(|(_, value)| value));
-        let failure = provider.dialect.failure(status, &body);
+        let failure = provider.dialect.failure(status, &scrub.body(body));
         if retry::class_of_status(failure.status) != Class::Fault {
             return Err(refused(failure));
         }
         return Ok(Box::new(fault(attempt, failure, passed)));
     }
-    let sent = attempt.credential().map(|(_, value)| value);
     let relay = Relay { job, offer, settlement: &attempt.settlement, passed, dropped, reader, deadline, sent };
     let is_stream = job.stream && !relay.passed.content_type.starts_with("application/json");
     let result = if is_stream { relay.stream(arrived.body).await } else { relay.whole(status, arrived.body).await };
     match result {
         Ok(reply) => Ok(Box::new(reply)),
         Err(relay::Broken::Call(error)) => Err(Fallen::broken(error, Some(status))),
-        Err(relay::Broken::Said(failure)) if retry::class_of_status(failure.status) == Class::Fault => {
-            Ok(Box::new(fault(attempt, failure, passing::Passed::json())))
+        Err(relay::Broken::Said(mut failure)) => {
+            failure.body = Scrub::of(sent).body(failure.body);
+            failure.code = failure.code.filter(|code| !scrub::quotes(code, sent));
+            if retry::class_of_status(failure.status) == Class::Fault {
+                return Ok(Box::new(fault(attempt, failure, passing::Passed::json())));
+            }
+            Err(refused(failure))
         }
-        Err(relay::Broken::Said(failure)) => Err(refused(failure)),
     }
 }
 

@@ -72,6 +72,15 @@ impl Passed {
         Self { content_type: "application/json".to_owned(), headers: Vec::new() }
     }
 
+    /// The same without the values that show a credential.
+    pub fn without(mut self, shows: impl Fn(&str) -> bool) -> Self {
+        self.headers.retain(|(_, value)| !shows(value));
+        if shows(&self.content_type) {
+            self.content_type.clear();
+        }
+        self
+    }
+
     /// How long the upstream asks to wait.
     pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
         let (_, value) = self.headers.iter().find(|(name, _)| *name == "retry-after")?;
@@ -82,6 +91,7 @@ impl Passed {
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -139,6 +149,31 @@ mod tests {
         assert_eq!(brokered.headers, expected);
         assert_eq!(brokered.retry_after(SystemTime::UNIX_EPOCH), Some(Duration::from_secs(7)));
         assert!(response(&got, Billing::Byo).headers.contains(&("x-ratelimit-limit-requests", "50".to_owned())));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_head_holds_only_listed_names_pass(
+            lines in prop::collection::vec(("[a-z0-9!#$%&'*+.^_`|~-]{1,30}|accept|openai-beta|cookie|authorization|request-id|retry-after|set-cookie", prop::collection::vec(any::<u8>(), 0..40)), 0..40),
+            is_byo in any::<bool>(),
+        ) {
+            let mut head = HeaderMap::new();
+            for (name, value) in &lines {
+                if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+                    head.append(name, value);
+                }
+            }
+            let visible = |value: &str| value.bytes().all(|byte| matches!(byte, 0x20..=0x7e | b'\t'));
+            for (name, value) in request(&head).headers {
+                prop_assert!(FORWARDED.contains(&name) && visible(&value));
+                prop_assert_eq!(head.get(name).and_then(|value| value.to_str().ok()), Some(value.as_str()));
+            }
+            let billing = if is_byo { Billing::Byo } else { Billing::Brokered };
+            for (name, value) in response(&head, billing).headers {
+                let listed = ["x-upstream-request-id", "retry-after"].contains(&name) || is_byo && RATE_LIMITS.contains(&name);
+                prop_assert!(listed && visible(&value), "{}: {:?}", name, value);
+            }
+        }
     }
 
     #[test]

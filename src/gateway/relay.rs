@@ -18,7 +18,7 @@ use super::budget::{Claim, UsedUp};
 use super::messages::{Body, Job, Reply, Routed};
 use super::metering::{self, Extent};
 use super::passing::Passed;
-use super::scrub;
+use super::scrub::Scrub;
 use super::upstream::{CallError, Incoming};
 use crate::catalog::snapshot::Offer;
 use crate::dialect::{Failure, Flow, Reader};
@@ -145,7 +145,7 @@ impl Pump {
         // Settled before the last frame leaves: who has seen the end of a stream finds its entry.
         self.settle(&ending);
         match &ending {
-            Ending::Broken(failure) => frames.push(scrub::credential(failure.frame(), self.sent.as_ref())),
+            Ending::Broken(failure) => frames.push(Scrub::of(self.sent.as_ref()).body(failure.frame())),
             Ending::Revoked => frames.push(Failure::interrupted("the virtual key has been revoked or has expired").frame()),
             Ending::Complete | Ending::ClientGone(_) => {}
         }

@@ -1,10 +1,12 @@
-//! Takes the credential we sent out of what the upstream says when it fails (spec/security.md 7.3). Some quote it back.
+//! Keeps the credential we sent out of what the upstream says when it fails (spec/security.md 7.3). Some quote it back.
+//!
+//! What passes of a success is the body the client asked for, byte for byte; its headers are looked at all the same.
 
-use std::borrow::Cow;
+use std::collections::HashSet;
 
 use actix_web::http::header::HeaderValue;
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use memchr::memmem;
 
@@ -12,60 +14,159 @@ use memchr::memmem;
 const RUN: usize = 12;
 const REDACTED: &[u8] = b"[redacted]";
 
-/// `body` without the credential: whole, in base64, or any 12-byte run of it. Byte for byte where there is none.
-pub fn credential(body: Bytes, sent: Option<&HeaderValue>) -> Bytes {
-    let Some(value) = sent else { return body };
-    let key = value.as_bytes().strip_prefix(b"Bearer ").unwrap_or(value.as_bytes());
-    if key.is_empty() || body.is_empty() {
-        return body;
+/// Knows a credential again: whole, in base64, or any 12-byte run of it. Made when a call has failed; it holds the secret.
+#[derive(Default)]
+pub struct Scrub {
+    runs: Vec<Runs>,
+}
+
+/// The runs of one length. A text is passed over once, whatever an upstream puts into it.
+struct Runs {
+    length: usize,
+    known: HashSet<Box<[u8]>>,
+    /// Which two bytes follow each other in a run: one bit for each pair, some shared.
+    pairs: [u64; 64],
+}
+
+/// Whether `text` quotes a run of the credential as it is. Cheap: it is asked of the headers of every answer.
+pub fn quotes(text: &str, sent: Option<&HeaderValue>) -> bool {
+    let key = sent.map(key_of).unwrap_or_default();
+    let length = RUN.min(key.len());
+    if length == 0 {
+        return false;
     }
-    let encoded = STANDARD.encode(key);
-    let once = without(&body, key);
-    match without(&once, encoded.trim_end_matches('=').as_bytes()) {
-        Cow::Borrowed(_) if matches!(once, Cow::Borrowed(_)) => body,
-        clean => Bytes::from(clean.into_owned()),
+    let mut pairs = [0_u64; 64];
+    for pair in key.windows(2) {
+        let (word, bit) = slot(pair);
+        pairs[word] |= bit;
+    }
+    let is_likely = |run: &[u8]| {
+        run.windows(2).all(|pair| {
+            let (word, bit) = slot(pair);
+            pairs[word] & bit != 0
+        })
+    };
+    text.as_bytes().windows(length).any(|run| is_likely(run) && memmem::find(key, run).is_some())
+}
+
+fn key_of(value: &HeaderValue) -> &[u8] {
+    value.as_bytes().strip_prefix(b"Bearer ").unwrap_or(value.as_bytes())
+}
+
+impl Scrub {
+    /// For the credential that is sent as `value`.
+    pub fn of(value: Option<&HeaderValue>) -> Self {
+        let mut scrub = Self { runs: Vec::new() };
+        let Some(value) = value else { return scrub };
+        let key = key_of(value);
+        scrub.know(key);
+        // In base64 three bytes become four characters: what stands before the key shifts them.
+        for skipped in (0..3).filter(|skipped| skipped + RUN <= key.len() || *skipped == 0) {
+            scrub.know(STANDARD_NO_PAD.encode(&key[skipped..]).as_bytes());
+            scrub.know(URL_SAFE_NO_PAD.encode(&key[skipped..]).as_bytes());
+        }
+        scrub
+    }
+
+    fn know(&mut self, secret: &[u8]) {
+        let length = RUN.min(secret.len());
+        if length == 0 {
+            return;
+        }
+        let at = self.runs.iter().position(|runs| runs.length == length).unwrap_or_else(|| {
+            self.runs.push(Runs { length, known: HashSet::new(), pairs: [0; 64] });
+            self.runs.len() - 1
+        });
+        let runs = &mut self.runs[at];
+        runs.known.extend(secret.windows(length).map(Box::from));
+        for pair in secret.windows(2) {
+            let (word, bit) = slot(pair);
+            runs.pairs[word] |= bit;
+        }
+    }
+
+    /// `body` without the credential; byte for byte where there is none of it.
+    pub fn body(&self, body: Bytes) -> Bytes {
+        self.runs.iter().fold(body, |body, runs| runs.without(&body).map_or(body, Bytes::from))
+    }
+
+    /// Whether `text` shows something of the credential.
+    pub fn shows(&self, text: &str) -> bool {
+        self.runs.iter().any(|runs| runs.find(text.as_bytes(), 0).is_some())
     }
 }
 
-/// `text` with every run of `secret` (at least [`RUN`] bytes, or all of a shorter one) replaced.
-fn without<'a>(text: &'a [u8], secret: &[u8]) -> Cow<'a, [u8]> {
-    let run = RUN.min(secret.len());
-    let finders: Vec<_> = secret.windows(run).map(memmem::Finder::new).collect();
-    let first = |text: &[u8]| finders.iter().filter_map(|finder| finder.find(text)).min();
-    let (mut clean, mut rest) = (Vec::new(), text);
-    while let Some(at) = first(rest) {
-        clean.extend_from_slice(&rest[..at]);
-        clean.extend_from_slice(REDACTED);
-        // What continues the run belongs to it: skip as long as a window still matches here.
-        let mut end = at + run;
-        while rest.len() > end && secret.windows(run).any(|window| window == &rest[end + 1 - run..=end]) {
-            end += 1;
+impl Runs {
+    /// The text with each run replaced; `None` if it holds none.
+    fn without(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let mut begin = self.find(text, 0)?;
+        let (mut clean, mut kept) = (Vec::with_capacity(text.len()), 0);
+        loop {
+            clean.extend_from_slice(&text[kept..begin]);
+            clean.extend_from_slice(REDACTED);
+            let mut end = begin + self.length;
+            // What continues the run belongs to it.
+            while end < text.len() && self.known.contains(&text[end + 1 - self.length..=end]) {
+                end += 1;
+            }
+            kept = end;
+            match self.find(text, end) {
+                Some(next) => begin = next,
+                None => break,
+            }
         }
-        rest = &rest[end..];
+        clean.extend_from_slice(&text[kept..]);
+        Some(clean)
     }
-    if clean.is_empty() && rest.len() == text.len() {
-        return Cow::Borrowed(text);
+
+    /// Where the first run at or after `from` begins.
+    fn find(&self, text: &[u8], from: usize) -> Option<usize> {
+        let mut at = from;
+        while let Some(window) = text.get(at..at + self.length) {
+            // A pair that no run has is in none: go on behind its first byte.
+            let strange = window.windows(2).rposition(|pair| {
+                let (word, bit) = slot(pair);
+                self.pairs[word] & bit == 0
+            });
+            match strange {
+                Some(strange) => at += strange + 1,
+                None if self.known.contains(window) => return Some(at),
+                None => at += 1,
+            }
+        }
+        None
     }
-    clean.extend_from_slice(rest);
-    Cow::Owned(clean)
+}
+
+fn slot(pair: &[u8]) -> (usize, u64) {
+    let hash = pair.iter().fold(0_usize, |hash, byte| hash * 67 + usize::from(*byte));
+    ((hash >> 6) & 63, 1 << (hash & 63))
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
+    use proptest::prelude::*;
+
     use super::*;
 
     const KEY: &str = "sk-proj-0123456789abcdefghij";
 
+    fn scrub(key: &str) -> Scrub {
+        Scrub::of(Some(&HeaderValue::from_str(&format!("Bearer {key}")).unwrap()))
+    }
+
     fn scrubbed(body: &str) -> String {
-        let sent = HeaderValue::from_str(&format!("Bearer {KEY}")).unwrap();
-        String::from_utf8(credential(Bytes::from(body.to_owned()), Some(&sent)).to_vec()).unwrap()
+        String::from_utf8(scrub(KEY).body(Bytes::from(body.to_owned())).to_vec()).unwrap()
     }
 
     #[test]
     fn a_body_without_the_key_is_returned_byte_for_byte() {
         for body in ["", "{}", "sk-proj-", "the key sk-proj-01 is short", "0123456789a"] {
             assert_eq!(scrubbed(body), body);
+            assert!(!scrub(KEY).shows(body) && !quotes(body, Some(&HeaderValue::from_static(KEY))));
         }
+        assert_eq!(Scrub::of(None).body(Bytes::from_static(b"anything")), "anything");
     }
 
     #[test]
@@ -75,5 +176,33 @@ mod tests {
         assert_eq!(scrubbed("ends in 9abcdefghij-"), "ends in 9abcdefghij-");
         assert_eq!(scrubbed("ends in 89abcdefghij-"), "ends in [redacted]-");
         assert_eq!(scrubbed("sk-proj-0123456***"), "[redacted]***");
+    }
+
+    #[test]
+    fn base64_of_a_text_around_the_key_shows_no_run_of_it() {
+        for before in ["", "a", "ab", "Bearer ", "user:"] {
+            let encoded = STANDARD.encode(format!("{before}{KEY}!"));
+            let clean = scrubbed(&encoded);
+            assert!(clean.contains("[redacted]") && clean.len() < "[redacted]".len() + encoded.len() / 2, "{before:?}: {clean}");
+            assert!(scrub(KEY).shows(&encoded));
+        }
+    }
+
+    #[test]
+    fn a_short_key_is_taken_out_whole() {
+        let clean = scrub("sk-7").body(Bytes::from_static(b"no sk-7 here, sk-8 there"));
+        assert_eq!(clean, "no [redacted] here, sk-8 there");
+        assert_eq!(scrub("").body(Bytes::from_static(b"all of it")), "all of it");
+    }
+
+    proptest! {
+        #[test]
+        fn no_run_of_the_key_survives_whatever_surrounds_it(key in "[!-~]{12,60}", before in ".{0,40}", after in ".{0,40}", begin in any::<prop::sample::Index>()) {
+            let begin = begin.index(key.len() - RUN + 1);
+            let text = format!("{before}{}{after}", &key[begin..]);
+            prop_assert!(quotes(&text, Some(&HeaderValue::from_str(&["Bearer ", &key].concat()).unwrap())));
+            let clean = scrub(&key).body(Bytes::from(text));
+            prop_assert!(!key.as_bytes().windows(RUN).any(|run| memmem::find(&clean, run).is_some()));
+        }
     }
 }

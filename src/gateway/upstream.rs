@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::error::ParseError;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use actix_web::http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use actix_web::http::{Uri, Version};
 use awc::error::{ConnectError, SendRequestError};
 use bytes::{Bytes, BytesMut};
@@ -63,6 +65,7 @@ pub struct Request<'a> {
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 /// An answer whose head is in.
 pub struct Arrived {
@@ -147,7 +150,7 @@ impl Upstream {
         for (name, value) in request.more {
             call = call.insert_header((*name, value.as_str()));
         }
-        call = call.insert_header((CONTENT_TYPE, JSON));
+        call = call.insert_header((CONTENT_TYPE, JSON)).insert_header((ACCEPT_ENCODING, IDENTITY));
         if let Some((name, value)) = request.credential {
             call = call.insert_header((name.clone(), value.clone()));
         }

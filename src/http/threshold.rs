@@ -11,12 +11,13 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, RequestHead, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS};
-use actix_web::http::{Method, Version};
+use actix_web::http::{ConnectionType, Method, Version};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 use bytes::Bytes;
 use futures_util::Stream;
 
+use super::connections::Connection;
 use super::cors::Visitor;
 use super::{Front, answer};
 use crate::gateway::messages::Refusal;
@@ -26,7 +27,15 @@ pub async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Result<Se
     let unread = Unread::of(&mut request);
     let listed = request.app_data::<web::Data<Front>>().map_or(&[][..], |front| &front.server.cors_origins);
     let visitor = Visitor::of(&request, listed);
-    let answered = match judge(request.head()) {
+    let connection = request.conn_data::<Connection>();
+    let verdict = match connection {
+        Some(connection) if connection.is_closing.get() => Err(Refusal::BadRequest("the request before was this connection's last")),
+        _ => judge(request.head()),
+    };
+    if let Some(connection) = connection {
+        connection.is_closing.set(verdict.is_err() || request.head().connection_type() == ConnectionType::Close);
+    }
+    let answered = match verdict {
         Err(refusal) => Some(answer::refused(&refusal.into(), &answer::request_id(request.headers()))),
         Ok(()) => visitor.as_ref().and_then(|visitor| visitor.preflight(&request)),
     };
@@ -40,6 +49,11 @@ pub async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Result<Se
     }
     if let Some(visitor) = visitor {
         visitor.welcome(response.headers_mut());
+    }
+    if response.response().head().connection_type() == ConnectionType::Close
+        && let Some(connection) = response.request().conn_data::<Connection>()
+    {
+        connection.is_closing.set(true);
     }
     Ok(match unread {
         Some(unread) if !unread.borrow().has_ended => response.map_body(|_, body| BoxBody::new(Closing { body, _unread: unread })),

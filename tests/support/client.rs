@@ -157,6 +157,11 @@ impl Connection {
         let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
+    /// Whether anything of an answer comes.
+    pub fn try_answer(&mut self) -> bool {
+        matches!(self.fill(), Ok(true))
+    }
+
     /// Reads the head of an answer.
     ///
     /// # Panics

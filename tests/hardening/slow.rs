@@ -1,0 +1,70 @@
+//! Those who take their time: clients that send slowly, clients that read slowly.
+
+use super::{Scene, raw, statuses};
+use crate::support::client::Connection;
+use crate::support::eventually;
+use crate::support::upstream::{Answer, completion, delta};
+
+#[test]
+fn a_body_that_does_not_begin_gets_408_and_the_connection_is_closed() {
+    let scene = Scene::new("body_start_timeout = \"100ms\"", "");
+    let answer = raw(scene.gateway.address, &scene.head("content-length: 100\r\n"));
+    assert_eq!(statuses(&answer), [408], "{answer}");
+    assert!(answer.contains("request_timeout") && answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+    let answer = raw(scene.gateway.address, &scene.head("transfer-encoding: chunked\r\n"));
+    assert_eq!(statuses(&answer), [408], "{answer}");
+    assert!(scene.script.calls().is_empty());
+}
+
+#[test]
+fn a_body_slower_than_the_rate_gets_408_and_a_faster_one_its_time() {
+    let scene = Scene::new("body_start_timeout = \"5s\"\nmin_body_rate = \"1MiB\"\nbody_rate_grace = \"100ms\"", "");
+    let mut slow = scene.head("content-length: 100000\r\n");
+    slow.extend_from_slice(&[b' '; 1000]);
+    assert_eq!(statuses(&raw(scene.gateway.address, &slow)), [408]);
+    let body = scene.body().to_string();
+    let mut quick = scene.head(&format!("content-length: {}\r\nconnection: close\r\n", body.len()));
+    quick.extend_from_slice(body.as_bytes());
+    assert_eq!(statuses(&raw(scene.gateway.address, &quick)), [200]);
+}
+
+#[test]
+fn a_body_that_takes_too_long_in_all_gets_408() {
+    let scene = Scene::new("body_timeout = \"200ms\"\nmin_body_rate = \"0B\"", "");
+    let mut slow = scene.head("content-length: 100000\r\n");
+    slow.extend_from_slice(&[b' '; 90_000]);
+    assert_eq!(statuses(&raw(scene.gateway.address, &slow)), [408]);
+}
+
+#[test]
+fn a_head_that_does_not_end_gets_408() {
+    let scene = Scene::new("header_timeout = \"100ms\"", "");
+    let answer = raw(scene.gateway.address, b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ");
+    assert_eq!(statuses(&answer), [408], "{answer}");
+}
+
+#[test]
+fn a_stream_that_is_not_read_is_cut_off_and_its_call_with_it() {
+    let scene = Scene::new("write_timeout = \"200ms\"", "");
+    let event = format!("data: {}\n\n", delta(&"x".repeat(60_000)));
+    let endless = (0..2000).fold(Answer::stream(), |answer, _| answer.piece(event.as_bytes()));
+    scene.script.on("alpha", [endless.hang()]);
+    let connection = scene.chat(true).header("x-request-id", "slow-reader-1").start();
+    scene.script.gone();
+    let entry = scene.gateway.entry("slow-reader-1");
+    assert_eq!((&entry["outcome"], &entry["error_code"]), (&"client_closed".into(), &"client_stalled".into()), "{entry}");
+    drop(connection);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_whole_answer_that_is_not_read_does_not_hold_its_connection() {
+    // One connection for the upstream's answer that nobody reads, one for whoever asks whether it is still there.
+    let scene = Scene::new("write_timeout = \"300ms\"\nmax_connections_per_address = 2", "");
+    scene.script.on("alpha", [Answer::json(200, &completion(&"x".repeat(32 << 20)))]);
+    let unread = scene.chat(false).start();
+    scene.script.until("the answer to be given", |calls| calls.first().and_then(|call| call.done));
+    let second = Connection::open(scene.gateway.address);
+    eventually("the connection of the slow reader to be given up", || scene.gateway.get("/healthz").start().try_reply().ok().map(drop));
+    drop((unread, second));
+}
