@@ -100,7 +100,7 @@ fn exactly_the_limit_passes() {
 fn a_window_past_the_limit_is_refused() {
     let mut encoder = zstd::stream::Encoder::new(Vec::new(), 3).unwrap();
     encoder.window_log(24).unwrap();
-    encoder.write_all(&vec![7; 64]).unwrap();
+    encoder.write_all(&[7; 64]).unwrap();
     let encoded = encoder.finish().unwrap();
     assert_eq!(decode(Encoding::Zstd, &encoded), Err(Refusal::WindowTooLarge { limit: 8 << 20 }));
     assert_eq!(decode_in(Room { window: 1 << 24, ..ROOM }, 1 << 30, Encoding::Zstd, &encoded).0.unwrap().len(), 64);
