@@ -38,7 +38,7 @@ fn a_body_that_takes_too_long_in_all_gets_408() {
 
 #[test]
 fn a_head_that_does_not_end_gets_408() {
-    let scene = Scene::new("header_timeout = \"100ms\"", "");
+    let scene = Scene::new("header_timeout = \"1s\"", "");
     let answer = raw(scene.gateway.address, b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ");
     assert_eq!(statuses(&answer), [408], "{answer}");
 }
