@@ -88,6 +88,8 @@ pub struct Server {
     pub keep_alive: Duration,
     /// Whether a client that closes its sending half still gets its answer. Off: closing means going away.
     pub half_close: bool,
+    /// Whether other processes that want so too may listen on the same address (`SO_REUSEPORT`).
+    pub reuse_port: bool,
     /// `env_logger` filter; `RUST_LOG` wins.
     pub log: String,
     /// Text or JSON lines.

@@ -3,7 +3,7 @@
 //! Knows no route and no provider.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +12,10 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, rt, web};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, interval, sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::catalog::snapshot::{Listed, Offerings, Snapshot};
 use crate::config::{self, ProcessEnvironment, Settings};
@@ -41,7 +43,9 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 /// How long a read of the ledger waits for what was settled just before it.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 /// Connections that may wait to be accepted.
-const BACKLOG: u32 = 4096;
+const BACKLOG: i32 = 4096;
+/// How long streams that are told to end after their grace may take to say so to their clients.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Blocking threads of a worker: admin reads only.
 const BLOCKING_THREADS: usize = 8;
 
@@ -144,9 +148,11 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     let budget = Budget::new(server.buffer_budget);
     let doorman = Doorman::new(settings.security.failed_auth_per_minute);
     let probes = probes(store, &metrics, &fleet, &ledger);
+    let grace = (server.shutdown_grace, fleet.stopping.clone());
     let front = web::Data::new(Front { metrics, fleet, doorman, server: server.clone(), limits: settings.upstream, budget, probes });
     let admin = web::Data::from(Arc::clone(&control));
 
+    let listener = listen(&server).map_err(|source| StartError::Listen { listen: server.listen, source })?;
     let shared = front.clone();
     let connections = Connections::new(&server);
     let http = HttpServer::new(move || {
@@ -160,18 +166,16 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     })
     .workers(server.workers)
     .worker_max_blocking_threads(BLOCKING_THREADS)
-    .backlog(BACKLOG)
     .max_connections(server.max_connections)
     .on_connect(move |io, data| connections.accepted(io, data))
     .tcp_nodelay(true)
     .h1_allow_half_closed(server.half_close)
     .keep_alive(server.keep_alive)
     .client_request_timeout(server.header_timeout)
-    .shutdown_timeout(server.shutdown_grace.as_secs().max(1))
+    .shutdown_timeout((server.shutdown_grace + LAST_WORDS).as_secs())
     .disable_signals()
-    .bind(server.listen)
-    .map_err(|source| StartError::Listen { listen: server.listen, source })?;
-    let listen = http.addrs().first().copied().unwrap_or(server.listen);
+    .listen(listener)?;
+    let address = http.addrs().first().copied().unwrap_or(server.listen);
     let running = http.run();
     let signals = Signals::new()?;
     rt::spawn(Arc::clone(&control).watch());
@@ -179,14 +183,27 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
         rt::spawn(Arc::clone(&control).retain(keep));
     }
     rt::spawn(sweep(front));
-    ready(&Ready { address: listen });
-    log::info!("aigw {} listens on http://{listen}", env!("CARGO_PKG_VERSION"));
+    ready(&Ready { address });
+    log::info!("aigw {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
 
-    let stopper = rt::spawn(signals.rule(running.handle(), control));
+    let stopper = rt::spawn(signals.rule(running.handle(), control, grace));
     running.await?;
     stopper.abort();
     drain(&ledger).await;
     Ok(())
+}
+
+/// The listening socket. An address that connections of an earlier process still linger on can be had at once; one that
+/// another process listens on only where both want to share it, so that a new gateway takes over while the old one finishes.
+fn listen(server: &config::Server) -> io::Result<TcpListener> {
+    let family = if server.listen.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, server.reuse_port)?;
+    rustix::net::bind(&socket, &server.listen)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// What deserves a line at every start: what is legal but odd, and which providers may reach private addresses
@@ -299,8 +316,9 @@ impl Signals {
         })
     }
 
-    /// SIGHUP reloads; the first SIGTERM or SIGINT stops in peace, the second at once: the journal makes that safe.
-    async fn rule(mut self, server: ServerHandle, control: Arc<Control>) {
+    /// SIGHUP reloads; the first SIGTERM or SIGINT stops in peace, the second at once: the journal makes that safe. After
+    /// `grace`, `streams` is cancelled: what is still running then gets to tell its client before it is cut.
+    async fn rule(mut self, server: ServerHandle, control: Arc<Control>, (grace, streams): (Duration, CancellationToken)) {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => match control.reload().await {
@@ -313,6 +331,10 @@ impl Signals {
         }
         log::info!("stopping: streams may go on for a while, a second signal stops at once");
         rt::spawn(async move { server.stop(true).await });
+        rt::spawn(async move {
+            sleep(grace).await;
+            streams.cancel();
+        });
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

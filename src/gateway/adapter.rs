@@ -74,7 +74,10 @@ async fn attempt_until_settled(upstream: &Upstream, health: &Health, attempt: &A
     loop {
         let prepared = match prepare(attempt, tried) {
             Ok(prepared) => prepared,
-            Err(refused) => return Outcome::Inexpressible(refused),
+            Err(refused) => {
+                health.told_nothing();
+                return Outcome::Inexpressible(refused);
+            }
         };
         let (begun, connections) = (Instant::now(), upstream.connections());
         let result = select! {

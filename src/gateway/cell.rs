@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr, Recipient};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
+use tokio_util::sync::CancellationToken;
 
 use super::health::HealthBook;
 use super::purse::Purse;
@@ -33,6 +34,8 @@ pub struct Cell {
 pub struct Fleet {
     /// How providers have been doing, on all workers together.
     pub health: Arc<HealthBook>,
+    /// To be cancelled when streams have had their grace: each then ends with a word to its client.
+    pub stopping: CancellationToken,
     ledger: LedgerHandle,
     network: Network,
     terms: Terms,
@@ -76,6 +79,7 @@ impl Fleet {
     pub fn new(snapshot: Snapshot, ledger: LedgerHandle, network: Network, terms: Terms) -> Arc<Self> {
         Arc::new(Self {
             health: Arc::default(),
+            stopping: CancellationToken::new(),
             ledger,
             network,
             terms,

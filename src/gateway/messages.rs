@@ -53,6 +53,8 @@ pub struct Job {
     pub budget: Arc<Budget>,
     /// Cancelled when the client has gone.
     pub lifeline: CancellationToken,
+    /// Cancelled when the process can wait for its streams no longer.
+    pub stopping: CancellationToken,
 }
 
 /// The client's headers that may go upstream (spec/security.md 7.2).

@@ -3,6 +3,7 @@
 //! Of a stream nothing is relayed until its first event is in, so that until then another provider may still answer. After
 //! that a pump owns upstream, channel and settlement; it never holds more than the frames of one upstream read.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use actix_web::http::header::HeaderValue;
 use actix_web::rt;
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use tokio::select;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, timeout};
@@ -140,7 +142,9 @@ impl Relay<'_> {
 
 impl Pump {
     async fn run(mut self, client: mpsc::Sender<Bytes>, flow: Flow, mut frames: Vec<Bytes>) {
-        let ending = self.relay(&client, flow, &mut frames).await;
+        // Whatever a reader may do to itself, its client is told.
+        let relayed = AssertUnwindSafe(self.relay(&client, flow, &mut frames)).catch_unwind().await;
+        let ending = relayed.unwrap_or_else(|_| Ending::Broken(Failure::interrupted("the gateway failed in the middle of the stream")));
         let is_complete = matches!(ending, Ending::Complete);
         // Settled before the last frame leaves: who has seen the end of a stream finds its entry.
         self.settle(&ending);
@@ -162,6 +166,9 @@ impl Pump {
         let idle = self.offer.provider.retry.idle_timeout;
         let until = Instant::now() + self.offer.provider.retry.total_timeout;
         let mut looks = interval(LOOK);
+        // One of its own for each stream, so that looking at it is nobody else's lock.
+        let stopping = self.job.stopping.child_token();
+        let mut stopping = pin!(stopping.cancelled());
         loop {
             match flow {
                 Flow::Done => return Ending::Complete,
@@ -181,6 +188,7 @@ impl Pump {
                     _ = looks.tick() => if !is_welcome(&self.job) { return Ending::Revoked },
                     piece = &mut next => break piece,
                     () = client.closed() => return Ending::ClientGone("client_closed"),
+                    () = &mut stopping => return Ending::Broken(Failure::interrupted("the gateway stopped in the middle of the stream")),
                 }
             };
             flow = match piece {

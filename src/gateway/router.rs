@@ -179,13 +179,16 @@ impl Desk {
                     return Step::Answer(Err(Refusal::Internal.into()));
                 }
                 Err(_) => {
-                    log::error!("the adapter of provider {} failed and is replaced, request {}", offer.provider.name, job.request_id);
-                    health.failed("adapter", &offer.provider.retry.cooldown, Instant::now());
+                    if self.replace(&offer.provider, &adapter) {
+                        log::error!("the adapter of provider {} failed and was replaced", offer.provider.name);
+                    }
+                    log::error!("a call of provider {} was lost, request {}", offer.provider.name, job.request_id);
+                    // Ours to mend, and no news about the provider: it must not rest for it.
+                    health.told_nothing();
                     let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
                     let provider = offer.provider.name.clone();
                     let record = AttemptRecord { provider, status: None, error: Some("adapter".to_owned()), ms };
                     settlement.with(|entry| entry.attempts.push(record));
-                    self.replace(&offer.provider, &adapter);
                 }
             }
         }
@@ -203,13 +206,16 @@ impl Desk {
         (station.adapter.clone(), Arc::clone(&station.health))
     }
 
-    fn replace(&self, provider: &Arc<Provider>, gone: &Addr<Adapter>) {
-        if let Some(station) = self.adapters.borrow_mut().get_mut(&Arc::as_ptr(provider))
-            && station.adapter == *gone
-            && !gone.connected()
-        {
+    /// Starts another adapter in place of one that is gone; `false` if it is not, or somebody has done so already. A call
+    /// that panicked by itself leaves its adapter at work.
+    fn replace(&self, provider: &Arc<Provider>, gone: &Addr<Adapter>) -> bool {
+        let mut adapters = self.adapters.borrow_mut();
+        let Some(station) = adapters.get_mut(&Arc::as_ptr(provider)) else { return false };
+        let is_gone = station.adapter == *gone && !gone.connected();
+        if is_gone {
             station.adapter = start(provider, &station.health, &self.network);
         }
+        is_gone
     }
 }
 

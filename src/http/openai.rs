@@ -82,6 +82,7 @@ async fn route(
         limits: front.limits,
         budget: Arc::clone(&front.budget),
         lifeline,
+        stopping: front.fleet.stopping.clone(),
     };
     cell.router.send(Route { job, presented }).await.map_err(|_| Refusal::Internal)?
 }

@@ -40,6 +40,7 @@ impl Default for Server {
             write_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(15),
             half_close: false,
+            reuse_port: false,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
         }
@@ -114,6 +115,7 @@ fn read_server(section: &mut Section<'_>, server: &mut Server) {
         *field = section.duration(key, least).unwrap_or(*field);
     }
     server.half_close = section.flag("half_close").unwrap_or(server.half_close);
+    server.reuse_port = section.flag("reuse_port").unwrap_or(server.reuse_port);
     if let Some(log) = section.text("log") {
         log.clone_into(&mut server.log);
     }

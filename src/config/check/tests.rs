@@ -82,6 +82,7 @@ fn values_are_taken_as_written() {
         log_format = "json"
         log = "debug"
         half_close = true
+        reuse_port = true
         [security]
         tenant_private_upstreams = true
         failed_auth_per_minute = 10
@@ -91,7 +92,7 @@ fn values_are_taken_as_written() {
     let settings = settings_of(text, &Variables::default());
     assert_eq!((settings.server.listen.port(), settings.server.workers, settings.server.max_body), (9000, 3, 1 << 20));
     assert_eq!((settings.server.shutdown_grace, settings.server.log_format), (Duration::ZERO, LogFormat::Json));
-    assert!(settings.security.tenant_private_upstreams && settings.server.half_close);
+    assert!(settings.security.tenant_private_upstreams && settings.server.half_close && settings.server.reuse_port);
     assert!(matches!(settings.database.url, DatabaseUrl::Postgres(_)));
     assert!(!format!("{settings:?}").contains("hush-hush"));
 }
