@@ -70,7 +70,7 @@ impl Handler<Attempt> for Adapter {
 /// Calls until there is an answer, the policy is used up, or the client has gone.
 async fn attempt_until_settled(upstream: &Upstream, health: &Health, attempt: &Attempt) -> Outcome {
     let provider = &attempt.offer.provider;
-    let (mut tried, mut may_try_stale) = (0, true);
+    let (mut tried, mut may_try_stale) = (attempt.tried, true);
     loop {
         let prepared = match prepare(attempt, tried) {
             Ok(prepared) => prepared,

@@ -87,6 +87,8 @@ pub struct Attempt {
     pub offer: Arc<Offer>,
     /// The entry in the making; each call is recorded there.
     pub settlement: Settlement,
+    /// Calls of this provider that were made for the request already.
+    pub tried: u32,
     /// The tenant's own key as a header, marked sensitive, where that is what pays.
     pub paid: Option<(HeaderName, HeaderValue)>,
 }

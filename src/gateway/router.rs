@@ -155,7 +155,10 @@ impl Desk {
             None => None,
             Some(stamp) => match self.purse.pay(presented, &job.caller, offer, stamp, &job.request_id) {
                 Ok(header) => Some(header),
-                Err(unspent) => return unpaid(offer, settlement, unspent),
+                Err(unspent) => {
+                    self.station(&offer.provider).1.told_nothing();
+                    return unpaid(offer, settlement, unspent);
+                }
             },
         };
         let is_another = settlement.with(|entry| entry.provider != offer.provider.name || entry.billing != offer.provider.billing);
@@ -166,10 +169,17 @@ impl Desk {
                 metering::assume_prompt(entry, offer, job.prompt_bytes);
             });
         }
-        for _ in 0..offer.provider.retry.attempts {
+        let calls = || settlement.with(|entry| u32::try_from(entry.attempts.len()).unwrap_or(u32::MAX));
+        let before = calls();
+        loop {
+            let tried = calls() - before;
+            if tried >= offer.provider.retry.attempts {
+                return Step::Next(Exhausted { why: Why::Adapter, retry_after: None, said: None });
+            }
             let (adapter, health) = self.station(&offer.provider);
             let begun = Instant::now();
-            let attempt = Attempt { job: Arc::clone(job), offer: Arc::clone(offer), settlement: settlement.clone(), paid: paid.clone() };
+            let attempt =
+                Attempt { job: Arc::clone(job), offer: Arc::clone(offer), settlement: settlement.clone(), tried, paid: paid.clone() };
             match adapter.send(attempt).await {
                 Ok(Outcome::Relayed(reply)) => return Step::Answer(Ok(*reply)),
                 Ok(Outcome::Exhausted(exhausted)) => return Step::Next(exhausted),
@@ -192,7 +202,6 @@ impl Desk {
                 }
             }
         }
-        Step::Next(Exhausted { why: Why::Adapter, retry_after: None, said: None })
     }
 
     /// The provider's adapter on this worker, started on first use, and its health.
@@ -366,3 +375,6 @@ fn conclude(job: &Job, settlement: &Settlement, status: u16, outcome: Ending, co
         entry.latency_ms = u64::try_from(job.received.elapsed().as_millis()).unwrap_or(u64::MAX);
     });
 }
+
+#[cfg(test)]
+mod tests;
