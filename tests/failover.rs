@@ -7,10 +7,9 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use crate::support::client::Connection;
-use crate::support::eventually;
 use crate::support::gateway::Setup;
 use crate::support::stage::{keyless, kind, models, talk, upstream_key};
-use crate::support::upstream::{Answer, MARK, Upstream, completion};
+use crate::support::upstream::{Answer, Gate, MARK, Upstream, completion};
 
 #[test]
 fn providers_are_tried_in_the_natural_order_of_their_names() {
@@ -170,20 +169,42 @@ fn a_provider_that_keeps_failing_rests_and_is_probed_again() {
     let health = gateway.admin("GET", "/providers", None).expect(200);
     let resting = health["data"].as_array().unwrap().iter().find(|provider| provider["name"] == "1-alpha").unwrap().clone();
     assert!(!resting["cooldown_until"].is_null(), "{resting}");
+    let chain = tenant.admin("GET", "/providers?model=pair", None).expect(200);
+    let rests: Vec<bool> = chain["data"].as_array().unwrap().iter().map(|provider| !provider["cooldown_until"].is_null()).collect();
+    assert_eq!(rests, [true, false], "{chain}");
+    let metric = "aigw_provider_resting{provider=\"1-alpha\"} 1";
+    assert!(gateway.get("/metrics").send().text().contains(metric));
     // Where there is nobody else, a resting provider is better than none.
     chat("solo").error(502, "upstream_error", "all_providers_failed");
     assert_eq!(calls("alpha"), 4);
-    // After its rest it is tried again, and a success brings it back.
-    script.on("alpha", [Answer::good()]);
-    eventually("the provider to be tried again", || (chat("pair").header("x-aigw-provider") == Some("1-alpha")).then_some(()));
-    let answer = chat("pair");
-    assert_eq!(answer.header("x-aigw-provider"), Some("1-alpha"));
+    // After its rest one request probes it, and while that one waits for its answer all others go elsewhere.
+    let gate = Gate::default();
+    script.on("alpha", [Answer::good().gate(&gate).before_head(), Answer::good()]);
+    std::thread::scope(|scope| {
+        let ask = || {
+            while calls("alpha") < 5 {
+                chat("pair").expect(200);
+            }
+        };
+        for _ in 0..4 {
+            scope.spawn(ask);
+        }
+        script.until("the probe", |calls| (calls.iter().filter(|call| call.lane == "alpha").count() == 5).then_some(()));
+        for _ in 0..6 {
+            assert_eq!(chat("pair").header("x-aigw-provider"), Some("2-beta"));
+        }
+        assert_eq!(calls("alpha"), 5, "there was more than one probe");
+        gate.open();
+    });
+    // A success brings it back.
+    assert_eq!(chat("pair").header("x-aigw-provider"), Some("1-alpha"));
+    assert!(!gateway.get("/metrics").send().text().contains(metric));
 }
 
 #[test]
 fn many_requests_in_flight_do_not_wait_for_each_other() {
     let talk = talk();
-    let gate = crate::support::upstream::Gate::default();
+    let gate = Gate::default();
     let slow: Vec<_> = (0..100)
         .map(|_| {
             let script = talk.stage.upstream.script();

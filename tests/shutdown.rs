@@ -1,16 +1,18 @@
 //! Stopping, gently and not: no stream is cut, no entry is lost.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::support::client::Connection;
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Key, Setup};
 use crate::support::stage::{keyless, models};
 use crate::support::store::Store;
 use crate::support::unique;
-use crate::support::upstream::{Answer, Gate, MARK, Script, Upstream, good_usage};
+use crate::support::upstream::{Answer, Gate, MARK, Script, Upstream, completion, good_usage};
 
 struct Scene {
     gateway: Gateway,
@@ -61,7 +63,7 @@ fn sigterm_lets_streams_finish_and_leaves_nothing_unsettled() {
 }
 
 #[test]
-fn a_stream_longer_than_the_grace_is_cut_and_settled() {
+fn a_stream_longer_than_the_grace_is_ended_with_a_word_and_settled() {
     let scene = scene(Store::Sqlite, "shutdown_grace = \"300ms\"");
     scene.script.on("alpha", [Answer::stream().delta("some").hang()]);
     let id = unique("cut");
@@ -69,12 +71,103 @@ fn a_stream_longer_than_the_grace_is_cut_and_settled() {
     assert!(reply.frame().is_some());
     scene.gateway.sigterm();
     let frames = reply.frames();
-    assert!(!frames.iter().any(|frame| frame.contains("[DONE]")), "{frames:?}");
+    assert!(frames.last().is_some_and(|frame| frame.contains("upstream_interrupted")), "{frames:?}");
+    assert!(reply.complete && !frames.iter().any(|frame| frame.contains("[DONE]")), "{frames:?}");
     assert_eq!(scene.gateway.exit().code(), Some(0), "{}", scene.gateway.log());
     scene.gateway.restart();
     let entry = scene.gateway.entry(&id);
-    assert!(entry["outcome"] == "interrupted" || entry["outcome"] == "client_closed", "{entry}");
+    assert_eq!(entry["outcome"], "interrupted", "{entry}");
     assert!(entry["completion_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "what was relayed is not metered: {entry}");
+}
+
+/// What became of one request, its answer checked.
+fn ask(gateway: &Gateway, key: &Key, upstream: &Upstream, stream: bool) -> bool {
+    let (text, script) = (unique("answer"), upstream.script());
+    let answer = if stream { Answer::streamed(&[&text], Some(&good_usage())) } else { Answer::json(200, &completion(&text)) };
+    script.on("alpha", [answer]);
+    let request = gateway.chat(key, &json!({"model": "solo", "messages": [], "stream": stream, MARK: script.mark()}));
+    // There is always somebody who listens.
+    let mut connection = Connection::open(gateway.address);
+    let reply = if connection.try_write(&request.wire()) { connection.try_reply() } else { Err(String::new()) };
+    let Ok(reply) = reply else {
+        // The connection was closed before anybody took the request from it: whoever asks may ask again.
+        assert!(script.calls().is_empty(), "a request was accepted and then lost");
+        return false;
+    };
+    let answer = reply.whole();
+    assert!(answer.status == 200 && answer.complete && answer.text().contains(&text), "{}: {}", answer.status, answer.text());
+    assert_eq!(answer.text().ends_with("data: [DONE]\n\n"), stream);
+    assert_eq!(script.calls().len(), 1);
+    true
+}
+
+#[test]
+fn a_rolling_restart_under_load_loses_no_accepted_request() {
+    let upstream = Upstream::start();
+    let setup = || {
+        Setup::new()
+            .server("reuse_port = true\nworkers = 2")
+            .provider("alpha.toml", &keyless("alpha", "1-alpha", &upstream.base_url("alpha")))
+            .provider("models.toml", &models(&[("solo", &["alpha"])]))
+    };
+    let old = setup().start();
+    let tenant = old.tenant();
+    let key = tenant.key();
+    let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let more = || {
+        let target = answered.load(Ordering::SeqCst) + 150;
+        eventually("the load to go on", || (answered.load(Ordering::SeqCst) >= target || stop.load(Ordering::SeqCst)).then_some(()));
+    };
+    let load = || {
+        for nth in 0.. {
+            if stop.load(Ordering::SeqCst) {
+                break;
+            }
+            if ask(&old, &key, &upstream, nth % 2 == 0) {
+                answered.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    };
+    let client = || {
+        // One that fails ends the load, so that the failure is told at once.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(load));
+        if let Err(failure) = outcome {
+            stop.store(true, Ordering::SeqCst);
+            std::panic::resume_unwind(failure);
+        }
+    };
+    let new = std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(client);
+        }
+        more();
+        let new = setup().database(&old.database).port(old.address.port()).start();
+        more();
+        old.sigterm();
+        assert_eq!(old.exit().code(), Some(0), "{}", old.log());
+        more();
+        stop.store(true, Ordering::SeqCst);
+        new
+    });
+    assert!(new.is_running());
+    let total = answered.into_inner();
+    let requests = eventually("an entry for every answer", || {
+        let usage = new.admin("GET", &format!("/usage?tenant={}", tenant.id), None).expect(200);
+        let requests = usage["data"][0]["requests"].as_u64()?;
+        (requests >= total as u64).then_some(requests)
+    });
+    assert_eq!(requests, total as u64, "not one entry for each request");
+}
+
+#[test]
+fn an_address_is_shared_only_with_those_who_share_theirs() {
+    let scene = scene(Store::Sqlite, "reuse_port = true");
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup::new().provider("models.toml", "");
+    setup.write(directory.path(), scene.gateway.address.port(), &Store::Sqlite.url(directory.path()));
+    let output = crate::support::gateway::aigw(directory.path(), &[]).args(["serve", "--config", "aigw.toml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot listen on"), "{output:?}");
 }
 
 #[test]

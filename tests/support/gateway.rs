@@ -21,6 +21,7 @@ pub const ADMIN_TOKEN: &str = "admin-token-for-tests-0123456789abcdef";
 pub struct Setup {
     store: Store,
     database: Option<String>,
+    port: Option<u16>,
     server: String,
     sections: String,
     providers: Vec<(String, String)>,
@@ -61,6 +62,7 @@ impl Default for Setup {
         Self {
             store: Store::Sqlite,
             database: None,
+            port: None,
             server: String::new(),
             sections: String::new(),
             providers: Vec::new(),
@@ -82,6 +84,12 @@ impl Setup {
     /// A database that is there already.
     pub fn database(mut self, url: &str) -> Self {
         self.database = Some(url.to_owned());
+        self
+    }
+
+    /// A port that another gateway listens on already; both need `reuse_port`.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
         self
     }
 
@@ -138,7 +146,7 @@ impl Setup {
         let owned = tempfile::Builder::new().prefix("aigw-test-").tempdir().unwrap();
         let directory = owned.path().to_owned();
         let database = self.database.clone().unwrap_or_else(|| self.store.url(&directory));
-        let port = free_port();
+        let port = self.port.unwrap_or_else(free_port);
         self.write(&directory, port, &database);
         let gateway = Gateway {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
@@ -148,6 +156,11 @@ impl Setup {
             directory,
             _owned: owned,
         };
+        // Whoever shares a port with another may find that other answering for it.
+        let listens = || gateway.log().contains("listens on").then_some(());
+        if self.port.is_some() {
+            eventually("the second gateway to listen", listens);
+        }
         if gateway.becomes_ready() {
             return gateway;
         }
