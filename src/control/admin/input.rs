@@ -21,8 +21,9 @@ pub struct Parameters {
     with_nul: Option<String>,
 }
 
-/// What says which part of an answer is wanted, and not what is asked.
-const PAGING: [&str; 3] = ["limit", "cursor", "page"];
+/// What says which part of an answer is wanted, and not what is asked. A list that is read from the newest on may also be asked
+/// to go back to another moment than the page before was (`from`): who says "the last hour" means another one each time.
+const PAGING: [&str; 4] = ["limit", "cursor", "page", "from"];
 
 /// The longest body, in bytes.
 const MAX_BODY: usize = 256 * 1024;

@@ -37,7 +37,7 @@ const COSTS: Endpoint = Endpoint {
 };
 
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Page")]
+#[schemars(rename = "{T}Page")]
 pub(super) struct PageJson<T> {
     object: &'static str,
     data: Vec<BucketJson<T>>,
@@ -46,7 +46,7 @@ pub(super) struct PageJson<T> {
 }
 
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Bucket")]
+#[schemars(rename = "{T}Bucket")]
 pub(super) struct BucketJson<T> {
     object: &'static str,
     start_time: i64,

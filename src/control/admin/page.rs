@@ -19,6 +19,7 @@ pub struct Page {
 
 /// A list as every resource answers it.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
 pub struct List<T> {
     object: &'static str,
     data: Vec<T>,

@@ -171,16 +171,16 @@ fn of_openai() -> Vec<Operation> {
             "/v1/organization/usage/completions",
             "Usage of chat and completions, as OpenAI's Admin API tells it",
         )
-        .from_start()
+        .over_time()
         .query(&[("batch", "boolean", "Only batches, of which there are none, or only others.")]),
         Operation::new::<PageJson<EmbeddingsResult<'static>>>(
             "get",
             "/v1/organization/usage/embeddings",
             "Usage of embeddings, as OpenAI's Admin API tells it",
         )
-        .from_start(),
+        .over_time(),
         Operation::new::<PageJson<CostsResult<'static>>>("get", "/v1/organization/costs", "Costs by day, as OpenAI's Admin API tells them")
-            .from_start()
+            .over_time()
             .query(&[("line_items[]", "array", "Only these line items: models.")]),
     ]
 }
@@ -204,7 +204,7 @@ impl Operation {
         self
     }
 
-    fn from_start(mut self) -> Self {
+    fn over_time(mut self) -> Self {
         self.parameters.push(START);
         self.query(&TIME).query(&AMONG)
     }

@@ -68,5 +68,6 @@ fn schemas_are_those_of_the_types() {
     assert!(schema("NewTenant").contains_key("broker_fallback"));
     assert_eq!(document["components"]["schemas"]["NewTenant"]["required"], serde_json::json!(["id"]));
     assert!(schema("KeyFields").contains_key("monthly_budget_cents") && schema("Key").contains_key("rotated_from"));
+    assert!(schema("TenantList").contains_key("next_cursor") && schema("CostsResultPage").contains_key("next_page"));
     assert!(schema("ErrorDetails").contains_key("param"));
 }
