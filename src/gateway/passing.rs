@@ -11,14 +11,15 @@ use crate::ledger::entry::Billing;
 /// Client headers that go upstream as they are. `content-type` is ours: the body is JSON.
 const FORWARDED: [&str; 5] = ["accept", "openai-beta", "anthropic-version", "anthropic-beta", "idempotency-key"];
 
-/// Upstream headers that say how much of a rate limit is left; the operator's own are nobody else's business.
-const RATE_LIMITS: [&str; 6] = [
-    "x-ratelimit-limit-requests",
-    "x-ratelimit-limit-tokens",
-    "x-ratelimit-remaining-requests",
-    "x-ratelimit-remaining-tokens",
-    "x-ratelimit-reset-requests",
-    "x-ratelimit-reset-tokens",
+/// Upstream headers that say how much of a rate limit is left, and Anthropic's names for them; the operator's own are
+/// nobody else's business.
+const RATE_LIMITS: [(&str, Option<&str>); 6] = [
+    ("x-ratelimit-limit-requests", Some("anthropic-ratelimit-requests-limit")),
+    ("x-ratelimit-limit-tokens", Some("anthropic-ratelimit-tokens-limit")),
+    ("x-ratelimit-remaining-requests", Some("anthropic-ratelimit-requests-remaining")),
+    ("x-ratelimit-remaining-tokens", Some("anthropic-ratelimit-tokens-remaining")),
+    ("x-ratelimit-reset-requests", None),
+    ("x-ratelimit-reset-tokens", None),
 ];
 
 /// What passes of an upstream's head.
@@ -61,7 +62,8 @@ pub fn response(headers: &HeaderMap, billing: Billing) -> Passed {
         passed.push(("retry-after", wait));
     }
     if billing == Billing::Byo {
-        passed.extend(RATE_LIMITS.into_iter().filter_map(|name| Some((name, text(name)?))));
+        let said = |name, theirs: Option<&str>| text(name).or_else(|| text(theirs?));
+        passed.extend(RATE_LIMITS.into_iter().filter_map(|(name, theirs)| Some((name, said(name, theirs)?))));
     }
     Passed { content_type: text(CONTENT_TYPE.as_str()).unwrap_or_default(), headers: passed }
 }
@@ -149,6 +151,9 @@ mod tests {
         assert_eq!(brokered.headers, expected);
         assert_eq!(brokered.retry_after(SystemTime::UNIX_EPOCH), Some(Duration::from_secs(7)));
         assert!(response(&got, Billing::Byo).headers.contains(&("x-ratelimit-limit-requests", "50".to_owned())));
+        let theirs = head(&[("anthropic-ratelimit-tokens-remaining", "9")]);
+        assert_eq!(response(&theirs, Billing::Byo).headers, [("x-ratelimit-remaining-tokens", "9".to_owned())]);
+        assert!(response(&theirs, Billing::Brokered).headers.is_empty());
     }
 
     proptest! {

@@ -193,14 +193,14 @@ impl Pump {
             };
             flow = match piece {
                 Ok(Some(piece)) => self.reader.push(piece, frames),
-                Ok(None) => match self.reader.end(frames) {
-                    Flow::Opening | Flow::Flowing => Flow::Failed(Failure::interrupted("the upstream ended the stream too early")),
-                    flow => flow,
-                },
                 Err(error) if error == CallError::TIMED_OUT => {
                     Flow::Failed(Failure::interrupted("the upstream stopped sending in the middle of the stream"))
                 }
-                Err(_) => Flow::Failed(Failure::interrupted("the connection to the upstream broke in the middle of the stream")),
+                // A connection that breaks after the last event has lost nothing: the reader knows.
+                Ok(None) | Err(_) => match self.reader.end(frames) {
+                    Flow::Opening | Flow::Flowing => Flow::Failed(Failure::interrupted("the upstream ended the stream too early")),
+                    flow => flow,
+                },
             };
         }
     }
