@@ -21,7 +21,7 @@ pub fn insert_entries(connection: &mut AnyConnection, rows: &[EntryRow<'_>], tag
     match connection {
         AnyConnection::Sqlite(file) => {
             for row in rows {
-                diesel::insert_into(entries::table).values(row).on_conflict_do_nothing().execute(file)?;
+                row.insert_into_sqlite(file)?;
             }
             for tag in tags {
                 diesel::insert_into(entry_tags::table).values(tag).on_conflict_do_nothing().execute(file)?;
