@@ -5,6 +5,7 @@
 
 mod check;
 mod client;
+mod edge;
 mod failure;
 mod key;
 mod ledger;
@@ -12,6 +13,7 @@ mod logging;
 mod moment;
 mod provider;
 mod quickstart;
+mod seal;
 mod serve;
 mod table;
 mod tenant;
@@ -47,8 +49,12 @@ enum Command {
     Tenant(tenant::Arguments),
     /// Virtual keys: what callers present
     Key(key::Arguments),
-    /// Providers: their health, and a tenant's chain
+    /// Providers: their health, a tenant's chain, a tenant's own accounts
     Provider(provider::Arguments),
+    /// Gateways that tenants' own provider keys are granted to
+    Edge(edge::Arguments),
+    /// Replace the keys that seal
+    Seal(seal::Arguments),
     /// What was used and what it cost
     Usage(usage::Arguments),
     /// The ledger: one entry for each request
@@ -76,6 +82,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Tenant(arguments) => tenant::run(arguments),
         Command::Key(arguments) => key::run(arguments),
         Command::Provider(arguments) => provider::run(arguments),
+        Command::Edge(arguments) => edge::run(arguments),
+        Command::Seal(arguments) => seal::run(arguments),
         Command::Usage(arguments) => usage::run(&arguments),
         Command::Ledger(arguments) => ledger::run(arguments),
         Command::Completions { shell } => {

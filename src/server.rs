@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, rt, web};
 use futures_util::FutureExt;
@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::snapshot::{Listed, Offerings, Snapshot};
 use crate::config::{self, ProcessEnvironment, Settings};
+use crate::control::admin::hosts::{self, Hosts};
 use crate::control::directory::Frame;
+use crate::control::sealing::rewrap::{self, RotateError};
 use crate::control::sealing::{self, Sealing, Started};
 use crate::control::store::{Store, StoreError};
 use crate::control::{self, Control, Flush, Health, Parts, Publisher, World};
@@ -64,10 +66,15 @@ pub enum StartError {
     /// The database and the master key do not fit together.
     #[error(transparent)]
     Sealing(#[from] sealing::StartError),
+    /// A rotation of the master key has stopped.
+    #[error(transparent)]
+    Rotation(#[from] RotateError),
     /// The address is taken or not ours.
-    #[error("cannot listen on {listen}: {source}; set server.listen or stop what listens there")]
+    #[error("cannot listen on {listen}: {source}; set {key} or stop what listens there")]
     Listen {
-        /// `server.listen`
+        /// `server.listen` or `admin.listen`
+        key: &'static str,
+        /// The address.
         listen: SocketAddr,
         /// What the system said.
         source: io::Error,
@@ -84,10 +91,34 @@ impl StartError {
     /// The process's exit code: what cannot be reached or bound is a failure, not refused key material.
     pub fn exit_code(&self) -> u8 {
         match self {
-            StartError::Sealing(error) if !matches!(error, sealing::StartError::Store(_)) => 78,
+            StartError::Sealing(error) | StartError::Rotation(RotateError::Start(error)) => match error {
+                sealing::StartError::Store(_) => 1,
+                _ => 78,
+            },
+            StartError::Rotation(RotateError::NoMasterKey) => 78,
             _ => 1,
         }
     }
+}
+
+/// What a rotation of the master key came to.
+pub struct Rotated {
+    /// The name of the key that everything is under now.
+    pub kid: String,
+    /// Tenants moved in this run.
+    pub roots: usize,
+    /// Edges moved in this run.
+    pub edges: usize,
+}
+
+/// Moves what the old master key of `settings` wraps to the new one, telling `progress` how many tenants and edges it has moved.
+///
+/// # Errors
+/// If a key is missing or wrong, or the database fails. What was moved stays moved; another run goes on.
+pub fn rotate_master_key(settings: &Settings, progress: impl Fn(usize, usize)) -> Result<Rotated, StartError> {
+    let store = Store::open(&settings.database.url)?;
+    let rotated = rewrap::rotate(&store, &settings.sealing, |moved| progress(moved.roots, moved.edges))?;
+    Ok(Rotated { kid: rotated.kid.to_string(), roots: rotated.moved.roots, edges: rotated.moved.edges })
 }
 
 /// Serves until told to stop.
@@ -152,7 +183,9 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     let front = web::Data::new(Front { metrics, fleet, doorman, server: server.clone(), limits: settings.upstream, budget, probes });
     let admin = web::Data::from(Arc::clone(&control));
 
-    let listener = listen(&server).map_err(|source| StartError::Listen { listen: server.listen, source })?;
+    let listener = listen(&server).map_err(|source| StartError::Listen { key: "server.listen", listen: server.listen, source })?;
+    let admin_http = settings.admin.listen.map(|listen| admin_server(listen, settings.admin.hosts, admin.clone())).transpose()?;
+    let serves_admin = admin_http.is_none();
     let shared = front.clone();
     let connections = Connections::new(&server);
     let http = HttpServer::new(move || {
@@ -161,7 +194,11 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
             .app_data(shared.clone())
             .app_data(admin.clone())
             .configure(http::routes)
-            .configure(control::admin::routes)
+            .configure(|config| {
+                if serves_admin {
+                    control::admin::routes(config);
+                }
+            })
             .default_service(web::to(http::unknown_endpoint))
     })
     .workers(server.workers)
@@ -187,7 +224,15 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     log::info!("aigw {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
 
     let stopper = rt::spawn(signals.rule(running.handle(), control, grace));
+    let admin_handle = admin_http.map(|http| {
+        let handle = http.handle();
+        rt::spawn(http);
+        handle
+    });
     running.await?;
+    if let Some(handle) = admin_handle {
+        handle.stop(true).await;
+    }
     stopper.abort();
     drain(&ledger).await;
     Ok(())
@@ -204,6 +249,27 @@ fn listen(server: &config::Server) -> io::Result<TcpListener> {
     rustix::net::bind(&socket, &server.listen)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket.into())
+}
+
+/// The listener that only the admin API has, where it has one.
+fn admin_server(listen: SocketAddr, hosts: Vec<String>, control: web::Data<Control>) -> Result<Server, StartError> {
+    let hosts = web::Data::new(Hosts(hosts));
+    let http = HttpServer::new(move || {
+        App::new()
+            .wrap(from_fn(hosts::check))
+            .wrap(from_fn(http::threshold::pass))
+            .app_data(hosts.clone())
+            .app_data(control.clone())
+            .configure(control::admin::routes)
+            .default_service(web::to(http::unknown_endpoint))
+    })
+    .workers(1)
+    .worker_max_blocking_threads(BLOCKING_THREADS)
+    .disable_signals()
+    .bind(listen)
+    .map_err(|source| StartError::Listen { key: "admin.listen", listen, source })?;
+    log::info!("the admin API listens on http://{listen}, and nowhere else");
+    Ok(http.run())
 }
 
 /// What deserves a line at every start: what is legal but odd, and which providers may reach private addresses

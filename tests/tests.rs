@@ -21,6 +21,7 @@ mod outage;
 mod postgres;
 mod reload;
 mod route;
+mod security;
 mod shutdown;
 mod simulator;
 mod stream;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::chain::{Chain, merge, natural_order, providers_for};
 use super::snapshot::{Model, Offer, Offerings, Provider, Tenant};
 use crate::config::{Auth, Kind};
-use crate::guard::{Policy, SelfListen, Source, check_url};
+use crate::guard::{Denied, Origin, Policy, SelfListen, Source, check_url};
 use crate::ledger::entry::Billing;
 use crate::seal::names::{Epoch, Ring, Version};
 use crate::seal::payload::Destination;
@@ -164,15 +164,12 @@ fn stamp(own: &OwnProvider, provider: &Provider, kind: &Kind) -> Option<Stamp> {
     if kind.auth == Auth::None || !kind.dialect.is_remote() {
         return None;
     }
-    let policy = Policy { source: provider.source.clone(), self_listen: SelfListen::default() };
-    let destination = provider.base_url.as_deref().and_then(|url| match check_url(url, &policy) {
-        Ok(origin) => Some(Destination::from(&origin)),
-        Err(denied) => {
-            log::error!("the base URL of provider {} of a tenant is refused, nothing is sent there: {denied}", provider.name);
-            None
-        }
-    });
-    Some(Stamp { key: own.account.key.clone(), destination })
+    let destination = provider.base_url.as_deref().and_then(|url| origin(url, &provider.source).ok());
+    Some(Stamp { key: own.account.key.clone(), destination: destination.as_ref().map(Destination::from) })
+}
+
+fn origin(url: &str, source: &Source) -> Result<Origin, Denied> {
+    check_url(url, &Policy { source: source.clone(), self_listen: SelfListen::default() })
 }
 
 impl Provider {
@@ -182,6 +179,18 @@ impl Provider {
             Some(url) => (Some(url.clone()), Source::TenantUrl { private_upstreams }),
             None => (kind.base_url.clone(), Source::Operator(kind.reach.clone())),
         };
+        // A URL that is refused now, whoever let it in, is none: nothing is sent.
+        let base_url = base_url.filter(|_| is_remote).filter(|url| match origin(url, &source) {
+            Ok(_) => true,
+            Err(denied) => {
+                log::error!(
+                    "the base URL of provider {} of tenant {} is refused, nothing is sent there: {denied}",
+                    account.name,
+                    tenant.id
+                );
+                false
+            }
+        });
         Self {
             name: account.name.clone(),
             kind: kind.name.clone(),
@@ -189,7 +198,7 @@ impl Provider {
             tenants: Some(vec![tenant.id.clone()]),
             dialect: kind.dialect,
             quirks: kind.quirks.clone(),
-            base_url: base_url.filter(|_| is_remote),
+            base_url,
             headers: super::snapshot::static_headers(&kind.headers),
             credential: None,
             source,

@@ -33,6 +33,7 @@ pub(super) struct Remote {
 pub(super) struct Admin {
     base: Url,
     token: Secret,
+    tenant_key: Option<Secret>,
     system: SystemRunner,
     client: OnceCell<awc::Client>,
 }
@@ -42,6 +43,8 @@ pub(super) type Query<'a> = &'a [(&'a str, String)];
 
 /// The variable that holds the admin token.
 const TOKEN: &str = "AIGW_ADMIN_TOKEN";
+/// The variable that holds the key of a tenant that keeps its own root.
+const TENANT_KEY: &str = "AIGW_TENANT_KEY";
 /// Answers may be long lists.
 const MAX_ANSWER: usize = 64 << 20;
 
@@ -64,7 +67,8 @@ impl Admin {
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
             return Err(Failure::usage(format!("{base} is no http or https address; set AIGW_URL to one such as http://127.0.0.1:8080")));
         }
-        Ok(Self { base, token, system: System::new(), client: OnceCell::new() })
+        let tenant_key = std::env::var(TENANT_KEY).ok().filter(|key| !key.is_empty()).map(Secret::new);
+        Ok(Self { base, token, tenant_key, system: System::new(), client: OnceCell::new() })
     }
 
     /// `GET /admin/v1/{path}`
@@ -128,7 +132,10 @@ impl Admin {
     async fn exchange(&self, method: Method, url: &Url, body: Option<&Value>) -> Result<(StatusCode, Vec<u8>), SendRequestError> {
         let client = self.client.get_or_init(client);
         // A connection each: one kept from the last question may be gone by the next.
-        let request = client.request(method, url.as_str()).force_close().bearer_auth(self.token.expose());
+        let mut request = client.request(method, url.as_str()).force_close().bearer_auth(self.token.expose());
+        if let Some(key) = &self.tenant_key {
+            request = request.insert_header(("x-aigw-tenant-key", key.expose()));
+        }
         let mut response = match body {
             Some(body) => request.content_type("application/json").send_body(body.to_string()).await?,
             None => request.send().await?,
@@ -191,6 +198,7 @@ fn refusal(status: StatusCode, answer: &Value, base: &Url) -> Failure {
         (StatusCode::NOT_FOUND, None | Some("unknown_endpoint")) => {
             format!("{base} has no such admin API; start the gateway with {TOKEN} set, and in the version of this program")
         }
+        (_, Some("tenant_key_required")) => format!("this tenant keeps its own key; set {TENANT_KEY} to it"),
         _ => {
             let message = clean(field("message").unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given")));
             let param = field("param").filter(|param| !message.contains(param)).map(|param| format!(" ({})", clean(param)));

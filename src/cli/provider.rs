@@ -34,8 +34,6 @@ enum Verb {
         model: Option<String>,
     },
     /// Add or change a tenant's own provider; the key is read from standard input or asked for
-    // Hidden, like the two after it, until the admin API serves tenants' own providers.
-    #[command(hide = true)]
     Set {
         /// The tenant's id
         tenant: String,
@@ -52,7 +50,6 @@ enum Verb {
         enabled: Option<bool>,
     },
     /// Remove a tenant's own provider and its key
-    #[command(hide = true)]
     Remove {
         /// The tenant's id
         tenant: String,
@@ -60,7 +57,6 @@ enum Verb {
         name: String,
     },
     /// Seal a provider's key again after its kind's base_url moved
-    #[command(hide = true)]
     Reseal {
         /// The tenant's id
         tenant: String,

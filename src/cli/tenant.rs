@@ -24,6 +24,10 @@ enum Verb {
     Create {
         /// Its id, a slug such as acme
         id: String,
+        /// Who can open its provider keys: with `tenant` only its own key, printed once, which then must come with every
+        /// change of keys (AIGW_TENANT_KEY)
+        #[arg(long, value_name = "operator|tenant")]
+        custody: Option<String>,
         #[command(flatten)]
         settings: Settings,
     },
@@ -68,10 +72,13 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let (answer, shown): (Value, fn(&Value) -> String) = match verb {
         Verb::List => (admin.list(&["tenants"], &[])?, all),
         Verb::Show { id } => (admin.get(&["tenants", &id], &[])?, one),
-        Verb::Create { id, settings } => {
+        Verb::Create { id, custody, settings } => {
             let mut body = settings.body();
             body.insert(String::from("id"), json!(id));
-            (admin.post(&["tenants"], &Value::Object(body))?, one)
+            if let Some(custody) = custody {
+                body.insert(String::from("custody"), json!(custody));
+            }
+            (admin.post(&["tenants"], &Value::Object(body))?, made)
         }
         Verb::Update { id, settings } => {
             let body = settings.body();
@@ -109,5 +116,18 @@ fn all(list: &Value) -> String {
 }
 
 fn one(tenant: &Value) -> String {
-    card(&FIELDS.map(|field| (field, text(tenant, field))))
+    let mut fields = FIELDS.map(|field| (field, text(tenant, field))).to_vec();
+    fields.push(("custody", text(tenant, "custody")));
+    card(&fields)
+}
+
+/// A new tenant, and its key where it has one.
+fn made(tenant: &Value) -> String {
+    let key = text(tenant, "tenant_key");
+    if key.is_empty() {
+        return one(tenant);
+    }
+    let warning =
+        "The tenant key is shown this once: keep it now. Without it nobody opens the tenant's provider keys, not even the operator.";
+    one(tenant) + &card(&[("tenant_key", key)]) + "\n" + warning + "\n"
 }

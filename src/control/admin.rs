@@ -7,6 +7,7 @@ mod catalog;
 mod edges;
 mod error;
 mod gate;
+pub mod hosts;
 mod input;
 mod keys;
 mod ledger;

@@ -21,6 +21,9 @@ pub enum AdminError {
     /// No token, or not the right one.
     #[error("the admin token is missing or wrong; send it as `authorization: Bearer …`")]
     Unauthorized,
+    /// The request is addressed to a name that is not ours.
+    #[error("this host name is not served here; list it in [admin] hosts, or use an address or localhost")]
+    ForeignHost,
     /// The body is too long.
     #[error("the body is over {0} bytes")]
     TooLarge(usize),
@@ -68,6 +71,7 @@ impl AdminError {
             AdminError::UnknownEndpoint(_) => (StatusCode::NOT_FOUND, INVALID, "unknown_endpoint"),
             AdminError::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed"),
             AdminError::Unauthorized => (StatusCode::UNAUTHORIZED, INVALID, "invalid_api_key"),
+            AdminError::ForeignHost => (StatusCode::FORBIDDEN, "permission_error", "foreign_host"),
             AdminError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, INVALID, "request_too_large"),
             AdminError::InvalidJson(_) => (StatusCode::BAD_REQUEST, INVALID, "invalid_json"),
             AdminError::Control(error) => classify(error),

@@ -1,0 +1,245 @@
+//! Tenants' own providers: who is tried, with which key, on whose bill.
+
+use serde_json::{Value, json};
+
+use super::{bring, setup};
+use crate::support::gateway::{Gateway, Key, Tenant};
+use crate::support::stage::upstream_key;
+use crate::support::upstream::{Answer, MARK, Script, Upstream};
+
+fn body(model: &str, script: &Script) -> Value {
+    json!({"model": model, "messages": [{"role": "user", "content": "hi"}], MARK: script.mark()})
+}
+
+fn names(tenant: &Tenant<'_>, query: &str) -> Vec<String> {
+    let list = tenant.admin("GET", &format!("/providers{query}"), None).expect(200);
+    list["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| format!("{}/{}", row["source"].as_str().unwrap(), row["name"].as_str().unwrap()))
+        .collect()
+}
+
+fn patch(tenant: &Tenant<'_>, fields: Value) {
+    tenant.admin("PATCH", "", Some(&fields)).expect(200);
+}
+
+/// A gateway, and a tenant with a key.
+fn start(upstream: &Upstream) -> (Gateway, String, Key) {
+    let gateway = setup(upstream).start();
+    let (id, key) = {
+        let tenant = gateway.tenant();
+        (tenant.id.clone(), tenant.key())
+    };
+    (gateway, id, key)
+}
+
+#[test]
+fn a_tenants_own_key_pays_for_its_requests_and_the_operator_is_owed_nothing() {
+    let upstream = Upstream::start();
+    let (gateway, id, key) = start(&upstream);
+    let tenant = Tenant { id, gateway: &gateway };
+    let shown = bring(&tenant, "5-mine", "alpha", "sk-tenants-own-0123456789");
+    assert_eq!((shown["source"].as_str(), shown["last4"].as_str(), shown["enabled"].as_bool()), (Some("byo"), Some("6789"), Some(true)));
+    for stream in [false, true] {
+        let script = upstream.script();
+        let mut body = body("solo", &script);
+        body["stream"] = json!(stream);
+        let answer = gateway.chat(&key, &body).send();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.header("x-aigw-provider"), Some("5-mine"));
+        let call = script.call();
+        assert_eq!(call.headers.get("authorization"), Some("Bearer sk-tenants-own-0123456789"));
+        assert!(!format!("{:?}", call.headers).contains(&key.secret));
+        let entry = gateway.entry_of(&answer);
+        assert_eq!((entry["billing"].as_str(), entry["cost_nanousd"].as_i64()), (Some("byo"), Some(0)));
+        assert!(entry["list_cost_nanousd"].as_i64().unwrap() > 0, "{entry}");
+        if !stream {
+            assert_eq!(answer.header("x-aigw-cost-usd"), Some("0"));
+        }
+    }
+}
+
+#[test]
+fn the_chain_is_in_natural_order_and_a_bill_never_changes_hands_unasked() {
+    let upstream = Upstream::start();
+    let (gateway, id, key) = start(&upstream);
+    let tenant = Tenant { id, gateway: &gateway };
+    assert_eq!(names(&tenant, "?model=pair"), ["brokered/1-alpha", "brokered/20-beta"]);
+    bring(&tenant, "3-mine", "beta", "sk-mine-of-beta-0123456789");
+    bring(&tenant, "1-alpha", "alpha", "sk-mine-of-alpha-0123456789");
+    assert_eq!(names(&tenant, "?model=pair"), ["byo/1-alpha", "byo/3-mine"]);
+    let fail = |script: &Script| {
+        script.on("alpha", [Answer::error(500)]).on("beta", [Answer::error(500)]);
+    };
+    let script = upstream.script();
+    fail(&script);
+    gateway.chat(&key, &body("pair", &script)).send().error(502, "upstream_error", "all_providers_failed");
+    assert_eq!(script.lanes(), ["alpha", "alpha", "beta", "beta"]);
+    let operators = [upstream_key("1-alpha"), upstream_key("20-beta")];
+    assert!(script.calls().iter().all(|call| operators.iter().all(|key| !format!("{:?}", call.headers).contains(key))));
+
+    patch(&tenant, json!({"broker_fallback": true}));
+    assert_eq!(names(&tenant, "?model=pair"), ["byo/1-alpha", "brokered/1-alpha", "byo/3-mine", "brokered/20-beta"]);
+    let script = upstream.script();
+    fail(&script);
+    gateway.chat(&key, &body("pair", &script)).send().error(502, "upstream_error", "all_providers_failed");
+    let paid: Vec<String> = script.calls().iter().step_by(2).map(|call| call.headers.get("authorization").unwrap().to_owned()).collect();
+    let bearer = |key: &str| format!("Bearer {key}");
+    assert_eq!(
+        paid,
+        [bearer("sk-mine-of-alpha-0123456789"), bearer(&operators[0]), bearer("sk-mine-of-beta-0123456789"), bearer(&operators[1])]
+    );
+    patch(&tenant, json!({"brokered": false}));
+    assert_eq!(names(&tenant, "?model=pair"), ["byo/1-alpha", "byo/3-mine"]);
+    assert_eq!(names(&tenant, ""), ["byo/1-alpha", "byo/3-mine"]);
+
+    // Another tenant has nothing of it.
+    let other = gateway.tenant();
+    assert_eq!(names(&other, "?model=pair"), ["brokered/1-alpha", "brokered/20-beta"]);
+    assert_eq!(other.admin("GET", "/providers/3-mine", None).status, 404);
+}
+
+#[test]
+fn a_provider_that_is_switched_off_or_removed_is_not_called() {
+    let upstream = Upstream::start();
+    let (gateway, id, key) = start(&upstream);
+    let tenant = Tenant { id, gateway: &gateway };
+    bring(&tenant, "5-mine", "alpha", "sk-tenants-own-0123456789");
+    let provider = |script: &Script| gateway.chat(&key, &body("solo", script)).send().header("x-aigw-provider").unwrap().to_owned();
+    assert_eq!(provider(&upstream.script()), "5-mine");
+    let off = tenant.admin("PUT", "/providers/5-mine", Some(&json!({"kind": "alpha", "enabled": false}))).expect(200);
+    assert_eq!(off["enabled"], false);
+    assert_eq!(provider(&upstream.script()), "1-alpha");
+    tenant.admin("PUT", "/providers/5-mine", Some(&json!({"kind": "alpha", "enabled": true}))).expect(200);
+    assert_eq!(provider(&upstream.script()), "5-mine");
+    tenant.admin("DELETE", "/providers/5-mine", None).expect(200);
+    assert_eq!(provider(&upstream.script()), "1-alpha");
+    assert_eq!(tenant.admin("DELETE", "/providers/5-mine", None).status, 404);
+    // The same name again is another key, also for whoever kept the old one open.
+    bring(&tenant, "5-mine", "alpha", "sk-quite-another-0123456789");
+    let script = upstream.script();
+    assert_eq!(provider(&script), "5-mine");
+    assert_eq!(script.call().headers.get("authorization"), Some("Bearer sk-quite-another-0123456789"));
+}
+
+#[test]
+fn a_put_says_what_is_wrong_by_param() {
+    let upstream = Upstream::start();
+    let (gateway, id, _) = start(&upstream);
+    let tenant = Tenant { id, gateway: &gateway };
+    bring(&tenant, "5-mine", "alpha", "sk-tenants-own-0123456789");
+    for (fields, param) in [
+        (json!({"kind": "beta"}), "api_key"),
+        (json!({"kind": "alpha", "base_url": "https://elsewhere.example/v1"}), "api_key"),
+        (json!({"kind": "alpha", "base_url": "http://elsewhere.example/v1", "api_key": "sk-0123456789"}), "base_url"),
+        (json!({"kind": "alpha", "base_url": "https://127.0.0.1/v1", "api_key": "sk-0123456789"}), "base_url"),
+        (json!({"kind": "alpha", "base_url": "https://metadata.google.internal/v1", "api_key": "sk-0123456789"}), "base_url"),
+        (json!({"kind": "gamma", "api_key": "sk-0123456789"}), "kind"),
+        (json!({"kind": "alpha", "api_key": "two words\n"}), "api_key"),
+        (json!({"kind": "alpha", "colour": "red"}), "colour"),
+    ] {
+        let answer = tenant.admin("PUT", "/providers/5-mine", Some(&fields));
+        let error = answer.error(400, "invalid_request_error", "invalid_value");
+        assert_eq!(error["param"], param, "{fields}: {error}");
+        if param == "base_url" {
+            assert!(error["message"].as_str().unwrap().contains("ssrf."), "{error}");
+        }
+    }
+    assert_eq!(tenant.admin("PUT", "/providers/5-mine/extra", Some(&json!({}))).status, 404);
+    assert_eq!(gateway.admin("PUT", "/tenants/nobody/providers/x", Some(&json!({"kind": "alpha", "api_key": "k-0123456789"}))).status, 404);
+}
+
+#[test]
+fn without_a_master_key_tenants_cannot_bring_providers() {
+    let upstream = Upstream::start();
+    let gateway = setup(&upstream).without_env("AIGW_MASTER_KEY").start();
+    let tenant = gateway.tenant();
+    let answer = tenant.admin("PUT", "/providers/5-mine", Some(&json!({"kind": "alpha", "api_key": "sk-0123456789"})));
+    answer.error(409, "invalid_request_error", "sealing_unavailable");
+    let answer = gateway.admin("POST", "/tenants", Some(&json!({"id": "own", "custody": "tenant"})));
+    answer.error(409, "invalid_request_error", "sealing_unavailable");
+    let key = tenant.admin("POST", "/keys", Some(&json!({}))).expect(201);
+    assert_eq!(key["byo"], false);
+}
+
+#[test]
+fn a_tenant_that_keeps_its_own_key_must_send_it() {
+    let upstream = Upstream::start();
+    let gateway = setup(&upstream).start();
+    let made = gateway.admin("POST", "/tenants", Some(&json!({"id": "own", "custody": "tenant"}))).expect(201);
+    let tenant_key = made["tenant_key"].as_str().unwrap().to_owned();
+    assert!(tenant_key.starts_with("aigw-tk-") && tenant_key.len() == 57);
+    let shown = gateway.admin("GET", "/tenants/own", None).expect(200);
+    assert!(shown["tenant_key"].is_null() && shown["custody"] == "tenant");
+    let provider = json!({"kind": "alpha", "api_key": "sk-tenants-own-0123456789"});
+    let ask = |method: &str, path: &str, body: &Value, tenant_key: Option<&str>| {
+        let request = gateway.request(method, &format!("/admin/v1/tenants/own{path}")).bearer(crate::support::gateway::ADMIN_TOKEN);
+        match tenant_key {
+            Some(key) => request.header("x-aigw-tenant-key", key).json(body).send(),
+            None => request.json(body).send(),
+        }
+    };
+    for wrong in [None, Some("aigw-tk-nothing"), Some("aigw-sk-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg1UFIWw")] {
+        ask("PUT", "/providers/1-own", &provider, wrong).error(403, "permission_error", "tenant_key_required");
+        ask("POST", "/keys", &json!({}), wrong).error(403, "permission_error", "tenant_key_required");
+    }
+    ask("PUT", "/providers/1-own", &provider, Some(&tenant_key)).expect(200);
+    let key = ask("POST", "/keys", &json!({}), Some(&tenant_key)).expect(201);
+    let key = Key { id: key["id"].as_str().unwrap().to_owned(), secret: key["key"].as_str().unwrap().to_owned() };
+    let script = upstream.script();
+    gateway.chat(&key, &body("solo", &script)).send().expect(200);
+    assert_eq!(script.call().headers.get("authorization"), Some("Bearer sk-tenants-own-0123456789"));
+    // A tenant key is no virtual key.
+    gateway.get("/v1/models").bearer(&tenant_key).send().error(401, "invalid_request_error", "invalid_api_key");
+}
+
+#[test]
+fn a_reload_keeps_tenants_providers_and_a_kind_that_moved_gets_no_key_until_it_is_sealed_again() {
+    let upstream = Upstream::start();
+    let (gateway, id, key) = start(&upstream);
+    let tenant = Tenant { id, gateway: &gateway };
+    bring(&tenant, "5-mine", "alpha", "sk-tenants-own-0123456789");
+    gateway.admin("POST", "/reload", None).expect(200);
+    gateway.chat(&key, &body("solo", &upstream.script())).send().expect(200);
+    let elsewhere = Upstream::start();
+    gateway.write("providers/alpha.toml", &crate::support::stage::kind("alpha", "1-alpha", &elsewhere.base_url("alpha"), ""));
+    gateway.admin("POST", "/reload", None).expect(200);
+    let script = elsewhere.script();
+    gateway.chat(&key, &body("solo", &script)).send().error(502, "upstream_error", "upstream_forbidden");
+    assert!(script.calls().is_empty());
+    tenant.admin("POST", "/providers/5-mine/reseal", None).expect(200);
+    gateway.chat(&key, &body("solo", &script)).send().expect(200);
+    assert_eq!(script.call().headers.get("authorization"), Some("Bearer sk-tenants-own-0123456789"));
+}
+
+#[test]
+fn the_command_line_brings_a_providers_key_from_standard_input() {
+    use std::io::Write;
+    use std::process::Stdio;
+    let upstream = Upstream::start();
+    let (gateway, id, key) = start(&upstream);
+    let env = [
+        ("AIGW_URL".to_owned(), format!("http://{}", gateway.address)),
+        ("AIGW_ADMIN_TOKEN".to_owned(), crate::support::gateway::ADMIN_TOKEN.to_owned()),
+    ];
+    let mut command = crate::support::gateway::aigw(&gateway.directory, &env);
+    command.args(["provider", "set", &id, "5-mine", "--kind", "alpha"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"sk-typed-0123456789\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.contains("6789") && !said.contains("sk-typed"), "{said}");
+    let script = upstream.script();
+    gateway.chat(&key, &body("solo", &script)).send().expect(200);
+    assert_eq!(script.call().headers.get("authorization"), Some("Bearer sk-typed-0123456789"));
+    let listed = gateway.cli(&["provider", "list", &id, "--model", "solo"]);
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("byo"), "{listed:?}");
+    assert!(gateway.cli(&["seal", "epoch", &id]).status.success());
+    gateway.chat(&key, &body("solo", &upstream.script())).send().expect(200);
+    let edge = gateway.cli(&["edge", "add", "eu-1"]);
+    assert!(String::from_utf8_lossy(&edge.stdout).contains("aigw-ek-"));
+    assert!(gateway.cli(&["edge", "remove", "eu-1"]).status.success());
+    assert!(gateway.cli(&["provider", "remove", &id, "5-mine"]).status.success());
+}
