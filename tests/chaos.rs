@@ -123,6 +123,11 @@ fn chaos_harms_no_answer_and_loses_no_entry() {
         assert_eq!(usage["data"][0]["requests"], json!(total), "more entries than requests");
         footprints.push(footprint(&gateway));
     }
+    let metrics = gateway.get("/metrics").send().text();
+    for queue in ["requests", "settlements", "ledger_memory"] {
+        let line = format!("aigw_queue_depth{{queue=\"{queue}\"}} 0");
+        assert!(metrics.contains(&line), "something of {queue} is left behind:\n{metrics}");
+    }
     let ((memory, files), (memory_then, files_then)) = (footprints[1], footprints[2]);
     assert!(memory_then < memory + memory / 4 + 8 * 1024, "memory grows: {footprints:?}");
     assert!(files_then < files + CLIENTS, "connections are left behind: {footprints:?}");

@@ -4,6 +4,7 @@ import asyncio
 import os
 import unittest
 
+import httpx
 import openai
 
 GREETING = "Hello from the upstream: grüße, 東京"
@@ -125,8 +126,8 @@ class Errors(unittest.TestCase):
         self.assertEqual((caught.exception.code, caught.exception.param), ("invalid_value", "model"))
 
     def test_a_request_that_the_provider_finds_wrong(self):
-        with self.assertRaises(openai.BadRequestError) as caught:
-            client.chat.completions.create(model="sdk-picky", messages=QUESTION, **known_as("picky"))
+        with self.assertRaises(openai.BadRequestError) as caught, patient() as caller:
+            caller.chat.completions.create(model="sdk-picky", messages=QUESTION, **known_as("picky"))
         self.assertEqual((caught.exception.param, caught.exception.request_id), ("temperature", "py-picky"))
 
     def test_a_provider_out_of_capacity(self):
@@ -143,6 +144,47 @@ class Errors(unittest.TestCase):
         with self.assertRaises(openai.NotFoundError) as caught:
             client.files.list()
         self.assertEqual(caught.exception.code, "unknown_endpoint")
+
+
+def patient(sent=None, **options):
+    """A client that retries as much as the SDK does by itself, and notes what it sends."""
+    hooks = {"request": [(sent if sent is not None else []).append]}
+    return openai.OpenAI(http_client=openai.DefaultHttpxClient(event_hooks=hooks, **options.pop("http", {})), **options)
+
+
+class Retries(unittest.TestCase):
+    """The SDK asks once where asking again would change nothing (the ledger shows it of the upstream's own 400)."""
+
+    def assert_asked_once(self, status, ask, **options):
+        sent = []
+        with self.assertRaises(openai.APIStatusError) as caught, patient(sent, **options) as caller:
+            ask(caller)
+        self.assertEqual((caught.exception.status_code, len(sent)), (status, 1))
+
+    def test_a_request_that_is_refused_is_not_repeated(self):
+        def chat(model):
+            return lambda caller: caller.chat.completions.create(model=model, messages=QUESTION)
+
+        self.assert_asked_once(400, chat(7))
+        self.assert_asked_once(400, lambda caller: caller.embeddings.create(model="", input="one"))
+        self.assert_asked_once(404, chat("no-such-model"))
+        self.assert_asked_once(401, chat("sdk-chat"), api_key="aigw-sk-wrong")
+        self.assert_asked_once(404, lambda caller: caller.files.list())
+
+    def test_no_status_that_stands_for_a_refusal_is_repeated(self):
+        """Those too that no request of these tests can bring about, such as a budget that is used up."""
+        for status in [400, 401, 402, 403, 404, 413, 422]:
+            error = {"error": {"message": "no", "type": "invalid_request_error", "param": None, "code": "no"}}
+            answer = httpx.MockTransport(lambda _, status=status, error=error: httpx.Response(status, json=error))
+            with self.subTest(status):
+                self.assert_asked_once(status, lambda caller: caller.models.list(), http={"transport": answer})
+
+    def test_a_gateway_that_is_overloaded_is_asked_again(self):
+        sent = []
+        answer = httpx.MockTransport(lambda _: httpx.Response(503, headers={"retry-after-ms": "1"}, json={}))
+        with self.assertRaises(openai.InternalServerError), patient(sent, http={"transport": answer}) as caller:
+            caller.models.list()
+        self.assertEqual(len(sent), 1 + openai.DEFAULT_MAX_RETRIES)
 
 
 if __name__ == "__main__":
