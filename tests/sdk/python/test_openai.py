@@ -4,7 +4,7 @@ import asyncio
 import os
 import unittest
 
-import httpx
+import httpx2
 import openai
 
 GREETING = "Hello from the upstream: grüße, 東京"
@@ -149,7 +149,7 @@ class Errors(unittest.TestCase):
 def patient(sent=None, **options):
     """A client that retries as much as the SDK does by itself, and notes what it sends."""
     hooks = {"request": [(sent if sent is not None else []).append]}
-    return openai.OpenAI(http_client=openai.DefaultHttpxClient(event_hooks=hooks, **options.pop("http", {})), **options)
+    return openai.OpenAI(http_client=openai.DefaultHttpx2Client(event_hooks=hooks, **options.pop("http", {})), **options)
 
 
 class Retries(unittest.TestCase):
@@ -175,13 +175,13 @@ class Retries(unittest.TestCase):
         """Those too that no request of these tests can bring about, such as a budget that is used up."""
         for status in [400, 401, 402, 403, 404, 413, 422]:
             error = {"error": {"message": "no", "type": "invalid_request_error", "param": None, "code": "no"}}
-            answer = httpx.MockTransport(lambda _, status=status, error=error: httpx.Response(status, json=error))
+            answer = httpx2.MockTransport(lambda _, status=status, error=error: httpx2.Response(status, json=error))
             with self.subTest(status):
                 self.assert_asked_once(status, lambda caller: caller.models.list(), http={"transport": answer})
 
     def test_a_gateway_that_is_overloaded_is_asked_again(self):
         sent = []
-        answer = httpx.MockTransport(lambda _: httpx.Response(503, headers={"retry-after-ms": "1"}, json={}))
+        answer = httpx2.MockTransport(lambda _: httpx2.Response(503, headers={"retry-after-ms": "1"}, json={}))
         with self.assertRaises(openai.InternalServerError), patient(sent, http={"transport": answer}) as caller:
             caller.models.list()
         self.assertEqual(len(sent), 1 + openai.DEFAULT_MAX_RETRIES)
