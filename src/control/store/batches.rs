@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::upsert::excluded;
 
 use super::connection::AnyConnection;
-use super::entries::{EntryRow, TagRow};
+use super::entries::{EntryRow, InsertIntoSqlite, TagRow};
 use super::schema::{entries, entry_tags, journal_positions};
 
 /// Rows in one PostgreSQL statement: 32 columns and at most 65,535 parameters.
@@ -21,7 +21,7 @@ pub fn insert_entries(connection: &mut AnyConnection, rows: &[EntryRow<'_>], tag
     match connection {
         AnyConnection::Sqlite(file) => {
             for row in rows {
-                row.insert_into_sqlite(file)?;
+                InsertIntoSqlite(row).execute(file)?;
             }
             for tag in tags {
                 diesel::insert_into(entry_tags::table).values(tag).on_conflict_do_nothing().execute(file)?;

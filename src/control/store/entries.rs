@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use diesel::prelude::*;
-use diesel::sql_query;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
+use diesel::sqlite::Sqlite;
 
 use super::connection::{AnyConnection, Backend};
 use super::keys::{object_pairs, object_text};
@@ -95,54 +96,39 @@ pub struct TagRow<'a> {
 /// The longest indexed text, in bytes; PostgreSQL refuses rows whose index entry is over 2,700.
 const INDEXED: usize = 512;
 
-/// The insert of one row as SQLite caches it: text that is the same for every row costs a third of a statement that is built
-/// anew each time.
-const INSERT: &str = "INSERT INTO entries (id, request_id, created_at, tenant, team, key_id, subject, end_user, tags, operation, model, \
-    upstream_model, provider, kind, billing, stream, status, outcome, error_code, finish_reason, prompt_tokens, cached_tokens, \
-    cache_write_tokens, cache_write_1h_tokens, completion_tokens, reasoning_tokens, usage_source, cost_nanousd, \
-    list_cost_nanousd, attempts, latency_ms, ttfb_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+/// The insert of one row into SQLite, passing over an id that is stored already. Its text never changes, so the connection
+/// finds the prepared statement by this type alone; diesel's own insert would be written out again for each row.
+pub struct InsertIntoSqlite<'a>(pub &'a EntryRow<'a>);
 
-impl EntryRow<'_> {
-    /// Stores the row, unless its id is stored already.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub fn insert_into_sqlite(&self, file: &mut SqliteConnection) -> QueryResult<usize> {
-        sql_query(INSERT)
-            .bind::<Text, _>(&self.id)
-            .bind::<Text, _>(&self.request_id)
-            .bind::<BigInt, _>(&self.created_at)
-            .bind::<Text, _>(&self.tenant)
-            .bind::<Nullable<Text>, _>(&self.team)
-            .bind::<Text, _>(&self.key_id)
-            .bind::<Text, _>(&self.subject)
-            .bind::<Nullable<Text>, _>(&self.end_user)
-            .bind::<Text, _>(&self.tags)
-            .bind::<Text, _>(&self.operation)
-            .bind::<Text, _>(&self.model)
-            .bind::<Text, _>(&self.upstream_model)
-            .bind::<Text, _>(&self.provider)
-            .bind::<Text, _>(&self.kind)
-            .bind::<Text, _>(&self.billing)
-            .bind::<Bool, _>(&self.stream)
-            .bind::<Integer, _>(&self.status)
-            .bind::<Text, _>(&self.outcome)
-            .bind::<Nullable<Text>, _>(&self.error_code)
-            .bind::<Nullable<Text>, _>(&self.finish_reason)
-            .bind::<BigInt, _>(&self.prompt_tokens)
-            .bind::<BigInt, _>(&self.cached_tokens)
-            .bind::<BigInt, _>(&self.cache_write_tokens)
-            .bind::<BigInt, _>(&self.cache_write_1h_tokens)
-            .bind::<BigInt, _>(&self.completion_tokens)
-            .bind::<BigInt, _>(&self.reasoning_tokens)
-            .bind::<Text, _>(&self.usage_source)
-            .bind::<BigInt, _>(&self.cost_nanousd)
-            .bind::<BigInt, _>(&self.list_cost_nanousd)
-            .bind::<Text, _>(&self.attempts)
-            .bind::<BigInt, _>(&self.latency_ms)
-            .bind::<Nullable<BigInt>, _>(&self.ttfb_ms)
-            .execute(file)
+impl QueryId for InsertIntoSqlite<'_> {
+    type QueryId = InsertIntoSqlite<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl RunQueryDsl<SqliteConnection> for InsertIntoSqlite<'_> {}
+
+/// Names each column once, with its type.
+macro_rules! insert {
+    ($row:expr, $out:expr, $first:ident: $first_type:ty, $($column:ident: $type:ty),+) => {
+        $out.push_sql(concat!("INSERT INTO entries (", stringify!($first), $(", ", stringify!($column)),+, ") VALUES ("));
+        $out.push_bind_param::<$first_type, _>(&$row.$first)?;
+        $($out.push_sql(", "); $out.push_bind_param::<$type, _>(&$row.$column)?;)+
+        $out.push_sql(") ON CONFLICT DO NOTHING");
+    };
+}
+
+impl QueryFragment<Sqlite> for InsertIntoSqlite<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        insert!(
+            self.0, out,
+            id: Text, request_id: Text, created_at: BigInt, tenant: Text, team: Nullable<Text>, key_id: Text, subject:
+            Text, end_user: Nullable<Text>, tags: Text, operation: Text, model: Text, upstream_model: Text, provider:
+            Text, kind: Text, billing: Text, stream: Bool, status: Integer, outcome: Text, error_code: Nullable<Text>,
+            finish_reason: Nullable<Text>, prompt_tokens: BigInt, cached_tokens: BigInt, cache_write_tokens: BigInt,
+            cache_write_1h_tokens: BigInt, completion_tokens: BigInt, reasoning_tokens: BigInt, usage_source: Text,
+            cost_nanousd: BigInt, list_cost_nanousd: BigInt, attempts: Text, latency_ms: BigInt, ttfb_ms: Nullable<BigInt>
+        );
+        Ok(())
     }
 }
 
