@@ -60,7 +60,7 @@ fn entry() -> Entry {
         usage_source: UsageSource::Upstream,
         cost: NanoUsd(10_500_000),
         list_cost: NanoUsd(10_500_000),
-        attempts: vec![AttemptRecord { provider: "1-anthropic".into(), status: Some(200), error: None, ms: 400 }],
+        attempts: vec![AttemptRecord { provider: "1-anthropic".into(), status: Some(200), error: None, ms: 400, request_id: None }],
         latency_ms: 4_000,
         ttfb_ms: Some(410),
     }

@@ -207,9 +207,11 @@ pub struct Failure {
     /// `error.message`, for the frame that ends a broken stream. Never our log: it may quote the prompt.
     pub message: String,
     /// `error.type`, likewise.
-    pub kind: String,
+    pub kind: Box<str>,
     /// What the ledger records: a stable code or type, `None` where there is none.
     pub code: Option<String>,
+    /// The upstream's own id of the call, where its body says one.
+    pub request_id: Option<Box<str>>,
 }
 
 /// What a reader has seen of an answer.
@@ -234,8 +236,9 @@ impl Failure {
             status: 502,
             body: Bytes::from(body.to_string()),
             message: message.to_owned(),
-            kind: "upstream_error".to_owned(),
+            kind: "upstream_error".into(),
             code: Some("upstream_interrupted".to_owned()),
+            request_id: None,
         }
     }
 

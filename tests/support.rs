@@ -3,6 +3,7 @@
 //! Nothing here waits for ever: a product that hangs fails its test within [`LIMIT`]. Nothing sleeps to synchronise; where
 //! another process must be waited for, it is asked again until it answers or the limit is up.
 
+pub mod cases;
 pub mod client;
 pub mod gateway;
 pub mod postgres;

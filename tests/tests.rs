@@ -5,6 +5,7 @@
 mod support;
 
 mod admin;
+mod anthropic;
 mod architecture;
 mod chaos;
 mod cli;

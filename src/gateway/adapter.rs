@@ -80,17 +80,22 @@ async fn attempt_until_settled(upstream: &Upstream, health: &Health, attempt: &A
             }
         };
         let (begun, connections) = (Instant::now(), upstream.connections());
+        let mut request_id = None;
         let result = select! {
             biased;
             () = attempt.job.lifeline.cancelled() => None,
-            result = call(upstream, attempt, prepared) => Some(result),
+            result = call(upstream, attempt, prepared, &mut request_id) => Some(result),
         };
         let (status, error) = match &result {
             None => (None, Some("client_closed")),
             Some(Ok(reply)) => (Some(reply.status), (reply.status >= 400).then(|| retry::name_of_status(reply.status))),
             Some(Err(fallen)) => (fallen.status, Some(fallen.name)),
         };
-        record(attempt, begun, status, error);
+        if let Some(error) = error {
+            let (provider, ours, theirs) = (&provider.name, &attempt.job.request_id, request_id.as_deref().unwrap_or("none"));
+            log::debug!("attempt at provider {provider} failed: {error}, request {ours}, upstream request {theirs}");
+        }
+        record(attempt, begun, status, error, request_id);
         let fallen = match result {
             None => {
                 health.told_nothing();
@@ -149,16 +154,17 @@ fn seed(request_id: &str, tried: u32) -> u64 {
     request_id.bytes().fold(u64::from(tried), |seed, byte| seed.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte))
 }
 
-fn record(attempt: &Attempt, begun: Instant, status: Option<u16>, error: Option<&'static str>) {
+fn record(attempt: &Attempt, begun: Instant, status: Option<u16>, error: Option<&'static str>, request_id: Option<String>) {
     let provider = attempt.offer.provider.name.clone();
     let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     attempt.settlement.with(|entry| {
-        entry.attempts.push(AttemptRecord { provider, status, error: error.map(str::to_owned), ms });
+        entry.attempts.push(AttemptRecord { provider, status, error: error.map(str::to_owned), ms, request_id });
     });
 }
 
-/// One call, up to an answer that can be relayed: whole, or as far as the first event.
-async fn call(upstream: &Upstream, attempt: &Attempt, prepared: Prepared) -> Result<Box<Reply>, Fallen> {
+/// One call, up to an answer that can be relayed: whole, or as far as the first event. `request_id` is the upstream's, known as
+/// soon as a head is in, whatever becomes of the call.
+async fn call(upstream: &Upstream, attempt: &Attempt, prepared: Prepared, request_id: &mut Option<String>) -> Result<Box<Reply>, Fallen> {
     let (job, offer) = (&attempt.job, &attempt.offer);
     let provider = &offer.provider;
     let Prepared { call, reader, dropped } = prepared;
@@ -188,7 +194,8 @@ async fn call(upstream: &Upstream, attempt: &Attempt, prepared: Prepared) -> Res
     let sent = attempt.credential().map(|(_, value)| value);
     let is_failure = !(200..300).contains(&status);
     let scrub = if is_failure { Scrub::of(sent) } else { Scrub::default() };
-    let passed = arrived.passed.without(|value| scrub::quotes(value, sent) || scrub.shows(value));
+    let mut passed = arrived.passed.without(|value| scrub::quotes(value, sent) || scrub.shows(value));
+    *request_id = passed.upstream_request_id().map(str::to_owned);
     let retry_after = passed.retry_after(SystemTime::now());
     let refused = |failure: Failure| Fallen::said(status, failure, retry_after);
     if is_failure {
@@ -201,6 +208,9 @@ async fn call(upstream: &Upstream, attempt: &Attempt, prepared: Prepared) -> Res
             Err(_) => Bytes::new(),
         };
         let failure = provider.dialect.failure(status, &scrub.body(body));
+        if let Some(id) = failure.request_id.as_deref().and_then(|id| passed.told_in_body(id)) {
+            *request_id = Some(id);
+        }
         if retry::class_of_status(failure.status) != Class::Fault {
             return Err(refused(failure));
         }
@@ -216,7 +226,7 @@ async fn call(upstream: &Upstream, attempt: &Attempt, prepared: Prepared) -> Res
             failure.body = Scrub::of(sent).body(failure.body);
             failure.code = failure.code.filter(|code| !scrub::quotes(code, sent));
             if retry::class_of_status(failure.status) == Class::Fault {
-                return Ok(Box::new(fault(attempt, failure, passing::Passed::json())));
+                return Ok(Box::new(fault(attempt, failure, passing::Passed::json(request_id.clone()))));
             }
             Err(refused(failure))
         }

@@ -178,6 +178,8 @@ pub struct Routed {
     pub cost: Option<NanoUsd>,
     /// Parameters dropped on the way.
     pub dropped: Vec<&'static str>,
+    /// The id the upstream gave its last call, where the answer is ours and not the upstream's.
+    pub upstream_request_id: Option<String>,
 }
 
 /// A refusal, and who was asked before it if anyone was.

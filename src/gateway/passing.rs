@@ -11,6 +11,12 @@ use crate::ledger::entry::Billing;
 /// Client headers that go upstream as they are. `content-type` is ours: the body is JSON.
 const FORWARDED: [&str; 5] = ["accept", "openai-beta", "anthropic-version", "anthropic-beta", "idempotency-key"];
 
+/// What an upstream's id of a call is called at the client, where `x-request-id` is ours.
+pub const UPSTREAM_REQUEST_ID: &str = "x-upstream-request-id";
+
+/// Longer ids of upstreams are not kept.
+const LONGEST_ID: usize = 200;
+
 /// Upstream headers that say how much of a rate limit is left, and Anthropic's names for them; the operator's own are
 /// nobody else's business.
 const RATE_LIMITS: [(&str, Option<&str>); 6] = [
@@ -56,7 +62,7 @@ pub fn response(headers: &HeaderMap, billing: Billing) -> Passed {
     let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
     let mut passed = Vec::new();
     if let Some(id) = text("x-request-id").or_else(|| text("request-id")) {
-        passed.push(("x-upstream-request-id", id));
+        passed.push((UPSTREAM_REQUEST_ID, id));
     }
     if let Some(wait) = text("retry-after") {
         passed.push(("retry-after", wait));
@@ -69,9 +75,26 @@ pub fn response(headers: &HeaderMap, billing: Billing) -> Passed {
 }
 
 impl Passed {
-    /// A head of ours: JSON and nothing else.
-    pub fn json() -> Self {
-        Self { content_type: "application/json".to_owned(), headers: Vec::new() }
+    /// A head of ours for an answer of ours: JSON, and the upstream's id of the call that came to nothing.
+    pub fn json(upstream_request_id: Option<String>) -> Self {
+        let headers = upstream_request_id.map(|id| (UPSTREAM_REQUEST_ID, id));
+        Self { content_type: "application/json".to_owned(), headers: headers.into_iter().collect() }
+    }
+
+    /// The upstream's own id of the call, if its head gave one of a sane length.
+    pub fn upstream_request_id(&self) -> Option<&str> {
+        let (_, id) = self.headers.iter().find(|(name, _)| *name == UPSTREAM_REQUEST_ID)?;
+        (id.len() <= LONGEST_ID).then_some(id.as_str())
+    }
+
+    /// Takes the id the body gave where the head gave none, and gives it back if it is one: visible, of a sane length.
+    pub fn told_in_body(&mut self, id: &str) -> Option<String> {
+        let is_one = !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_one || self.headers.iter().any(|(name, _)| *name == UPSTREAM_REQUEST_ID) {
+            return None;
+        }
+        self.headers.push((UPSTREAM_REQUEST_ID, id.to_owned()));
+        Some(id.to_owned())
     }
 
     /// The same without the values that show a credential.

@@ -290,6 +290,7 @@ pub fn reply(job: &Job, offer: &Offer, status: u16, passed: Passed, dropped: Vec
         attempts: 0,
         cost: None,
         dropped,
+        upstream_request_id: None,
     };
     let fallback = if job.stream && status == 200 { "text/event-stream" } else { "application/json" };
     let content_type = if passed.content_type.is_empty() { fallback.to_owned() } else { passed.content_type };

@@ -197,7 +197,7 @@ impl Desk {
                     health.told_nothing();
                     let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
                     let provider = offer.provider.name.clone();
-                    let record = AttemptRecord { provider, status: None, error: Some("adapter".to_owned()), ms };
+                    let record = AttemptRecord { provider, status: None, error: Some("adapter".to_owned()), ms, request_id: None };
                     settlement.with(|entry| entry.attempts.push(record));
                 }
             }
@@ -241,7 +241,8 @@ fn unpaid(offer: &Offer, settlement: &Settlement, unspent: Unspent) -> Step {
         Unspent::Unopened => ("auth", Why::Status(401)),
         Unspent::Misdirected => ("misdirected", Why::Forbidden),
     };
-    let record = AttemptRecord { provider: offer.provider.name.clone(), status: None, error: Some(error.to_owned()), ms: 0 };
+    let record =
+        AttemptRecord { provider: offer.provider.name.clone(), status: None, error: Some(error.to_owned()), ms: 0, request_id: None };
     settlement.with(|entry| {
         take_up(entry, offer);
         entry.attempts.push(record);
@@ -309,7 +310,15 @@ fn take_up(entry: &mut Entry, offer: &Offer) {
 fn routed(offer: &Offer, attempts: usize) -> Routed {
     let provider = &offer.provider;
     let model = offer.model.clone();
-    Routed { provider: provider.name.clone(), kind: provider.kind.clone(), model, attempts, cost: None, dropped: Vec::new() }
+    Routed {
+        provider: provider.name.clone(),
+        kind: provider.kind.clone(),
+        model,
+        attempts,
+        cost: None,
+        dropped: Vec::new(),
+        upstream_request_id: None,
+    }
 }
 
 /// The request is refused here, before any upstream saw it.
@@ -336,14 +345,15 @@ fn abandon(job: &Job, settlement: &Settlement) {
 
 /// The chain is exhausted: the last failure decides what the client gets.
 fn give_up(job: &Job, settlement: &Settlement, offer: &Offer, last: Exhausted) -> Answer {
-    let attempts = settlement.with(|entry| entry.attempts.len());
+    let (attempts, upstream_request_id) =
+        settlement.with(|entry| (entry.attempts.len(), entry.attempts.last().and_then(|last| last.request_id.clone())));
     let Exhausted { why, retry_after, said } = last;
     if let (Why::Status(404), Some(failure)) = (why, said) {
         let attempt_reply = super::relay::reply(
             job,
             offer,
             failure.status,
-            super::passing::Passed::json(),
+            super::passing::Passed::json(upstream_request_id),
             Vec::new(),
             super::messages::Body::Whole(failure.body),
         );
@@ -356,7 +366,7 @@ fn give_up(job: &Job, settlement: &Settlement, offer: &Offer, last: Exhausted) -
         _ => (Refusal::AllProvidersFailed { last: why, retry_after }, last_status(why), "all_providers_failed"),
     };
     conclude(job, settlement, status, Ending::UpstreamError, code.to_owned());
-    Err(Rejection { refusal, routed: Some(Box::new(routed(offer, attempts))) })
+    Err(Rejection { refusal, routed: Some(Box::new(Routed { upstream_request_id, ..routed(offer, attempts) })) })
 }
 
 /// The status of an exhausted chain (DESIGN.md section 5): what the last answer was, if clients know what to do with it.

@@ -76,6 +76,9 @@ fn route_headers(headers: &mut HeaderMap, routed: &Routed) {
     insert(headers, HeaderName::from_static("x-aigw-provider"), &routed.provider);
     insert(headers, HeaderName::from_static("x-aigw-model"), &routed.model);
     headers.insert(HeaderName::from_static("x-aigw-attempts"), HeaderValue::from(routed.attempts));
+    if let Some(id) = &routed.upstream_request_id {
+        insert(headers, HeaderName::from_static("x-upstream-request-id"), id);
+    }
     if !routed.dropped.is_empty() {
         insert(headers, HeaderName::from_static("x-aigw-dropped-params"), &routed.dropped.join(","));
     }

@@ -127,6 +127,9 @@ pub struct AttemptRecord {
     pub error: Option<String>,
     /// Milliseconds until the head and first event, or until it failed.
     pub ms: u64,
+    /// The upstream's own id of the call, to ask its support about; absent if it gave none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 macro_rules! spelled {

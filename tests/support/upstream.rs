@@ -21,6 +21,8 @@ pub use answer::*;
 
 /// The body field that carries a script's mark.
 pub const MARK: &str = "x_script";
+/// The request header that carries it where the dialect lets no unknown field through.
+pub const MARK_HEADER: &str = "x-script";
 
 /// The server.
 pub struct Upstream {
@@ -252,10 +254,12 @@ fn read_call(stream: &mut TcpStream, pending: &mut Vec<u8>, connection: usize, e
         }
         pending.drain(..length).collect()
     };
-    let mark = find(&body, format!("\"{MARK}\":").as_bytes()).and_then(|at| {
+    let in_body = || {
+        let at = find(&body, format!("\"{MARK}\":").as_bytes())?;
         let text = String::from_utf8_lossy(&body[at + MARK.len() + 3..]);
         text.trim_start().strip_prefix('"')?.split('"').next().map(str::to_owned)
-    });
+    };
+    let mark = headers.get(MARK_HEADER).map(str::to_owned).or_else(in_body);
     let lane = target.split('/').nth(1).unwrap_or_default().to_owned();
     Ok((Call { lane, method, target, headers, body, connection, earlier, gone: None, done: None }, mark))
 }

@@ -87,7 +87,7 @@ fn entry(nth: i64) -> Entry {
         usage_source: UsageSource::Upstream,
         cost: NanoUsd(5),
         list_cost: NanoUsd(5),
-        attempts: vec![AttemptRecord { provider: "1-p".into(), status: Some(200), error: None, ms: 3 }],
+        attempts: vec![AttemptRecord { provider: "1-p".into(), status: Some(200), error: None, ms: 3, request_id: None }],
         latency_ms: 4,
         ttfb_ms: Some(3),
     }

@@ -85,7 +85,13 @@ fn entry(id: &str, created_at: i64, tenant: &str) -> Entry {
         usage_source: UsageSource::Upstream,
         cost: NanoUsd(7),
         list_cost: NanoUsd(8),
-        attempts: vec![AttemptRecord { provider: "1-p".into(), status: Some(200), error: None, ms: 12 }],
+        attempts: vec![AttemptRecord {
+            provider: "1-p".into(),
+            status: Some(200),
+            error: None,
+            ms: 12,
+            request_id: Some("req_1".to_owned()),
+        }],
         latency_ms: 20,
         ttfb_ms: Some(9),
     }

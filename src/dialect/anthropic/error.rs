@@ -50,14 +50,17 @@ struct Reported<'a> {
 }
 
 impl<'a> Reported<'a> {
-    fn read(body: &'a [u8]) -> Self {
+    /// What is reported, and the upstream's id of the call.
+    fn read(body: &'a [u8]) -> (Self, Option<Box<str>>) {
         #[derive(Deserialize)]
         struct Body<'a> {
             #[serde(borrow)]
             error: &'a RawValue,
+            #[serde(borrow, default)]
+            request_id: Loose<'a>,
         }
-        let error = serde_json::from_slice::<Body<'a>>(body).map(|body| body.error);
-        error.and_then(|error| serde_json::from_str(error.get())).unwrap_or_default()
+        let Ok(body) = serde_json::from_slice::<Body<'a>>(body) else { return (Self::default(), None) };
+        (serde_json::from_str(body.error.get()).unwrap_or_default(), body.request_id.into_string().map(Into::into))
     }
 
     /// `error.details.error_code`: where it is given, the stable one.
@@ -73,7 +76,7 @@ impl<'a> Reported<'a> {
 
 /// What an answer of `status` with this body says, or an error event of a stream (`status` 200).
 pub fn failure(status: u16, body: &[u8]) -> Failure {
-    let reported = Reported::read(body);
+    let (reported, request_id) = Reported::read(body);
     let error_code = reported.error_code();
     let theirs = reported.kind.0.filter(|kind| !kind.is_empty());
     let row = match &theirs {
@@ -103,7 +106,8 @@ pub fn failure(status: u16, body: &[u8]) -> Failure {
         status,
         body: Bytes::from(body.to_string()),
         message,
-        kind: kind.to_owned(),
+        kind: kind.into(),
         code: code.or_else(|| theirs.map(|theirs| theirs.into_owned())),
+        request_id,
     }
 }

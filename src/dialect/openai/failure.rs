@@ -42,7 +42,8 @@ fn describe(status: u16, body: &[u8], json: &Value) -> Failure {
         body: Bytes::copy_from_slice(body),
         message: message.unwrap_or_else(|| format!("the upstream answered with status {status}")),
         code: code.or_else(|| kind.clone()),
-        kind: kind.unwrap_or_else(|| usual.to_owned()),
+        kind: kind.unwrap_or_else(|| usual.to_owned()).into(),
+        request_id: None,
     }
 }
 
@@ -64,7 +65,7 @@ mod tests {
             ("[1]", "the upstream answered with status 400", "invalid_request_error", None),
         ] {
             let failure = read(400, body.as_bytes());
-            let seen = (failure.status, failure.message.as_str(), failure.kind.as_str(), failure.code.as_deref(), &failure.body[..]);
+            let seen = (failure.status, failure.message.as_str(), &*failure.kind, failure.code.as_deref(), &failure.body[..]);
             assert_eq!(seen, (400, message, kind, code, body.as_bytes()));
         }
     }

@@ -204,7 +204,7 @@ fn it_fails_as_often_as_it_is_told_and_the_seed_decides() {
         assert_eq!((status(0.0, 0, seed).0, status(1.0, 429, seed).0), (200, 429));
     }
     let failure = Simulator.failure(429, &status(1.0, 429, 0).1.pieces[0].1);
-    assert_eq!((failure.kind.as_str(), failure.code.as_deref()), ("rate_limit_error", Some("simulated_failure")));
+    assert_eq!((&*failure.kind, failure.code.as_deref()), ("rate_limit_error", Some("simulated_failure")));
 }
 
 proptest! {

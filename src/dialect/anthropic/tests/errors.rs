@@ -11,7 +11,7 @@ fn error(status: u16, kind: &str, message: &str) -> Failure {
 fn says(failure: &Failure, status: u16, message: &str, kind: &str, code: Value) {
     assert_eq!(failure.status, status);
     assert_eq!(body_of(failure).to_string(), json!({"error": {"message": message, "type": kind, "param": null, "code": code}}).to_string());
-    assert_eq!((failure.message.as_str(), failure.kind.as_str()), (message, kind));
+    assert_eq!((failure.message.as_str(), &*failure.kind), (message, kind));
 }
 
 #[test]

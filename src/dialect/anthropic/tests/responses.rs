@@ -204,10 +204,10 @@ fn an_answer_given_by_a_tool_is_turned_back_into_content() {
 fn an_error_under_a_good_status_is_an_error() {
     let failure = |body: Value| read_as("claude-opus-5", json!({}), &body).unwrap_err();
     let overloaded = failure(json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}));
-    assert_eq!((overloaded.status, overloaded.kind.as_str()), (503, "service_unavailable_error"));
+    assert_eq!((overloaded.status, &*overloaded.kind), (503, "service_unavailable_error"));
     assert_eq!(failure(json!({"error": {"type": "invalid_request_error", "message": "no"}})).status, 400);
     let unknown = failure(json!({"type": "error", "error": {"type": "new_error", "message": "Hm"}}));
-    assert_eq!((unknown.status, unknown.kind.as_str(), unknown.message.as_str()), (502, "server_error", "Hm"));
+    assert_eq!((unknown.status, &*unknown.kind, unknown.message.as_str()), (502, "server_error", "Hm"));
     assert_eq!(unknown.code.as_deref(), Some("new_error"));
 }
 

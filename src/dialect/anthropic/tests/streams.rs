@@ -72,10 +72,7 @@ fn heard(stream: &str) -> (String, Flow) {
 fn interrupted(flow: &Flow) -> Failure {
     match flow {
         Flow::Failed(failure) => {
-            assert_eq!(
-                (failure.status, failure.kind.as_str(), failure.code.as_deref()),
-                (502, "upstream_error", Some("upstream_interrupted"))
-            );
+            assert_eq!((failure.status, &*failure.kind, failure.code.as_deref()), (502, "upstream_error", Some("upstream_interrupted")));
             failure.clone()
         }
         other => panic!("{other:?}"),

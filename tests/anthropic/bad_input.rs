@@ -1,0 +1,235 @@
+//! What makes no sense, from the client and from the upstream, ends in a clean error.
+
+use serde_json::{Value, json};
+
+use super::{good, message, message_start, stage};
+use crate::support::cases::payloads;
+use crate::support::upstream::Answer;
+
+const IMAGE: &str = "iVBORw0KGgo=";
+
+fn image(url: &str) -> Value {
+    json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}])
+}
+
+fn calls(arguments: &str) -> Value {
+    json!({"role": "assistant", "content": null, "tool_calls": [
+        {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": arguments}}
+    ]})
+}
+
+#[test]
+fn a_request_that_cannot_be_expressed_is_refused_with_its_param_and_reaches_nobody() {
+    let lane = stage().lane();
+    let user = json!({"role": "user", "content": "Hi"});
+    let refused = [
+        (json!({"messages": []}), "invalid_value", "messages"),
+        (json!({"messages": null}), "invalid_value", "messages"),
+        (json!({"messages": "Hi"}), "invalid_value", "messages"),
+        (json!({"messages": [user, {"role": "user", "content": " \n"}]}), "invalid_value", "messages[1].content"),
+        (json!({"messages": [user, {"role": "wizard", "content": "Hi"}]}), "invalid_value", "messages[1].role"),
+        (json!({"messages": [user, {"role": "", "content": "Hi"}]}), "invalid_value", "messages[1].role"),
+        (json!({"messages": [{"content": "Hi"}]}), "invalid_value", "messages[0].role"),
+        (json!({"messages": [user, {"role": "function", "name": "f", "content": "4"}]}), "unsupported_parameter", "messages[1].role"),
+        (json!({"messages": [user, calls("{}"), {"role": "tool", "content": "4"}]}), "invalid_value", "messages[2].tool_call_id"),
+        (json!({"messages": image("data:image/png;base64,not base64!")}), "invalid_value", "messages[0].content[0]"),
+        (json!({"messages": image(&format!("data:image/png;base64,{}", &IMAGE[1..]))}), "invalid_value", "messages[0].content[0]"),
+        (json!({"messages": image("data:image/png,rawbytes")}), "unsupported_value", "messages[0].content[0]"),
+        (json!({"messages": image("http://169.254.169.254/latest.png")}), "unsupported_value", "messages[0].content[0]"),
+        (json!({"n": 2}), "unsupported_value", "n"),
+        (json!({"temperature": 3}), "invalid_value", "temperature"),
+        (json!({"tools": [{"type": "custom", "custom": {"name": "x"}}]}), "unsupported_value", "tools[0].type"),
+        (json!({"tool_choice": "required"}), "invalid_value", "tool_choice"),
+        (json!({"web_search_options": {}}), "unsupported_parameter", "web_search_options"),
+    ];
+    for (members, code, param) in refused {
+        for stream in [false, true] {
+            let mut members = members.clone();
+            members["stream"] = json!(stream);
+            let answer = lane.ask(&members).send();
+            let error = answer.error(400, "invalid_request_error", code);
+            assert_eq!(error["param"], param, "{members}");
+            assert!(!answer.text().contains("not base64!") && !answer.text().contains("wizard"), "quotes the prompt: {}", answer.text());
+        }
+    }
+    assert!(lane.script.calls().is_empty());
+}
+
+#[test]
+fn tool_arguments_that_are_no_json_object_go_upstream_as_what_they_are() {
+    let lane = stage().lane();
+    let lane = lane.answers([good()]);
+    let tools = json!([{"type": "function", "function": {"name": "weather"}}]);
+    for (arguments, input) in [
+        (r#"{"city":"Par"#, json!({"INVALID_JSON": r#"{"city":"Par"#})),
+        ("[1]", json!({"INVALID_JSON": "[1]"})),
+        ("\"text\"", json!({"INVALID_JSON": "\"text\""})),
+        ("", json!({})),
+        (" ", json!({})),
+        ("null", json!({})),
+    ] {
+        let result = json!({"role": "tool", "tool_call_id": "call_1", "content": "4"});
+        let messages = json!([{"role": "user", "content": "Hi"}, calls(arguments), result]);
+        lane.ask(&json!({"messages": messages, "tools": tools})).send().expect(200);
+        let sent = lane.script.calls().pop().unwrap().json();
+        assert_eq!(sent["messages"][1]["content"][0]["input"], input, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_result_without_its_call_is_the_providers_to_refuse() {
+    let lane = stage().lane();
+    let said = "messages.0.content.0: unexpected `tool_use_id` found in `tool_result` blocks: call_9";
+    lane.answers([Answer::json(400, &json!({"type": "error", "error": {"type": "invalid_request_error", "message": said}}))]);
+    let answer = lane.ask(&json!({"messages": [{"role": "tool", "tool_call_id": "call_9", "content": "4"}]})).send();
+    assert_eq!(answer.expect(400)["error"], json!({"message": said, "type": "invalid_request_error", "param": null, "code": null}));
+    assert_eq!(lane.script.call().json()["messages"][0]["content"][0]["tool_use_id"], "call_9");
+}
+
+#[test]
+fn an_answer_that_is_no_message_is_tried_again_and_shows_nothing_of_itself() {
+    for body in ["<html>canary-4711</html>", "", "null", "[]", "{}", r#""canary-4711""#, r#"{"type":"message","content":"canary-4711"}"#] {
+        for stream in [false, true] {
+            let lane = stage().lane();
+            lane.answers([Answer::text(200, "application/json", body)]);
+            let answer = lane.ask(&json!({"stream": stream})).send();
+            answer.error(502, "upstream_error", "all_providers_failed");
+            assert!(!answer.text().contains("canary"), "{}", answer.text());
+            assert_eq!(lane.script.calls().len(), 2, "{body}");
+            assert_eq!(lane.entry(&answer)["outcome"], "upstream_error");
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_makes_sense_the_second_time_is_the_answer() {
+    let lane = stage().lane();
+    lane.answers([Answer::text(200, "application/json", "<html>"), good()]);
+    let answer = lane.ask(&json!({})).send();
+    assert_eq!(answer.expect(200)["choices"][0]["message"]["content"], "Hello.");
+    assert_eq!(answer.header("x-aigw-attempts"), Some("2"));
+}
+
+#[test]
+fn an_error_status_without_json_is_told_by_its_status_alone() {
+    for status in [400, 413, 422] {
+        let lane = stage().lane();
+        lane.answers([Answer::text(status, "text/html", "<html>canary-4711</html>")]);
+        let answer = lane.ask(&json!({})).send();
+        let error = answer.expect(status)["error"].clone();
+        assert_eq!((&error["type"], &error["param"]), (&json!("invalid_request_error"), &Value::Null));
+        assert!(error["message"].as_str().unwrap().contains(&status.to_string()) && !answer.text().contains("canary"), "{error}");
+        assert_eq!(lane.script.calls().len(), 1);
+    }
+}
+
+/// An error under status 200: its type, then status, type, code and number of calls as the client sees them.
+const UNDER_200: [(&str, u16, &str, Option<&str>, usize); 4] = [
+    ("invalid_request_error", 400, "invalid_request_error", None, 1),
+    ("authentication_error", 502, "upstream_error", Some("upstream_auth_failed"), 1),
+    ("overloaded_error", 503, "upstream_error", Some("all_providers_failed"), 2),
+    ("api_error", 502, "upstream_error", Some("all_providers_failed"), 2),
+];
+
+#[test]
+fn an_error_under_status_200_is_the_error_it_says() {
+    for (theirs, status, kind, code, calls) in UNDER_200 {
+        let error = json!({"type": "error", "error": {"type": theirs, "message": "no"}});
+        let event = format!("event: ping\ndata: {{\"type\":\"ping\"}}\n\nevent: error\ndata: {error}\n\n");
+        let answers =
+            [(false, Answer::json(200, &error)), (true, Answer::json(200, &error)), (true, Answer::stream().piece(event.as_bytes()))];
+        for (stream, answer) in answers {
+            let lane = stage().lane();
+            lane.answers([answer]);
+            let answer = lane.ask(&json!({"stream": stream})).send();
+            let error = answer.expect(status)["error"].clone();
+            assert_eq!((error["type"].as_str(), error["code"].as_str()), (Some(kind), code), "{theirs}");
+            assert_eq!(lane.script.calls().len(), calls, "{theirs}");
+        }
+    }
+}
+
+/// An event longer than a line, or than an event, may be.
+fn gigantic() -> [String; 3] {
+    let text = "x".repeat(400 << 10);
+    let delta = json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}});
+    let lines = format!("data: {}\n", "x".repeat(32 << 10));
+    [format!("data: {delta}\n\n"), format!("data: {text}"), format!("{}\n", lines.repeat(12))]
+}
+
+#[test]
+fn a_gigantic_event_before_the_first_one_fails_the_attempt() {
+    for event in gigantic() {
+        let lane = stage().lane();
+        lane.answers([Answer::stream().piece(event.as_bytes())]);
+        let answer = lane.ask(&json!({"stream": true})).send();
+        answer.error(502, "upstream_error", "all_providers_failed");
+        assert!(!answer.text().contains("xxx"));
+    }
+}
+
+#[test]
+fn a_gigantic_event_later_ends_the_stream_with_an_error() {
+    let start = message_start(&json!({"input_tokens": 1, "output_tokens": 1}));
+    let begun = format!(
+        "data: {start}\n\ndata: {}\n\ndata: {}\n\n",
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}})
+    );
+    for event in gigantic() {
+        let lane = stage().lane();
+        lane.answers([Answer::stream().piece(begun.as_bytes()).piece(event.as_bytes())]);
+        let answer = lane.ask(&json!({"stream": true})).send();
+        let chunks = payloads(&answer.text()).unwrap();
+        assert_eq!(chunks[1]["choices"][0]["delta"]["content"], "Hello");
+        let error = &chunks.last().unwrap()["error"];
+        assert_eq!((&error["type"], &error["code"]), (&json!("upstream_error"), &json!("upstream_interrupted")));
+        assert_eq!(chunks.len(), 3, "{chunks:?}");
+        assert_eq!(lane.entry(&answer)["outcome"], "interrupted");
+        assert_eq!(lane.script.calls().len(), 1);
+    }
+}
+
+#[test]
+fn the_upstreams_id_is_found_in_an_error_body_too() {
+    let lane = stage().lane();
+    let error = json!({"type": "error", "error": {"type": "invalid_request_error", "message": "no"}, "request_id": "req_7"});
+    lane.answers([Answer::json(400, &error)]);
+    let answer = lane.ask(&json!({})).send();
+    answer.expect(400);
+    assert_eq!(answer.header("x-upstream-request-id"), Some("req_7"));
+    assert_eq!(lane.entry(&answer)["attempts"][0]["request_id"], "req_7");
+}
+
+#[test]
+fn what_is_dropped_is_named_and_what_is_unknown_is_not_sent() {
+    let lane = stage().lane();
+    lane.answers([good()]);
+    let answer = lane.ask(&json!({"seed": 7, "frequency_penalty": 1, "made_up": true})).send();
+    answer.expect(200);
+    assert_eq!(answer.header("x-aigw-dropped-params"), Some("frequency_penalty,seed"));
+    let sent = lane.script.call().json();
+    let mut members: Vec<&String> = sent.as_object().unwrap().keys().collect();
+    members.sort();
+    assert_eq!(members, ["max_tokens", "messages", "model"]);
+}
+
+#[test]
+fn an_operation_the_dialect_cannot_do_is_refused_at_once() {
+    let lane = stage().lane();
+    let body = json!({"model": lane.model("claude-sonnet-4-6"), "input": "Hi", "prompt": "Hi"});
+    for target in ["/v1/embeddings", "/v1/completions"] {
+        let answer = lane.stage.gateway.post(target, &lane.stage.key, &body).send();
+        answer.error(400, "invalid_request_error", "unsupported_operation");
+    }
+    assert!(lane.script.calls().is_empty());
+}
+
+#[test]
+fn a_message_of_unknown_blocks_alone_is_an_empty_answer() {
+    let lane = stage().lane();
+    let content = json!([{"type": "server_tool_use", "id": "x", "name": "y", "input": {}}, {"type": "hologram"}]);
+    lane.answers([Answer::json(200, &message(&content, "pause_turn", &json!({"input_tokens": 1, "output_tokens": 1})))]);
+    let answer = lane.ask(&json!({})).send().expect(200);
+    assert_eq!((&answer["choices"][0]["message"]["content"], &answer["choices"][0]["finish_reason"]), (&json!(""), &json!("stop")));
+}

@@ -1,0 +1,127 @@
+//! Every golden case, there and back.
+
+use serde_json::Value;
+
+use super::{Lane, provider_key, stage};
+use crate::support::cases::{self, Body, Case};
+use crate::support::client::Response;
+use crate::support::upstream::Answer;
+
+/// The scripted answer of a case.
+fn scripted(case: &Case) -> Option<Answer> {
+    let answer = case.upstream.as_ref()?;
+    let head = answer.headers.iter().fold(Answer::head(answer.status), |head, (name, value)| head.header(name, value.as_str().unwrap()));
+    Some(match &answer.body {
+        Body::Whole(text) => head.piece(text.as_bytes()),
+        Body::Stream(text) => head.header("connection", "close").chunked().piece(text.as_bytes()),
+    })
+}
+
+fn send(lane: &Lane<'_>, case: &Case) -> Response {
+    lane.answers(scripted(case));
+    let request = lane.chat(&case.openai_request);
+    let headers = case.openai_headers.iter();
+    headers.fold(request, |request, (name, value)| request.header(name, value.as_str().unwrap())).send()
+}
+
+/// Checks what went upstream.
+fn check_call(lane: &Lane<'_>, case: &Case) {
+    let file = &case.file;
+    let calls = lane.script.calls();
+    let Some(expected) = &case.anthropic_request else {
+        assert!(calls.is_empty(), "{file}: a refused request went upstream");
+        return;
+    };
+    assert!(!calls.is_empty(), "{file}: nothing went upstream");
+    for call in &calls {
+        assert_eq!((call.method.as_str(), call.target.as_str()), ("POST", &*format!("/{}/v1/messages", lane.name)), "{file}");
+        cases::difference("request", expected, &call.json(), "").unwrap_or_else(|difference| panic!("{file}: {difference}"));
+        for name in ["anthropic-version", "anthropic-beta"] {
+            assert_eq!(call.headers.get(name), case.upstream_header(name), "{file}: {name}");
+        }
+        assert_eq!(call.headers.get("x-api-key"), Some(&*provider_key(&lane.name)), "{file}");
+        assert_eq!(call.headers.get("content-type"), Some("application/json"), "{file}");
+        assert!(call.headers.get("authorization").is_none(), "{file}: the client's key went upstream");
+    }
+}
+
+/// Checks what came back: the dialect's word, or that of a chain which ends there.
+fn check_answer(lane: &Lane<'_>, case: &Case, answer: &Response) {
+    let file = &case.file;
+    match case.upstream.as_ref().map(|upstream| upstream.status) {
+        Some(401..=403) => {
+            answer.error(502, "upstream_error", "upstream_auth_failed");
+            assert_eq!(lane.script.calls().len(), 1, "{file}");
+        }
+        Some(429 | 500..) => {
+            let is_told = matches!(case.expected.status, 429 | 503);
+            answer.error(if is_told { case.expected.status } else { 502 }, "upstream_error", "all_providers_failed");
+        }
+        _ => {
+            assert_eq!(answer.status, case.expected.status, "{file}: {}", answer.text());
+            let compared = match &case.expected.chunks {
+                Some(_) => case.compare_stream(&answer.text()),
+                None => case.compare_body(&answer.json()),
+            };
+            compared.unwrap_or_else(|difference| panic!("{file}: {difference}"));
+            let content_type = if case.expected.chunks.is_some() { "text/event-stream" } else { "application/json" };
+            assert!(answer.header("content-type").is_some_and(|header| header.starts_with(content_type)), "{file}: {:?}", answer.headers);
+        }
+    }
+    for (name, value) in &case.expected.headers {
+        // What the dialect reports under Anthropic's name has ours at the client; `x-should-retry` speaks of Anthropic's own clients.
+        let name = match name.as_str() {
+            "request-id" => "x-upstream-request-id",
+            "x-should-retry" => continue,
+            name => name,
+        };
+        assert_eq!(answer.header(name), value.as_str(), "{file}: {name}");
+    }
+}
+
+/// Checks the entry a request that went upstream has left.
+fn check_entry(lane: &Lane<'_>, case: &Case, answer: &Response) {
+    let entry = lane.entry(answer);
+    let file = &case.file;
+    assert_eq!(entry["status"], answer.status, "{file}");
+    assert_eq!(entry["kind"], *lane.name, "{file}");
+    let theirs = case.upstream.as_ref().and_then(|upstream| upstream.headers.get("request-id"));
+    for attempt in entry["attempts"].as_array().unwrap() {
+        assert_eq!(attempt.get("request_id"), theirs, "{file}: {attempt}");
+    }
+    let usage = match (&case.expected.body, &case.expected.chunks) {
+        (Some(body), _) => body["usage"].clone(),
+        (_, Some(chunks)) => chunks.iter().find_map(|chunk| Some(chunk.get("usage")?.clone()).filter(Value::is_object)).unwrap_or_default(),
+        _ => Value::Null,
+    };
+    if usage.is_object() {
+        let told = [
+            ("prompt_tokens", &usage["prompt_tokens"]),
+            ("completion_tokens", &usage["completion_tokens"]),
+            ("cached_tokens", &usage["prompt_tokens_details"]["cached_tokens"]),
+            ("cache_write_tokens", &usage["prompt_tokens_details"]["cache_write_tokens"]),
+            ("reasoning_tokens", &usage["completion_tokens_details"]["reasoning_tokens"]),
+        ];
+        for (field, told) in told {
+            assert_eq!(&entry[field], told, "{file}: {field}");
+        }
+        assert_eq!(entry["usage_source"], "upstream", "{file}");
+    }
+}
+
+#[test]
+fn every_case_goes_there_and_back_as_it_says() {
+    let failures: Vec<String> =
+        cases::load().iter().filter_map(|case| std::panic::catch_unwind(|| play(case)).err().map(|_| case.file.clone())).collect();
+    assert!(failures.is_empty(), "these cases failed, see above: {failures:#?}");
+}
+
+fn play(case: &Case) {
+    let lane = stage().lane();
+    let answer = send(&lane, case);
+    check_call(&lane, case);
+    check_answer(&lane, case, &answer);
+    if case.anthropic_request.is_some() {
+        check_entry(&lane, case, &answer);
+    }
+}

@@ -1,0 +1,120 @@
+//! Every stream of the golden cases, cut anywhere by the upstream: the client gets the same chunks. Chunked framing keeps the
+//! pieces apart on their way to the translator.
+
+use std::cell::RefCell;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::{Lane, stage};
+use crate::support::cases::{self, Body, Case};
+use crate::support::client::Connection;
+use crate::support::upstream::Answer;
+
+/// How far every single boundary is tried.
+const EVERYWHERE: usize = 2048;
+/// How many clients ask at a time.
+const CLIENTS: usize = 4;
+
+/// A case that is a stream, the text its upstream sends, and a lane to play it on.
+struct Streamed {
+    case: Case,
+    text: String,
+    lane: Lane<'static>,
+}
+
+/// The streams as they are, and with their line ends turned into CRLF.
+fn streams(line_end: &str) -> Vec<Streamed> {
+    let streamed = |case: Case| match &case.upstream {
+        Some(cases::Answer { body: Body::Stream(text), .. }) => {
+            let text = if line_end == "\r\n" { text.replace("\r\n", "\n").replace('\n', "\r\n") } else { text.clone() };
+            Some(Streamed { text, lane: stage().lane(), case })
+        }
+        _ => None,
+    };
+    cases::load().into_iter().filter_map(streamed).collect()
+}
+
+/// The text of a stream in these pieces.
+fn cut<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Answer {
+    pieces.into_iter().filter(|piece| !piece.is_empty()).fold(Answer::stream(), Answer::piece)
+}
+
+impl Streamed {
+    /// Sends the case's request over a connection that is kept if it can be, and compares what comes back.
+    fn play(&self, kept: &mut Option<Connection>) -> Result<(), String> {
+        let connection = kept.take().unwrap_or_else(|| Connection::open(self.lane.stage.gateway.address));
+        let (answer, connection) = self.lane.chat(&self.case.openai_request).send_over(connection);
+        if answer.complete && answer.header("connection") != Some("close") {
+            *kept = Some(connection);
+        }
+        if answer.status != 200 {
+            return Err(format!("{}: {} {}", self.case.file, answer.status, answer.text()));
+        }
+        self.case.compare_stream(&answer.text()).map_err(|difference| format!("{}: {difference}", self.case.file))
+    }
+}
+
+#[test]
+fn a_stream_cut_at_any_one_byte_gives_the_same_chunks() {
+    let streams = streams("");
+    // One lane's answers differ in nothing but the cut, so it does not matter which request gets which.
+    let mut turns = Vec::new();
+    for streamed in &streams {
+        let bytes = streamed.text.as_bytes();
+        let boundaries = 1..bytes.len().min(EVERYWHERE);
+        turns.extend(boundaries.clone().map(|_| streamed));
+        streamed.lane.answers(boundaries.map(|at| cut([&bytes[..at], &bytes[at..]])));
+    }
+    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let mut connection = None;
+                while let Some(streamed) = turns.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(difference) = streamed.play(&mut connection) {
+                        wrong.lock().unwrap().push(difference);
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{} of {} went wrong, such as\n{}", wrong.len(), turns.len(), wrong[0]);
+}
+
+#[test]
+fn a_stream_that_arrives_byte_by_byte_gives_the_same_chunks() {
+    for line_end in ["", "\r\n"] {
+        for streamed in streams(line_end) {
+            streamed.lane.answers([cut(streamed.text.as_bytes().chunks(1))]);
+            streamed.play(&mut None).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_stream_cut_at_random_gives_the_same_chunks() {
+    for line_end in ["", "\r\n"] {
+        for streamed in streams(line_end) {
+            let connection = RefCell::new(None);
+            let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+            let result = runner.run(&proptest::collection::vec(1_usize..200, 1..12), |lengths| {
+                let (mut rest, mut pieces) = (streamed.text.as_bytes(), Vec::new());
+                for length in lengths.iter().cycle() {
+                    if rest.is_empty() {
+                        break;
+                    }
+                    let (piece, after) = rest.split_at((*length).min(rest.len()));
+                    pieces.push(piece);
+                    rest = after;
+                }
+                streamed.lane.answers([cut(pieces)]);
+                streamed.play(&mut connection.borrow_mut()).map_err(TestCaseError::fail)
+            });
+            result.unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+}
