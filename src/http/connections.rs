@@ -3,15 +3,20 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Shutdown};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
-use rustix::net::{Shutdown, shutdown};
+use socket2::SockRef;
 
 use crate::config::Server;
+
+/// Bytes the kernel takes beyond what it can send at once. By its own lights that would be megabytes, which a slow reader needs
+/// minutes for, and all the while it would look as if it read nothing.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 32 << 10;
 
 /// All connections of the process.
 pub struct Connections {
@@ -44,28 +49,28 @@ impl Connections {
     pub fn accepted(self: &Arc<Self>, io: &dyn Any, data: &mut Extensions) {
         let Some(stream) = io.downcast_ref::<TcpStream>() else { return };
         data.insert(Connection::default());
-        self.time(stream);
+        self.bound(stream);
         let Some(most) = self.most_per_address else { return };
         let Ok(peer) = stream.peer_addr() else { return };
         match self.seat(peer.ip().to_canonical(), most) {
             Some(seat) => drop(data.insert(seat)),
             // It may be gone already.
-            None => drop(shutdown(stream, Shutdown::Both)),
+            None => drop(SockRef::from(stream).shutdown(Shutdown::Both)),
         }
     }
 
-    /// actix waits for ever for a client to read on; the kernel does not. It ends the connection when what was sent stays
-    /// unread for so long.
+    /// actix waits for ever for a client to read on, and gives the kernel as much as it takes. So the kernel ends a connection
+    /// on which what was sent stays unread for so long, and takes little more than it can send.
     #[cfg(target_os = "linux")]
-    fn time(&self, stream: &TcpStream) {
-        let millis = u32::try_from(self.write_timeout.as_millis()).unwrap_or(u32::MAX);
-        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, millis) {
-            log::debug!("a connection has no write time-out: {error}");
+    fn bound(&self, stream: &TcpStream) {
+        let socket = SockRef::from(stream);
+        if let Err(error) = socket.set_tcp_user_timeout(Some(self.write_timeout)).and_then(|()| socket.set_tcp_notsent_lowat(UNSENT)) {
+            log::debug!("a connection has no bounds for what is not read: {error}");
         }
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn time(&self, _: &TcpStream) {}
+    fn bound(&self, _: &TcpStream) {}
 
     fn seat(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Seat> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

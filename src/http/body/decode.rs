@@ -3,10 +3,12 @@
 //! actix's own decoder would inflate a whole piece before any limit is looked at (spec/security.md 7.4).
 
 use std::io::Read;
+use std::sync::Arc;
 
 use actix_web::http::header::{CONTENT_ENCODING, HeaderMap};
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
+use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
@@ -35,10 +37,17 @@ pub struct Room {
 
 /// Bytes decoded between two looks at the limits.
 const STEP: usize = 64 << 10;
-/// Steps until other requests of the worker get their turn: a millisecond or so.
-const TURN: usize = 8;
+/// Steps until other requests of the worker get their turn: well under a millisecond.
+const TURN: usize = 2;
+/// So many steps a body may have while another is decoded; what takes more is large and waits for the large ones before it.
+const SMALL: usize = 8;
 /// What a gzip decoder itself needs.
 const GZIP_STATE: usize = 64 << 10;
+
+thread_local! {
+    /// Large bodies are decoded one at a time on each worker: together they would take as long, and the memory of all of them.
+    static LARGE: Arc<Semaphore> = Arc::new(Semaphore::new(1));
+}
 
 impl Encoding {
     /// What the head says.
@@ -77,7 +86,11 @@ impl Encoding {
 /// Reads a decoder to its end. It holds `encoded` bytes of input and `state` bytes of its own.
 async fn drain(mut decoder: impl Read, encoded: usize, state: usize, room: Room, claim: &mut Claim) -> Result<Bytes, Refusal> {
     let mut body = BytesMut::new();
+    let mut turn = None;
     for step in 1.. {
+        if step > SMALL && turn.is_none() {
+            turn = LARGE.with(Arc::clone).acquire_owned().await.ok();
+        }
         if body.capacity() - body.len() < STEP {
             // Doubled each time, but never past the limit by more than a step.
             let capacity = (body.capacity() * 2).clamp(STEP, room.body.saturating_add(STEP));
