@@ -71,7 +71,7 @@ def slow_readers(port, key, ready, stop):
     readers = []
     for _ in range(READERS):
         reader = socket.socket()
-        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
         reader.connect(("127.0.0.1", port))
         reader.sendall(request)
         reader.setblocking(False)
@@ -84,7 +84,7 @@ def slow_readers(port, key, ready, stop):
             if turn % 20 == 0 and stop.wait(0.01):
                 break
             try:
-                if not reader.recv(2048):
+                if not reader.recv(4096):
                     raise ConnectionError
             except BlockingIOError:
                 pass
