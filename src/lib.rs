@@ -20,6 +20,7 @@
 //! | room | what lives there | what does not |
 //! | --- | --- | --- |
 //! | [`terms`], [`secret`], [`json`], [`credential`], [`guard`] | words, secrets, JSON spans, aigw's own keys, SSRF rules: plain values and pure functions | I/O |
+//! | [`seal`] | the ladder of keys, sealed blobs, the spending of a provider key | the master key, clocks, I/O |
 //! | [`config`] | what an operator can say, read once, all problems at once | anything decided later |
 //! | [`catalog`] | the immutable snapshot: models, prices, chains, callers; one replica per worker | files, the database, health |
 //! | [`dialect`] | the wire languages, pure | HTTP clients, actors |

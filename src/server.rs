@@ -13,6 +13,7 @@ use actix_web::{App, HttpServer, rt, web};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -137,7 +138,20 @@ pub fn serve_with(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), 
     actix::System::new().block_on(run(settings, ready))
 }
 
+/// Keeps what is in memory out of core dumps and debuggers (spec/security.md 1.7).
+fn keep_memory_private() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        log::warn!("core dumps cannot be switched off: {error}; they would hold keys");
+    }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        log::warn!("debuggers cannot be kept out: {error}");
+    }
+}
+
 async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), StartError> {
+    keep_memory_private();
     let server = settings.server.clone();
     let store = Store::open(&settings.database.url)?;
     let (sealing, edge) = match Sealing::start(&store, &settings.sealing)? {
