@@ -43,6 +43,18 @@ retry = { backoff = "10ms" }
 [provider.1-upstream]
 kind = "upstream"
 api_key_env = "UPSTREAM_KEY"
+[kind.messages]
+dialect = "anthropic"
+base_url = "http://127.0.0.1:$(cat "$state/upstream.port")/v1"
+auth = { header = "x-api-key" }
+allow_private = true
+retry = { backoff = "10ms" }
+[provider.2-messages]
+kind = "messages"
+api_key_env = "MESSAGES_KEY"
+[model.sdk-claude.served_by.messages]
+model = "claude-sonnet-4-6"
+price = { input = 3, output = 15, cached_input = 0.3, cache_write = 3.75, cache_write_1h = 6 }
 [model.sdk-chat]
 aliases = ["sdk"]
 served_by.upstream = { model = "upstream-chat", price = { input = 2.50, cached_input = 1.25, output = 10 } }
@@ -55,7 +67,7 @@ for model in busy picky broken; do
   printf '[model.sdk-%s]\nserved_by.upstream = { model = "upstream-%s", price = { input = 1, output = 1 } }\n' $model $model
 done >>"$state/upstream.toml"
 export AIGW_URL="http://127.0.0.1:$port" AIGW_ADMIN_TOKEN="token-0123456789-of-the-sdk-tests"
-export UPSTREAM_KEY=upstream-secret
+export UPSTREAM_KEY=upstream-secret MESSAGES_KEY=messages-secret
 "$aigw" check --config "$state/aigw.toml"
 (cd "$state" && exec "$aigw" serve --config "$state/aigw.toml" >"$state/aigw.log" 2>&1) & started+=($!)
 eventually "$aigw" tenant list
@@ -66,6 +78,7 @@ key=$("$aigw" key create sdk --name sdk --subject tester --json | python3 -c 'im
 
 export OPENAI_BASE_URL="$AIGW_URL/v1" OPENAI_API_KEY="$key"
 echo "--- OpenAI SDK for Python"; "$installed/python/bin/python" "$here/python/test_openai.py"
+echo "--- OpenAI SDK for Python, on Claude"; "$installed/python/bin/python" "$here/python/test_anthropic.py"
 echo "--- OpenAI SDK for Node"; (cd "$installed/node" && node --test --test-reporter=spec)
 echo "--- the ledger"; python3 "$here/test_ledger.py"
 echo "--- the OpenAI SDK for Python, as an administrator"; "$installed/python/bin/python" "$here/python/test_admin.py"

@@ -1,6 +1,7 @@
 """After both SDKs have run: each of their calls stands in the ledger once, with its exact cost.
 
-Prices (USD per million tokens): sdk-chat 2.50 / cached 1.25 / output 10; sdk-complete 1.50 / 2; sdk-embed 0.1375.
+Prices (USD per million tokens): sdk-chat 2.50 / cached 1.25 / output 10; sdk-complete 1.50 / 2; sdk-embed 0.1375;
+sdk-claude 3 / cached 0.30 / cache write 3.75, for an hour 6 / output 15.
 """
 
 import json
@@ -14,6 +15,9 @@ from urllib.parse import urlencode
 CHAT = ("chat", False, 200, "ok", 1000, 200, 50, 1, 2_750_000)
 STREAM = ("chat", True, *CHAT[2:])
 COMPLETE = ("completions", False, 200, "ok", 5, 0, 7, 1, 21_500)
+# 100 × 3 + 1000 × 0.30 + 150 × 3.75 + 50 × 6 + 20 × 15
+CLAUDE = ("chat", False, 200, "ok", 1300, 1000, 20, 1, 1_762_500)
+CLAUDE_STREAM = ("chat", True, *CLAUDE[2:])
 EXPECTED = {
     "chat": CHAT,
     "alias": CHAT,
@@ -27,6 +31,9 @@ EXPECTED = {
     "embed": ("embeddings", False, 200, "ok", 9, 0, 0, 1, 1_238),  # 1,237.5, rounded half up once
     "picky": ("chat", False, 400, "client_error", 0, 0, 0, 1, 0),
     "busy": ("chat", False, 429, "upstream_error", 0, 0, 0, 1, 0),
+    **{f"claude-{name}": CLAUDE for name in ["1", "2", "thinking-1", "thinking-2", "dropped"]},
+    **{f"claude-{name}": CLAUDE_STREAM for name in ["stream-1", "stream-2", "thinking-stream-1", "thinking-stream-2"]},
+    "claude-refused": ("chat", False, 400, "client_error", 0, 0, 0, 0, 0),
     "broken": ("chat", False, 502, "upstream_error", 0, 0, 0, 2, 0),
 }
 FIELDS = ["operation", "stream", "status", "outcome", "prompt_tokens", "cached_tokens", "completion_tokens"]
@@ -74,7 +81,8 @@ class Ledger(unittest.TestCase):
 
     def test_each_is_attributed(self):
         for entry in self.entries:
-            self.assertEqual((entry["tenant"], entry["subject"], entry["provider"]), ("sdk", "tester", "1-upstream"))
+            provider = "2-messages" if entry["model"] == "sdk-claude" else "1-upstream"
+            self.assertEqual((entry["tenant"], entry["subject"], entry["provider"]), ("sdk", "tester", provider))
 
     def test_one_entry_by_its_request_id(self):
         self.assertEqual(admin("ledger/py-chat" if "py" in PREFIXES else "ledger/js-chat")["cost_nanousd"], 2_750_000)

@@ -2,7 +2,7 @@
 
 It insists on what a provider would: its own key, its own model names, no header of the caller's. Prints its port and serves
 until it is stopped. The model chooses the behaviour: `upstream-chat`, `-complete`, `-embed` answer; `-busy` is out of capacity,
-`-picky` finds the request wrong, `-broken` fails.
+`-picky` finds the request wrong, `-broken` fails. `/v1/messages` is Anthropic's API: see messages.py.
 """
 
 import base64
@@ -11,6 +11,8 @@ import struct
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import messages
 
 KEY = "Bearer upstream-secret"
 TEXT = ["Hello", " from", " the", " upstream", ": grüße, 東京"]
@@ -34,10 +36,11 @@ class Upstream(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
+        if self.path == "/v1/messages":
+            return self.messages(json.loads(body))
         if self.headers.get("authorization") != KEY:
             return self.fail(401, {"message": "wrong provider key", "type": "invalid_request_error", "code": "invalid_api_key"})
-        leaked = [name for name in self.headers if name.lower().startswith(("x-aigw", "x-stainless", "cookie", "x-api-key"))]
-        if leaked:
+        if leaked := self.leaked("x-api-key"):
             return self.fail(400, {"message": f"headers of the caller came through: {leaked}", "type": "invalid_request_error"})
         request = json.loads(body)
         if request["model"] in ERRORS:
@@ -46,6 +49,22 @@ class Upstream(BaseHTTPRequestHandler):
         if answer is None:
             return self.fail(404, {"message": f"no such path: {self.path}", "type": "invalid_request_error"})
         return answer(request)
+
+    def leaked(self, *more):
+        return [name for name in self.headers if name.lower().startswith(("x-aigw", "x-stainless", "cookie", *more))]
+
+    def messages(self, request):
+        try:
+            messages.insist(not self.leaked("authorization"), f"headers of the caller came through: {self.leaked('authorization')}")
+            messages.insist(self.headers.get("x-api-key") == messages.KEY, "wrong provider key")
+            messages.check(self.headers, request)
+        except messages.Wrong as wrong:
+            return self.answer({"type": "error", "error": {"type": "invalid_request_error", "message": str(wrong)}}, 400)
+        message = messages.answer(request)
+        if not request.get("stream"):
+            return self.answer(message)
+        events = messages.events(message, lambda value: json.dumps(value, ensure_ascii=False))
+        return self.stream(events, named=True)
 
     def chat(self, request):
         frame = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": request["model"]}
@@ -104,19 +123,20 @@ class Upstream(BaseHTTPRequestHandler):
     def fail(self, status, error):
         self.answer({"error": error}, status, [("retry-after", "60")] if status == 429 else [])
 
-    def stream(self, chunks):
+    def stream(self, chunks, named=False):
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         for chunk in chunks:
-            self.event(json.dumps(chunk, ensure_ascii=False))
+            self.event(json.dumps(chunk, ensure_ascii=False), f"event: {chunk['type']}\n" if named else "")
             time.sleep(0.002)
-        self.event("[DONE]")
+        if not named:
+            self.event("[DONE]")
         self.wfile.write(b"0\r\n\r\n")
 
-    def event(self, data):
-        payload = f"data: {data}\n\n".encode()
+    def event(self, data, name=""):
+        payload = f"{name}data: {data}\n\n".encode()
         self.wfile.write(b"%x\r\n%s\r\n" % (len(payload), payload))
         self.wfile.flush()
 
