@@ -1,6 +1,6 @@
 //! The universal path: OpenAI's own language, spoken by most providers, so that bodies pass as they are.
 //!
-//! Here: what is changed in a request on its way up. Answers are read in [`reader`]; nothing is ever written anew.
+//! Here: what is changed in a request on its way up. Answers are read in `reader`; nothing is ever written anew.
 
 mod failure;
 mod glance;

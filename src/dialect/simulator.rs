@@ -1,7 +1,7 @@
 //! Answers made up in process, for trials, rehearsals and tests: in OpenAI's language, deterministic, without a network.
 //!
 //! `sim-echo` answers with the last user message, `sim-lorem` with a piece of blind text. The kind's `simulate` table makes
-//! it slow or failing. What it says is in [`text`] and [`embedding`], how it is written in [`answer`].
+//! it slow or failing. What it says is in `text` and `embedding`, how it is written in `answer`.
 
 mod answer;
 mod embedding;

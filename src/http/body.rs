@@ -1,6 +1,6 @@
 //! A request's body: read whole, in time, within its limits and the process's budget, and decoded (spec/security.md 7.4).
 //!
-//! [`pace`] says how slow it may be, [`decode`] undoes its encoding. What is in it is not looked at here.
+//! `pace` says how slow it may be, `decode` undoes its encoding. What is in it is not looked at here.
 
 mod decode;
 mod pace;

@@ -1,7 +1,7 @@
 //! What a SECRET blob holds: a provider key, how it is presented, and the only places it may be sent to
 //! (spec/security.md 1.4).
 //!
-//! The key comes out for a sealed destination alone: there is no other way to read it. Its encoding is [`wire`]'s.
+//! The key comes out for a sealed destination alone: there is no other way to read it. Its encoding is `wire`'s.
 
 mod wire;
 
