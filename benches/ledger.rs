@@ -53,7 +53,7 @@ fn entry(nth: u64, count: u64) -> Entry {
         usage_source: UsageSource::Upstream,
         cost,
         list_cost: cost,
-        attempts: vec![AttemptRecord { provider: provider.as_str().into(), status: Some(200), error: None, ms: 812 }],
+        attempts: vec![AttemptRecord { provider: provider.as_str().into(), status: Some(200), error: None, ms: 812, request_id: None }],
         latency_ms: 3_200,
         ttfb_ms: Some(812),
     }
