@@ -11,7 +11,6 @@ pub mod sse;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use crate::json::Document;
 use crate::terms::{Operation, Usage};
@@ -99,14 +98,11 @@ pub struct Quirks {
 }
 
 /// How the simulator behaves, so that users can rehearse slow and failing providers.
-#[derive(Clone, Debug, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Simulate {
     /// Time until the first byte of an answer.
-    #[serde(with = "crate::config::duration")]
     pub latency: Duration,
     /// Time between two chunks of a stream.
-    #[serde(with = "crate::config::duration")]
     pub chunk_delay: Duration,
     /// The share of calls that fail, 0 to 1.
     pub failure_rate: f64,

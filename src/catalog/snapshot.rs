@@ -203,37 +203,13 @@ pub struct Standing(AtomicI64);
 pub struct Resolved {
     /// The model asked for, by id or alias.
     pub model: Arc<Model>,
-    /// Who is tried, in order; each can do the operation.
+    /// Who is tried, in order, whatever each can do ([`Offer::can_do`]).
     pub chain: Chain,
 }
 
-/// Why a request cannot be routed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unresolved {
-    /// Unknown, not allowed, or without an enabled provider: callers cannot tell which (DESIGN.md section 5).
-    #[error("the model is unknown, not allowed for this key, or has no enabled provider")]
-    ModelNotFound,
-    /// The chain's first provider cannot do the operation.
-    #[error("the first provider of the chain cannot do this operation")]
-    UnsupportedOperation,
-}
-
 impl Snapshot {
-    /// The model and chain of a request. Nothing is allocated unless the chain is the tenant's alone.
-    ///
-    /// # Errors
-    /// As [`Unresolved`] says.
-    pub fn resolve(&self, caller: &Caller, model: &str, operation: Operation) -> Result<Resolved, Unresolved> {
-        let Resolved { model, chain } = self.find(caller, model).ok_or(Unresolved::ModelNotFound)?;
-        match chain.first() {
-            None => Err(Unresolved::ModelNotFound),
-            Some(first) if !first.can_do(operation) => Err(Unresolved::UnsupportedOperation),
-            Some(_) if chain.iter().all(|offer| offer.can_do(operation)) => Ok(Resolved { model, chain }),
-            Some(_) => Ok(Resolved { model, chain: chain.iter().filter(|offer| offer.can_do(operation)).cloned().collect() }),
-        }
-    }
-
-    /// The model `caller` may use under that id or alias, with its chain: `GET /v1/models/{id}`.
+    /// The model `caller` may use under that id or alias, with its chain. Nothing is allocated unless the chain is the
+    /// tenant's alone.
     pub fn find(&self, caller: &Caller, model: &str) -> Option<Resolved> {
         let model = self.offerings.model(model)?;
         self.offered(caller, model)

@@ -109,7 +109,7 @@ impl Desk {
         let Some(first) = plan.chain.first() else { return Err(Refusal::UnknownModel(job.model).into()) };
         let job = Arc::new(job);
         let settlement = Settlement::open(&self.journal, draft(&job, &plan, first));
-        if !first.targets.contains_key(&job.operation) {
+        if !first.can_do(job.operation) {
             let refusal = Refusal::UnsupportedOperation { model: plan.model.definition.id.clone(), operation: job.operation };
             return Err(refuse(&settlement, first, refusal));
         }
@@ -118,7 +118,7 @@ impl Desk {
 
     /// Tries one offer after the other until there is an answer for the client.
     async fn walk(&self, job: &Arc<Job>, presented: Option<&Presented>, plan: &Resolved, settlement: Settlement) -> Answer {
-        let able = || plan.chain.iter().filter(|offer| offer.targets.contains_key(&job.operation));
+        let able = || plan.chain.iter().filter(|offer| offer.can_do(job.operation));
         let mut last: Option<(&Arc<Offer>, Exhausted)> = None;
         let mut skipped = Vec::new();
         for offer in able() {

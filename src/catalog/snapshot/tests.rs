@@ -113,7 +113,7 @@ fn names(chain: &Chain) -> Vec<&str> {
 #[test]
 fn the_chain_follows_natural_order_and_leaves_out_what_is_off_or_anothers() {
     let snapshot = snapshot();
-    let chain = |tenant: &str| snapshot.resolve(&caller(tenant), "alias", Operation::Chat).unwrap().chain;
+    let chain = |tenant: &str| snapshot.find(&caller(tenant), "alias").unwrap().chain;
     assert_eq!(names(&chain("other")), ["2-a", "10-b"]);
     assert_eq!(names(&chain("acme")), ["1-acme", "2-a", "10-b"]);
 }
@@ -121,7 +121,7 @@ fn the_chain_follows_natural_order_and_leaves_out_what_is_off_or_anothers() {
 #[test]
 fn a_chain_that_is_everybodys_is_shared() {
     let snapshot = snapshot();
-    let chain = || snapshot.resolve(&caller("other"), "only-a", Operation::Chat).unwrap().chain;
+    let chain = || snapshot.find(&caller("other"), "only-a").unwrap().chain;
     assert!(Arc::ptr_eq(&chain(), &chain()));
 }
 
@@ -131,7 +131,7 @@ fn unknown_forbidden_and_unserved_models_look_alike() {
     let picky = Caller { allowed_models: Some(vec!["only-a".into()]), ..caller("acme") };
     let byo_only = Caller { tenant: Arc::new(Tenant { brokered: false, ..(*caller("x").tenant).clone() }), ..caller("x") };
     for (caller, model) in [(&caller("acme"), "nope"), (&caller("acme"), "orphan"), (&picky, "m"), (&byo_only, "m")] {
-        assert_eq!(snapshot.resolve(caller, model, Operation::Chat).unwrap_err(), Unresolved::ModelNotFound, "{model}");
+        assert!(snapshot.find(caller, model).is_none(), "{model}");
     }
 }
 
@@ -141,18 +141,19 @@ fn allowed_models_may_name_an_id_or_an_alias() {
     for allowed in ["m", "alias"] {
         let caller = Caller { allowed_models: Some(vec![allowed.into()]), ..caller("acme") };
         for asked in ["m", "alias"] {
-            assert_eq!(snapshot.resolve(&caller, asked, Operation::Chat).unwrap().model.definition.id.as_str(), "m");
+            assert_eq!(snapshot.find(&caller, asked).unwrap().model.definition.id.as_str(), "m");
         }
         assert_eq!(snapshot.models_for(&caller).map(|resolved| resolved.model.definition.id.to_string()).collect::<Vec<_>>(), ["m"]);
     }
 }
 
 #[test]
-fn the_first_provider_decides_whether_an_operation_is_supported() {
+fn each_offer_of_a_chain_knows_what_it_can_do() {
     let snapshot = snapshot();
-    let embeddings = |tenant: &str| snapshot.resolve(&caller(tenant), "m", Operation::Embeddings);
-    assert_eq!(names(&embeddings("other").unwrap().chain), ["2-a"], "10-b cannot and is left out");
-    assert_eq!(embeddings("acme").unwrap_err(), Unresolved::UnsupportedOperation);
+    let chain = |tenant: &str| snapshot.find(&caller(tenant), "m").unwrap().chain;
+    let able: Chain = chain("other").iter().filter(|offer| offer.can_do(Operation::Embeddings)).cloned().collect();
+    assert_eq!(names(&able), ["2-a"], "10-b cannot");
+    assert!(!chain("acme")[0].can_do(Operation::Embeddings));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 
@@ -12,6 +12,7 @@ use super::error::AdminError;
 use crate::control::Control;
 use crate::control::store::changes::Actor;
 use crate::credential::Credential;
+use crate::http::{answer, identity};
 use crate::terms::RequestId;
 
 /// What opens the secrets of a tenant that keeps its own root.
@@ -19,7 +20,7 @@ const TENANT_KEY: &str = "x-aigw-tenant-key";
 
 /// Lets pass who holds the admin token. Without a configured token there is nothing behind the gate.
 pub async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse, Error> {
-    let id = request_id(request.headers());
+    let id = answer::request_id(request.headers());
     request.extensions_mut().insert(id.clone());
     let admitted = request.app_data::<web::Data<Control>>().and_then(|control| control.admits(bearer(request.headers())));
     let mut response = match admitted {
@@ -30,12 +31,7 @@ pub async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 'static
             request.into_response(refusal)
         }
     };
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        headers.insert(HeaderName::from_static("x-request-id"), id);
-    }
+    answer::common_headers(response.headers_mut(), &id);
     Ok(response)
 }
 
@@ -64,15 +60,5 @@ pub fn actor(request: &HttpRequest) -> Actor {
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION);
     let (Some(value), None) = (values.next(), values.next()) else { return None };
-    let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-}
-
-/// The client's own request id if it is sane, else a new one.
-fn request_id(headers: &HeaderMap) -> RequestId {
-    let sane = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
-    match headers.get("x-request-id").and_then(|value| value.to_str().ok()).filter(sane) {
-        Some(id) => id.into(),
-        None => format!("req_{}", uuid::Uuid::now_v7().simple()).into(),
-    }
+    identity::bearer(value.to_str().ok()?)
 }
