@@ -1,21 +1,26 @@
 //! The half that serves traffic. It never holds the master key and never names the store.
 //!
 //! The way of a request, and the order to read these files in: [`messages`] are what travels; the [`router`] asks the catalog for
-//! a chain and walks it; an [`adapter`] calls one provider through its [`upstream`] (whose [`connector`] guards every address),
-//! and [`retry`] decides what a failure means; the [`relay`] carries the answer back; [`metering`] says what it used.
+//! a chain and walks it; an [`adapter`] calls one provider through its [`upstream`], and [`retry`] decides what a failure means; the
+//! [`relay`] carries the answer back; [`metering`] says what it used. Below the upstream are its [`pool`] of connections, the
+//! [`connector`] that guards every address, one HTTP [`exchange`] over a [`wire`], and the body of the answer, [`incoming`].
 //! [`health`] lets a failing provider rest; a [`purse`] pays with tenants' own keys. A [`cell`] is all of this on one worker.
 
 pub mod adapter;
 pub mod budget;
 pub mod cell;
 pub mod connector;
+pub mod exchange;
 pub mod health;
+pub mod incoming;
 pub mod messages;
 pub mod metering;
 pub mod passing;
+pub mod pool;
 pub mod purse;
 pub mod relay;
 pub mod retry;
 pub mod router;
 pub mod scrub;
 pub mod upstream;
+pub mod wire;

@@ -79,7 +79,7 @@ async fn attempt_until_settled(upstream: &Upstream, health: &Health, attempt: &A
                 return Outcome::Inexpressible(refused);
             }
         };
-        let (begun, connections) = (Instant::now(), upstream.connections());
+        let begun = Instant::now();
         let mut request_id = None;
         let result = select! {
             biased;
@@ -112,8 +112,7 @@ async fn attempt_until_settled(upstream: &Upstream, health: &Health, attempt: &A
             health.told_nothing();
             return Outcome::Exhausted(fallen.exhausted);
         }
-        let was_pooled = upstream.connections() == connections;
-        if fallen.may_be_stale && was_pooled && may_try_stale && begun.elapsed() < STALE_WITHIN {
+        if fallen.may_be_stale && may_try_stale && begun.elapsed() < STALE_WITHIN {
             may_try_stale = false;
             continue;
         }

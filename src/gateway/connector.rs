@@ -1,25 +1,26 @@
-//! The only way out: an awc client whose every new connection passes the SSRF guard (spec/security.md 2.4).
+//! The only way out: every new connection to an upstream passes the SSRF guard (spec/security.md 2.4).
 //!
-//! The rules are in [`crate::guard`]; this is where they meet sockets and the resolver. Wrapping the whole connector, and not
-//! just its resolver, is what makes literal and preset addresses pass here too. What is sent over a connection is not known here.
+//! The rules are in [`crate::guard`]; this is where they meet sockets and the resolver. It is the connector that is guarded, and
+//! not just its resolver: literal and preset addresses pass here too. What is sent over a connection is not known here.
 
-use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use actix_service::Service;
+use actix_tls::connect::rustls_0_23::TlsConnector;
 use actix_tls::connect::tcp::TcpConnectorService;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use actix_web::http::Uri;
-use awc::error::SendRequestError;
+use actix_web::http::uri::Scheme;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
+use super::wire::Wire;
 use crate::guard::{Denied, Origin, Policy, Reason, check_url, judge};
 
 /// Looks names up. A trait so that tests can script the answers.
@@ -32,59 +33,35 @@ pub trait Resolve: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemResolver;
 
-/// How many connections one client has opened: what tells a call over a pooled connection from one over a fresh one.
-#[derive(Clone, Debug, Default)]
-pub struct ConnectionCount(Rc<Cell<u64>>);
-
-impl ConnectionCount {
-    /// Connections so far.
-    pub fn get(&self) -> u64 {
-        self.0.get()
-    }
-}
-
 /// Opens connections for one provider: resolves once, judges every address, dials what was judged, judges the peer.
 #[derive(Clone)]
 pub struct GuardedConnector {
     policy: Arc<Policy>,
     resolver: Arc<dyn Resolve>,
-    opened: ConnectionCount,
 }
 
-/// How long an idle connection is kept: shorter than providers keep theirs.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// How long a connection is used at all, so that changes in DNS are noticed.
-const LIFETIME: Duration = Duration::from_secs(300);
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The guard refused the address.
+    #[error(transparent)]
+    Denied(Denied),
+    /// The name has no address.
+    #[error("the name was not found")]
+    Dns,
+    /// Nobody answered at its addresses.
+    #[error("no connection: {0}")]
+    Connect(io::Error),
+    /// The peer is not who it should be, or speaks no TLS.
+    #[error("no TLS: {0}")]
+    Tls(io::Error),
+    /// It took too long.
+    #[error("no connection in time")]
+    TimedOut,
+}
 
 /// TLS settings, one for the process: sessions are resumed across providers and workers.
 static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| Arc::new(tls()));
-
-/// The client of one provider on one worker. A client keeps its connections by authority alone and does not judge them again:
-/// never share one between policies, and make a new one when the policy changes.
-///
-/// There is no limit to requests in flight and no time-out but `connect_timeout`, which holds for TCP (with the look-up) and,
-/// apart, for TLS: awc's own would cut bodies short. Redirects are answers like any other. HTTP/1.1 only.
-#[allow(clippy::disallowed_methods, reason = "the guarded client is made of the bare one, here alone")]
-pub fn client(policy: Policy, resolver: Arc<dyn Resolve>, connect_timeout: Duration, opened: ConnectionCount) -> awc::Client {
-    let connector = awc::Connector::new()
-        .connector(GuardedConnector::new(policy, resolver, opened))
-        .rustls_0_23(Arc::clone(&TLS))
-        .limit(0)
-        .timeout(connect_timeout)
-        .handshake_timeout(connect_timeout)
-        .conn_keep_alive(KEEP_ALIVE)
-        .conn_lifetime(LIFETIME);
-    awc::Client::builder().connector(connector).disable_redirects().disable_timeout().finish()
-}
-
-/// The guard's refusal, if that is why a request failed.
-pub fn denied(error: &SendRequestError) -> Option<&Denied> {
-    match error {
-        SendRequestError::Connect(awc::error::ConnectError::Resolver(source)) => source.downcast_ref(),
-        _ => None,
-    }
-}
 
 /// The addresses of this machine's interfaces, for [`crate::guard::SelfListen`].
 ///
@@ -96,12 +73,26 @@ pub fn interface_addresses() -> io::Result<Vec<IpAddr>> {
 
 impl GuardedConnector {
     /// For one provider.
-    pub fn new(policy: Policy, resolver: Arc<dyn Resolve>, opened: ConnectionCount) -> Self {
-        Self { policy: Arc::new(policy), resolver, opened }
+    pub fn new(policy: Policy, resolver: Arc<dyn Resolve>) -> Self {
+        Self { policy: Arc::new(policy), resolver }
+    }
+
+    /// A connection to where `target` is, over TLS if it says https. `within` holds for TCP (with the look-up) and, apart, for TLS.
+    ///
+    /// # Errors
+    /// As [`DialError`] says. Its text may name addresses: it is for the operator's log alone.
+    pub async fn dial(&self, target: &Uri, within: Duration) -> Result<Wire, DialError> {
+        let connecting = self.call(ConnectInfo::new(target.clone()));
+        let connection = timeout(within, connecting).await.map_err(|_| DialError::TimedOut)??;
+        if target.scheme() != Some(&Scheme::HTTPS) {
+            return Ok(Wire::Plain(connection.into_parts().0));
+        }
+        let shaking_hands = TlsConnector::service(Arc::clone(&TLS)).call(connection);
+        let connection = timeout(within, shaking_hands).await.map_err(|_| DialError::TimedOut)?.map_err(DialError::Tls)?;
+        Ok(Wire::Tls(Box::new(connection.into_parts().0)))
     }
 
     async fn connect(self, info: ConnectInfo<Uri>) -> Result<Connection<Uri, TcpStream>, ConnectError> {
-        self.opened.0.set(self.opened.0.get() + 1);
         let origin = self.admit(&info).map_err(refusal)?;
         let addresses = self.resolve(&origin).await?;
         let connection = TcpConnectorService::default().call(info.set_addrs(addresses)).await?;
@@ -158,12 +149,23 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// A refusal as connectors tell it; [`denied`] finds it again.
+impl From<ConnectError> for DialError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Resolver(source) => source.downcast().map_or(DialError::Dns, |denied| DialError::Denied(*denied)),
+            ConnectError::NoRecords | ConnectError::Unresolved => DialError::Dns,
+            ConnectError::Io(error) => DialError::Connect(error),
+            other => DialError::Connect(io::Error::other(other.to_string())),
+        }
+    }
+}
+
+/// A refusal as connectors tell it; [`DialError`] finds it again.
 fn refusal(denied: Denied) -> ConnectError {
     ConnectError::Resolver(Box::new(denied))
 }
 
-/// Mozilla's roots, ring, HTTP/1.1: awc's HTTP/2 sends stray requests.
+/// Mozilla's roots, ring, HTTP/1.1 alone.
 fn tls() -> ClientConfig {
     let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -176,4 +178,4 @@ fn tls() -> ClientConfig {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::gateway) mod tests;

@@ -17,11 +17,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, timeout};
 
 use super::budget::{Claim, UsedUp};
+use super::incoming::Incoming;
 use super::messages::{Body, Job, Reply, Routed};
 use super::metering::{self, Extent};
 use super::passing::Passed;
 use super::scrub::Scrub;
-use super::upstream::{CallError, Incoming};
+use super::upstream::CallError;
 use crate::catalog::snapshot::Offer;
 use crate::dialect::{Failure, Flow, Reader};
 use crate::ledger::entry::Outcome;

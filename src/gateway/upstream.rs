@@ -1,33 +1,31 @@
 //! One call to one upstream: send a request, get a head, read a body. Says precisely how it failed; never retries.
 //!
-//! awc takes a body that was cut off for a complete one and waits for ever between two reads, so completeness and time are
-//! watched here. Answers that are made up in process are played through the same door.
+//! Which headers go out and which answers are usable is decided here; the connection is [`pool`](super::pool)'s, the bytes are
+//! [`exchange`](super::exchange)'s. Answers that are made up in process are played through the same door.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::error::ParseError;
-use actix_web::http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING,
-};
+use actix_http::ServiceConfig;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use actix_web::http::{Uri, Version};
-use awc::error::{ConnectError, SendRequestError};
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use bytes::Bytes;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
-use super::budget::Claim;
-use super::connector::{self, ConnectionCount, Resolve};
+use super::connector::{DialError, GuardedConnector, Resolve};
+use super::exchange::{Broken, exchange};
+use super::incoming::{Incoming, Remote};
 use super::messages::Why;
 use super::passing::{self, Passed};
+use super::pool::{Origin, Pool};
+use super::wire::Connection;
 use crate::catalog::snapshot::Provider;
 use crate::dialect::Script;
 use crate::guard::{Policy, SelfListen};
 use crate::ledger::entry::Billing;
-
-/// As much is allocated because a head promises it; more only as it comes.
-const BELIEVED: usize = 1 << 20;
 
 /// What all ways out of this process share.
 #[derive(Clone)]
@@ -38,10 +36,11 @@ pub struct Network {
     pub self_listen: SelfListen,
 }
 
-/// The way to one provider: its client, its pool, its guard.
+/// The way to one provider on one worker: its guard and its pool.
 pub struct Upstream {
-    client: awc::Client,
-    connections: ConnectionCount,
+    pool: Rc<Pool>,
+    /// One for all exchanges: making one starts a clock.
+    http: ServiceConfig,
 }
 
 /// What is sent.
@@ -64,8 +63,10 @@ pub struct Request<'a> {
     pub billing: Billing,
 }
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+/// Who asks, unless the kind says otherwise.
+const AGENT: (&str, &[u8]) = ("user-agent", concat!("aigw/", env!("CARGO_PKG_VERSION")).as_bytes());
+/// What every request says. An answer that comes encoded could not be read in passing.
+const OURS: [(&str, &[u8]); 2] = [("content-type", b"application/json"), ("accept-encoding", b"identity")];
 
 /// An answer whose head is in.
 pub struct Arrived {
@@ -77,21 +78,6 @@ pub struct Arrived {
     pub body: Incoming,
 }
 
-/// A body as it comes in.
-pub enum Incoming {
-    /// From the network.
-    Remote {
-        /// The response it belongs to; dropping it closes the connection unless it was read to its end.
-        response: Box<awc::ClientResponse>,
-        /// What `content-length` promised and what has come.
-        promised: Option<u64>,
-        /// Bytes so far.
-        seen: u64,
-    },
-    /// From a script.
-    Played(VecDeque<(Duration, Bytes)>),
-}
-
 /// How a call failed: where, why, and whether the connection may just have been stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallError {
@@ -99,7 +85,7 @@ pub struct CallError {
     pub name: &'static str,
     /// What it means for the client if it was the last.
     pub why: Why,
-    /// The connection broke before a byte of an answer came: on a pooled connection, worth one free try.
+    /// A pooled connection broke before a byte of an answer came: worth one free try.
     pub may_be_stale: bool,
     /// The status of a head that was in when it failed.
     pub status: Option<u16>,
@@ -112,6 +98,8 @@ impl CallError {
 
     /// Something took too long.
     pub const TIMED_OUT: Self = Self { name: "timeout", why: Why::TimedOut, may_be_stale: false, status: None };
+    /// The connection broke.
+    pub const RESET: Self = Self::unreachable("reset");
     /// The body ended before its end.
     pub const TRUNCATED: Self = Self::unreachable("truncated");
     /// The body is larger than it may be.
@@ -124,14 +112,8 @@ impl Upstream {
     /// The way to `provider`.
     pub fn new(network: &Network, provider: &Provider) -> Self {
         let policy = Policy { source: provider.source.clone(), self_listen: network.self_listen.clone() };
-        let connections = ConnectionCount::default();
-        let client = connector::client(policy, Arc::clone(&network.resolver), provider.retry.connect_timeout, connections.clone());
-        Self { client, connections }
-    }
-
-    /// How many connections have been opened so far. If a call did not change it, the call went over a pooled one.
-    pub fn connections(&self) -> u64 {
-        self.connections.get()
+        let connector = GuardedConnector::new(policy, Arc::clone(&network.resolver));
+        Self { pool: Rc::new(Pool::new(connector, provider.retry.connect_timeout)), http: ServiceConfig::default() }
     }
 
     /// Sends one request and waits for the head of the answer.
@@ -139,29 +121,18 @@ impl Upstream {
     /// # Errors
     /// Everything that keeps a usable head from arriving: DNS, guard, TCP, TLS, time, and answers that are not HTTP as we need it.
     pub async fn exchange(&self, request: Request<'_>) -> Result<Arrived, CallError> {
-        let mut call = self.client.post(request.target.clone()).no_decompress();
-        // Each may replace what came before: the kind's word goes above the client's, the dialect's above the kind's.
-        for (name, value) in request.forwarded {
-            call = call.insert_header((*name, value.as_str()));
-        }
-        for (name, value) in request.headers {
-            call = call.insert_header((name.clone(), value.clone()));
-        }
-        for (name, value) in request.more {
-            call = call.insert_header((*name, value.as_str()));
-        }
-        call = call.insert_header((CONTENT_TYPE, JSON)).insert_header((ACCEPT_ENCODING, IDENTITY));
-        if let Some((name, value)) = request.credential {
-            call = call.insert_header((name.clone(), value.clone()));
-        }
-        let billing = request.billing;
-        let response = match timeout(request.head_within, call.send_body(request.body)).await {
-            Err(_) => return Err(CallError::TIMED_OUT),
-            Ok(Err(error)) => return Err(told(&error)),
-            Ok(Ok(response)) => response,
+        let (within, billing, target) = (request.head_within, request.billing, request.target);
+        let sending = async {
+            let connection = match self.pool.take(target) {
+                Some(connection) => connection,
+                None => self.pool.open(target).await.map_err(|error| undialled(&error))?,
+            };
+            let head = request.head();
+            exchange(connection, head, request.body, &self.http).await.map_err(|(broken, connection)| unanswered(&broken, &connection))
         };
-        let status = response.status().as_u16();
-        let headers = response.headers();
+        let (head, receiving) = timeout(within, sending).await.map_err(|_| CallError::TIMED_OUT)??;
+        let status = head.status.as_u16();
+        let headers = &head.headers;
         let unusable = |name| CallError { status: Some(status), ..CallError::unreachable(name) };
         if status < 200 {
             return Err(CallError::unreachable("informational"));
@@ -171,12 +142,13 @@ impl Upstream {
         }
         let promised = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let is_framed = promised.is_some() || headers.contains_key(TRANSFER_ENCODING) || status == 204 || status == 304;
-        if !is_framed && response.version() == Version::HTTP_11 {
-            // awc reads such a body as empty: better no answer than half of one.
+        if !is_framed && head.version == Version::HTTP_11 {
+            // The codec reads such a body as empty: better no answer than half of one.
             return Err(unusable("framing"));
         }
         let passed = passing::response(headers, billing);
-        Ok(Arrived { status, passed, body: Incoming::Remote { response: Box::new(response), promised, seen: 0 } })
+        let body = Incoming::Remote(Remote::new(receiving, promised, &self.pool, Origin::of(target)));
+        Ok(Arrived { status, passed, body })
     }
 
     /// Plays a made-up answer.
@@ -193,96 +165,62 @@ impl Upstream {
     }
 }
 
-impl Incoming {
-    /// The next piece; `None`: the body is complete.
-    ///
-    /// # Errors
-    /// It broke, was cut short, or nothing came for `idle`.
-    pub async fn next(&mut self, idle: Duration) -> Result<Option<Bytes>, CallError> {
-        match self {
-            Incoming::Remote { response, promised, seen } => match timeout(idle, response.next()).await {
-                Err(_) => Err(CallError::TIMED_OUT),
-                Ok(Some(Ok(piece))) => {
-                    *seen += piece.len() as u64;
-                    Ok(Some(piece))
-                }
-                Ok(Some(Err(_))) => Err(CallError::unreachable("reset")),
-                Ok(None) if promised.is_some_and(|promised| *seen < promised) => Err(CallError::TRUNCATED),
-                Ok(None) => Ok(None),
-            },
-            Incoming::Played(pieces) => {
-                let Some((delay, piece)) = pieces.pop_front() else { return Ok(None) };
-                if !delay.is_zero() {
-                    tokio::time::sleep(delay).await;
-                }
-                Ok(Some(piece))
+impl Request<'_> {
+    /// Request line and headers. Of two values for one name the later wins: the kind's word goes above the client's, the
+    /// dialect's above the kind's. None of them may name what frames the request. It holds a key, so it is wiped once it is sent.
+    fn head(&self) -> Bytes {
+        let mut lines: Vec<(&str, &[u8])> = Vec::with_capacity(16);
+        let forwarded = self.forwarded.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let of_kind = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let more = self.more.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let credential = self.credential.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        for (name, value) in [AGENT].into_iter().chain(forwarded).chain(of_kind).chain(more).chain(OURS).chain(credential) {
+            match lines.iter_mut().find(|(other, _)| *other == name) {
+                Some(line) => line.1 = value,
+                None => lines.push((name, value)),
             }
         }
-    }
-
-    /// The whole body, at most `limit` bytes of it, which `claim` is made to cover.
-    ///
-    /// # Errors
-    /// As [`next`](Self::next), or the body is larger, or the budget is used up.
-    pub async fn whole(mut self, limit: usize, idle: Duration, claim: &mut Claim) -> Result<Bytes, CallError> {
-        let Some(first) = self.next(idle).await? else { return Ok(Bytes::new()) };
-        let expected = match &self {
-            Incoming::Remote { promised, .. } => promised.and_then(|promised| usize::try_from(promised).ok()),
-            Incoming::Played(_) => None,
-        };
-        if first.len() > limit || expected.is_some_and(|expected| expected > limit) {
-            return Err(CallError::TOO_LARGE);
+        let path = self.target.path_and_query().map_or("/", |path| path.as_str());
+        let host = self.target.authority().map_or("", |authority| authority.as_str());
+        let length = self.body.len().to_string();
+        lines.extend([("host", host.as_bytes()), ("content-length", length.as_bytes())]);
+        let size = path.len() + lines.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>() + 32;
+        let mut out = Zeroizing::new(Vec::with_capacity(size));
+        for part in [b"POST ", path.as_bytes(), b" HTTP/1.1\r\n"] {
+            out.extend_from_slice(part);
         }
-        claim.resize(first.len()).map_err(|_| CallError::NO_ROOM)?;
-        let Some(second) = self.next(idle).await? else { return Ok(first) };
-        let mut body = BytesMut::new();
-        let mut pieces = [first, second].into_iter();
-        loop {
-            let next = match pieces.next() {
-                Some(piece) => Some(piece),
-                None => self.next(idle).await?,
-            };
-            let Some(piece) = next else { return Ok(body.freeze()) };
-            let length = body.len() + piece.len();
-            if length > limit {
-                return Err(CallError::TOO_LARGE);
+        for (name, value) in lines {
+            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                out.extend_from_slice(part);
             }
-            if length > body.capacity() {
-                // What is promised is believed up to a point; past it room is doubled as the body comes.
-                let capacity = length.max(expected.unwrap_or(0).min(BELIEVED)).max((body.capacity() * 2).min(limit));
-                claim.resize(capacity).map_err(|_| CallError::NO_ROOM)?;
-                body.reserve(capacity - body.len());
-            }
-            body.extend_from_slice(&piece);
         }
+        out.extend_from_slice(b"\r\n");
+        Bytes::from_owner(out)
     }
 }
 
-/// What awc's error says, in our classes. Its text goes nowhere: it may name addresses.
-fn told(error: &SendRequestError) -> CallError {
-    if let Some(denied) = connector::denied(error) {
-        log::warn!("the network guard refused an upstream address: {denied}");
-        return CallError { why: Why::Forbidden, ..CallError::unreachable(denied.code()) };
-    }
-    let stale = |name| CallError { may_be_stale: true, ..CallError::unreachable(name) };
+/// Why there is no connection, in our classes. The error's text goes nowhere but into the operator's log: it may name addresses.
+fn undialled(error: &DialError) -> CallError {
     match error {
-        // Has the shape of a connect error, but comes after sending: the peer closed the connection under us.
-        SendRequestError::Connect(ConnectError::Disconnected) => stale("disconnected"),
-        SendRequestError::Send(_) => stale("send"),
-        SendRequestError::Response(ParseError::Io(_)) => stale("reset"),
-        SendRequestError::Response(ParseError::TooLarge) => CallError::unreachable("head_too_large"),
-        SendRequestError::Response(_) => CallError::unreachable("not_http"),
-        SendRequestError::Connect(ConnectError::Timeout) => CallError { name: "connect_timeout", ..CallError::TIMED_OUT },
-        SendRequestError::Connect(ConnectError::Resolver(_) | ConnectError::NoRecords | ConnectError::Unresolved) => {
-            CallError::unreachable("dns")
+        DialError::Denied(denied) => {
+            log::warn!("the network guard refused an upstream address: {denied}");
+            CallError { why: Why::Forbidden, ..CallError::unreachable(denied.code()) }
         }
-        SendRequestError::Connect(ConnectError::Io(error)) if is_tls(error) => CallError::unreachable("tls"),
-        SendRequestError::Connect(_) => CallError::unreachable("connect"),
-        SendRequestError::Timeout => CallError::TIMED_OUT,
-        _ => CallError::unreachable("protocol"),
+        DialError::Dns => CallError::unreachable("dns"),
+        DialError::Connect(_) => CallError::unreachable("connect"),
+        DialError::Tls(_) => CallError::unreachable("tls"),
+        DialError::TimedOut => CallError { name: "connect_timeout", ..CallError::TIMED_OUT },
     }
 }
 
-fn is_tls(error: &std::io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+/// Why there is no head, in our classes.
+fn unanswered(broken: &Broken, connection: &Connection) -> CallError {
+    let name = match broken {
+        Broken::Closed => "disconnected",
+        Broken::Reset => "reset",
+        Broken::Send => "send",
+        Broken::HeadTooLarge => return CallError::unreachable("head_too_large"),
+        Broken::NotHttp => return CallError::unreachable("not_http"),
+    };
+    CallError { may_be_stale: connection.is_reused && connection.buffer.is_empty(), ..CallError::unreachable(name) }
 }

@@ -112,7 +112,7 @@ fn prompt_bytes(document: &Document, operation: Operation) -> u64 {
         Operation::Completions => "prompt",
         Operation::Embeddings => "input",
     };
-    document.get(member).map_or(0, |raw| raw.len() as u64)
+    document.raw(member).map_or(0, |raw| raw.len() as u64)
 }
 
 /// `x-aigw-tags: project=apollo,use-case=summaries`

@@ -14,6 +14,7 @@ use super::backlog::{Backlog, Lag};
 use super::instance::Instance;
 use super::journal::Journal;
 use super::reader::{Durability, Reader, Step};
+use super::trail::BATCH;
 use super::{EntrySink, Observer, SinkError};
 
 /// How long entries are gathered before they are stored.
@@ -299,7 +300,9 @@ impl Handler<Look> for Ledger {
         }
         for _ in 0..BATCHES_A_TURN {
             match self.step() {
-                Step::Stored(_) => {}
+                Step::Stored(BATCH..) => {}
+                // It took all there was: what has come since is gathered, or each transaction would be as short as the last.
+                Step::Stored(_) => return self.look_in(ctx, GATHER),
                 Step::Idle => return,
                 Step::Unreadable(_) => return self.look_again(ctx),
                 Step::Failed(_) => return self.look_in(ctx, FIRST_PAUSE),

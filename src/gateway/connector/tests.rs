@@ -10,6 +10,8 @@ use std::thread;
 
 use super::*;
 use crate::config::Reach;
+use crate::gateway::exchange::exchange;
+use crate::gateway::pool::{Origin, Pool};
 use crate::guard::{SelfListen, Source};
 
 /// Answers look-ups from a list; the last answer is given again and again.
@@ -93,26 +95,36 @@ fn open_port(port: u16) -> Policy {
     Policy { source: Source::Operator(reach), self_listen: SelfListen::default() }
 }
 
-fn client_of(policy: Policy, resolver: &Arc<Scripted>) -> awc::Client {
-    client(policy, Arc::clone(resolver) as Arc<dyn Resolve>, Duration::from_secs(5), ConnectionCount::default())
+/// A stream to a peer of a test, past the guard.
+#[allow(clippy::disallowed_methods, reason = "the peer is the test's own")]
+pub(in crate::gateway) async fn bare(address: SocketAddr) -> TcpStream {
+    TcpStream::connect(address).await.expect("the test's own listener")
 }
 
-/// The status, or the code of the refusal.
-async fn get(client: &awc::Client, url: &str) -> String {
-    outcome(client.get(url).send().await).await
+/// The pool of one provider.
+fn client_of(policy: Policy, resolver: &Arc<Scripted>) -> Pool {
+    Pool::new(GuardedConnector::new(policy, Arc::clone(resolver) as Arc<dyn Resolve>), Duration::from_secs(5))
 }
 
-async fn outcome<S>(sent: Result<awc::ClientResponse<S>, SendRequestError>) -> String
-where
-    S: futures_util::Stream<Item = Result<bytes::Bytes, awc::error::PayloadError>> + Unpin,
-{
-    match sent {
-        Ok(mut response) => {
-            response.body().await.expect("a whole body");
-            response.status().as_str().to_owned()
-        }
-        Err(error) => denied(&error).map_or_else(|| format!("{error:?}"), |denied| denied.code().to_owned()),
+/// The status, or the code of the refusal, or what else went wrong.
+async fn get(client: &Pool, url: &str) -> String {
+    let Ok(target) = url.parse::<Uri>() else { return "no URI".to_owned() };
+    let connection = match client.take(&target) {
+        Some(connection) => connection,
+        None => match client.open(&target).await {
+            Ok(connection) => connection,
+            Err(DialError::Denied(denied)) => return denied.code().to_owned(),
+            Err(error) => return format!("{error:?}"),
+        },
+    };
+    let head = format!("GET {} HTTP/1.1\r\nhost: upstream\r\n\r\n", target.path());
+    let answer = exchange(connection, head.into(), bytes::Bytes::new(), &actix_http::ServiceConfig::default()).await;
+    let (head, mut receiving) = answer.map_err(|(broken, _)| broken).expect("an answer");
+    while receiving.next().await.expect("a whole body").is_some() {}
+    if let Some(connection) = receiving.into_connection() {
+        client.put(connection, Origin::of(&target));
     }
+    head.status.as_str().to_owned()
 }
 
 #[actix_web::test]
@@ -191,9 +203,10 @@ async fn a_pooled_connection_is_used_again_by_its_own_client_alone() {
 async fn a_request_cannot_bring_its_address_along() {
     let upstream = Upstream::fine();
     let resolver = Scripted::new(&[&["8.8.8.8"]]);
-    let client = client_of(operator(true), &resolver);
-    let sent = client.get(upstream.url("ollama")).address(upstream.address).send().await;
-    assert_eq!(outcome(sent).await, "ssrf.preset_address");
+    let guard = GuardedConnector::new(operator(true), Arc::clone(&resolver) as Arc<dyn Resolve>);
+    let info = ConnectInfo::new(upstream.url("ollama").parse::<Uri>().expect("a URI")).set_addr(upstream.address);
+    let error = DialError::from(guard.call(info).await.expect_err("a refusal"));
+    assert!(matches!(&error, DialError::Denied(denied) if denied.code() == "ssrf.preset_address"), "{error:?}");
     assert_eq!((resolver.asked(), upstream.connections()), (0, 0));
 }
 
@@ -286,8 +299,7 @@ async fn one_forbidden_address_refuses_the_whole_answer() {
 #[actix_web::test]
 async fn a_name_that_does_not_resolve_is_no_refusal() {
     let client = client_of(operator(true), &Scripted::new(&[]));
-    let error = client.get("http://ollama:8000/").send().await.expect_err("no such name");
-    assert!(denied(&error).is_none() && matches!(error, SendRequestError::Connect(_)), "{error:?}");
+    assert_eq!(get(&client, "http://ollama:8000/").await, "Dns");
 }
 
 #[actix_web::test]
@@ -301,7 +313,7 @@ async fn every_judged_address_is_tried_until_one_answers() {
 #[actix_web::test]
 async fn connections_do_not_wait_to_fill_segments() {
     let upstream = Upstream::fine();
-    let guard = GuardedConnector::new(operator(true), Scripted::new(&[]), ConnectionCount::default());
+    let guard = GuardedConnector::new(operator(true), Scripted::new(&[]));
     let uri = upstream.url("127.0.0.1").parse().expect("a URI");
     let connection = guard.call(ConnectInfo::new(uri)).await.expect("a connection");
     assert!(connection.io_ref().nodelay().expect("a socket option"));
@@ -317,8 +329,8 @@ async fn https_starts_tls_on_the_guarded_connection() {
         io::Read::read_exact(&mut stream, &mut first).map(|()| first)
     });
     let client = client_of(operator(true), &Scripted::new(&[&["127.0.0.1"]]));
-    let error = client.get(format!("https://vllm:{port}/")).send().await.expect_err("no TLS there");
-    assert!(matches!(error, SendRequestError::Connect(awc::error::ConnectError::Io(_))), "{error:?}");
+    let got = get(&client, &format!("https://vllm:{port}/")).await;
+    assert!(got.starts_with("Tls"), "{got}");
     assert_eq!(hello.join().expect("the listener").expect("a hello"), [0x16, 3, 1], "a TLS handshake record");
 }
 

@@ -1,0 +1,113 @@
+//! The body of an answer as it comes in, from the network or from a script: with patience, within limits.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::timeout;
+
+use super::budget::Claim;
+use super::exchange::{Cut, Receiving};
+use super::pool::{Origin, Pool};
+use super::upstream::CallError;
+
+/// As much is allocated because a head promises it; more only as it comes.
+const BELIEVED: usize = 1 << 20;
+
+/// A body as it comes in.
+pub enum Incoming {
+    /// From the network. Dropped before its end, it closes the connection.
+    Remote(Remote),
+    /// From a script.
+    Played(VecDeque<(Duration, Bytes)>),
+}
+
+/// A body from the network, and where its connection goes when it has come to its end.
+pub struct Remote {
+    /// `None`: it has.
+    receiving: Option<Box<Receiving>>,
+    /// What `content-length` promised.
+    promised: Option<u64>,
+    pool: Rc<Pool>,
+    origin: Origin,
+}
+
+impl Remote {
+    /// A body whose head is in.
+    pub fn new(receiving: Receiving, promised: Option<u64>, pool: &Rc<Pool>, origin: Origin) -> Self {
+        Self { receiving: Some(Box::new(receiving)), promised, pool: Rc::clone(pool), origin }
+    }
+
+    async fn next(&mut self, idle: Duration) -> Result<Option<Bytes>, CallError> {
+        let Some(receiving) = &mut self.receiving else { return Ok(None) };
+        match timeout(idle, receiving.next()).await {
+            Err(_) => Err(CallError::TIMED_OUT),
+            Ok(Ok(Some(piece))) => Ok(Some(piece)),
+            Ok(Err(Cut::Truncated)) => Err(CallError::TRUNCATED),
+            Ok(Err(Cut::Reset)) => Err(CallError::RESET),
+            Ok(Ok(None)) => {
+                if let Some(connection) = self.receiving.take().and_then(|receiving| receiving.into_connection()) {
+                    self.pool.put(connection, self.origin.clone());
+                }
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Incoming {
+    /// The next piece; `None`: the body is complete.
+    ///
+    /// # Errors
+    /// It broke, was cut short, or nothing came for `idle`.
+    pub async fn next(&mut self, idle: Duration) -> Result<Option<Bytes>, CallError> {
+        match self {
+            Incoming::Remote(remote) => remote.next(idle).await,
+            Incoming::Played(pieces) => {
+                let Some((delay, piece)) = pieces.pop_front() else { return Ok(None) };
+                if !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
+                Ok(Some(piece))
+            }
+        }
+    }
+
+    /// The whole body, at most `limit` bytes of it, which `claim` is made to cover.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next), or the body is larger, or the budget is used up.
+    pub async fn whole(mut self, limit: usize, idle: Duration, claim: &mut Claim) -> Result<Bytes, CallError> {
+        let Some(first) = self.next(idle).await? else { return Ok(Bytes::new()) };
+        let expected = match &self {
+            Incoming::Remote(remote) => remote.promised.and_then(|promised| usize::try_from(promised).ok()),
+            Incoming::Played(_) => None,
+        };
+        if first.len() > limit || expected.is_some_and(|expected| expected > limit) {
+            return Err(CallError::TOO_LARGE);
+        }
+        claim.resize(first.len()).map_err(|_| CallError::NO_ROOM)?;
+        let Some(second) = self.next(idle).await? else { return Ok(first) };
+        let mut body = BytesMut::new();
+        let mut pieces = [first, second].into_iter();
+        loop {
+            let next = match pieces.next() {
+                Some(piece) => Some(piece),
+                None => self.next(idle).await?,
+            };
+            let Some(piece) = next else { return Ok(body.freeze()) };
+            let length = body.len() + piece.len();
+            if length > limit {
+                return Err(CallError::TOO_LARGE);
+            }
+            if length > body.capacity() {
+                // What is promised is believed up to a point; past it room is doubled as the body comes.
+                let capacity = length.max(expected.unwrap_or(0).min(BELIEVED)).max((body.capacity() * 2).min(limit));
+                claim.resize(capacity).map_err(|_| CallError::NO_ROOM)?;
+                body.reserve(capacity - body.len());
+            }
+            body.extend_from_slice(&piece);
+        }
+    }
+}
