@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::terms::{KeyId, KindName, ModelId, NanoUsd, Operation, ProviderName, RequestId, TenantId, Usage};
 
@@ -115,7 +116,7 @@ pub enum UsageSource {
 }
 
 /// One upstream call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "Attempt")]
 pub struct AttemptRecord {
     /// Who was called.
@@ -128,8 +129,24 @@ pub struct AttemptRecord {
     /// Milliseconds until the head and first event, or until it failed.
     pub ms: u64,
     /// The upstream's own id of the call, to ask its support about; absent if it gave none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub request_id: Option<String>,
+}
+
+impl Serialize for AttemptRecord {
+    /// People do not read of an id that was not given; the journal's format leaves nothing out.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let is_told = self.request_id.is_some() || !serializer.is_human_readable();
+        let mut fields = serializer.serialize_struct("AttemptRecord", if is_told { 5 } else { 4 })?;
+        fields.serialize_field("provider", &self.provider)?;
+        fields.serialize_field("status", &self.status)?;
+        fields.serialize_field("error", &self.error)?;
+        fields.serialize_field("ms", &self.ms)?;
+        if is_told {
+            fields.serialize_field("request_id", &self.request_id)?;
+        }
+        fields.end()
+    }
 }
 
 macro_rules! spelled {

@@ -1,13 +1,13 @@
-//! How one record lies in a journal segment: a header with length and checksum, the entry's id, the entry as JSON.
+//! How one record lies in a journal segment: a header with length and checksum, the entry's id, the entry in postcard's format.
 //!
-//! Pure: bytes in, bytes out. JSON because a journal may be read by a later version than the one that wrote it, and
-//! because an operator in trouble can read it with a pager.
+//! Pure: bytes in, bytes out. Postcard takes a fifth of JSON's time, and every request writes two records. It does not say
+//! what a field means, so a change to [`Entry`] needs another version here; versions that are not known are left alone.
 //!
 //! ```text
-//! 0xFF  kind  version  id length | length of id + JSON, u32 | CRC-32 of all but this and 0xFF, u32 | id | JSON
+//! 0xFF  kind  version  id length | length of id + entry, u32 | CRC-32 of all but this and 0xFF, u32 | id | entry
 //! ```
-//! The first byte never occurs in UTF-8, so nothing a client sends can pass for a record, and a reader that meets damage
-//! finds the next record by looking for that byte.
+//! A reader that meets damage finds the next record by looking for the first byte. It never occurs in UTF-8, and where a number
+//! holds it, what follows is no header: so nothing a client or an upstream sends can pass for a record.
 
 use crate::ledger::entry::Entry;
 
@@ -15,14 +15,14 @@ use crate::ledger::entry::Entry;
 pub const HEADER: usize = 12;
 
 const START: u8 = 0xFF;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// No record is longer: a length beyond it is damage.
 const LONGEST: usize = 64 << 20;
 
 /// What a record says about its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It is about to reach an upstream; the JSON is what it will be if nothing more is learnt. The latest counts.
+    /// It is about to reach an upstream; the entry is what it will be if nothing more is learnt. The latest counts.
     Opened,
     /// It is final.
     Settled,
@@ -35,7 +35,7 @@ pub enum Kind {
 pub struct Layout {
     /// What it says.
     pub kind: Kind,
-    /// Where the id ends and the JSON begins.
+    /// Where the id ends and the entry begins.
     pub body: usize,
     /// Where the record ends.
     pub end: usize,
@@ -55,7 +55,7 @@ pub enum Scan {
 /// Writes a record into `out`, which is emptied first.
 ///
 /// # Errors
-/// The entry is larger than any record may be, or cannot be told in JSON.
+/// The entry is larger than any record may be, or cannot be told at all.
 pub fn encode(kind: Kind, entry: &Entry, out: &mut Vec<u8>) -> std::io::Result<()> {
     let id = &entry.id.as_bytes()[..entry.id.len().min(usize::from(u8::MAX))];
     let kind = match kind {
@@ -67,7 +67,7 @@ pub fn encode(kind: Kind, entry: &Entry, out: &mut Vec<u8>) -> std::io::Result<(
     out.extend_from_slice(&[START, kind, VERSION, id.len() as u8]);
     out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(id);
-    serde_json::to_writer(&mut *out, entry)?;
+    *out = postcard::to_extend(entry, std::mem::take(out)).map_err(std::io::Error::other)?;
     let length = out.len() - HEADER;
     if length > LONGEST {
         return Err(std::io::Error::other(format!("the entry takes {length} bytes, a journal record at most {LONGEST}")));
@@ -76,6 +76,14 @@ pub fn encode(kind: Kind, entry: &Entry, out: &mut Vec<u8>) -> std::io::Result<(
     let checksum = checksum(out);
     out[8..HEADER].copy_from_slice(&checksum.to_le_bytes());
     Ok(())
+}
+
+/// The entry of a whole record's `body`.
+///
+/// # Errors
+/// The bytes are none: another version wrote them.
+pub fn decode(body: &[u8]) -> postcard::Result<Entry> {
+    postcard::from_bytes(body)
 }
 
 /// Looks at the record that begins with the first of `bytes`.
@@ -134,7 +142,7 @@ mod tests {
         let Scan::Whole(layout) = scan(&bytes) else { panic!("not whole") };
         assert_eq!((layout.kind, layout.end), (Kind::Settled, bytes.len()));
         assert_eq!(&bytes[HEADER..layout.body], b"one");
-        assert_eq!(serde_json::from_slice::<Entry>(&bytes[layout.body..]).unwrap(), entry("one"));
+        assert_eq!(decode(&bytes[layout.body..]).unwrap(), entry("one"));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct Record<'a> {
     pub kind: Kind,
     /// Its entry's id.
     pub id: &'a [u8],
-    /// Its entry as JSON.
+    /// Its entry, see [`frame::decode`].
     pub body: &'a [u8],
     /// The offset of its first byte in the segment.
     pub at: u64,

@@ -200,7 +200,7 @@ impl Trail {
                 Err(error) => return Err(self.unreadable(index, &error)),
             }
             let segment = &mut self.segments[index];
-            match serde_json::from_slice::<Entry>(&draft) {
+            match frame::decode(&draft) {
                 Ok(draft) => {
                     let entry = draft.killed();
                     observer.settled(&entry);
@@ -233,7 +233,7 @@ impl Trail {
             let mut records = Records::new(&file, from, length, &mut buffer);
             while let Some(record) = records.read()? {
                 if record.kind == Kind::Settled
-                    && let Ok(entry) = serde_json::from_slice(record.body)
+                    && let Ok(entry) = frame::decode(record.body)
                 {
                     observer.settled(&entry);
                 }
@@ -333,11 +333,11 @@ impl Trail {
 }
 
 /// The entry of a settled record, shown to the observer unless it has seen it. `None` if it was stored before.
-fn settled(record: &Record<'_>, segment: &Segment, observer: &dyn Observer) -> serde_json::Result<Option<Entry>> {
+fn settled(record: &Record<'_>, segment: &Segment, observer: &dyn Observer) -> postcard::Result<Option<Entry>> {
     if record.at < segment.stored_before {
         return Ok(None);
     }
-    let entry = serde_json::from_slice(record.body)?;
+    let entry = frame::decode(record.body)?;
     if record.at >= segment.observed {
         observer.settled(&entry);
     }

@@ -109,14 +109,14 @@ fn a_batch_holds_at_most_500_entries() {
 fn full_segments_are_deleted_once_stored_and_their_positions_forgotten() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::start(dir.path());
-    for n in 0..50 {
-        process.serve(0, &format!("{n:02}"));
+    for n in 0..200 {
+        process.serve(0, &format!("{n:03}"));
     }
     assert!(files(dir.path()).len() > 10);
     process.drain(&mut sink);
     assert_eq!(files(dir.path()).len(), 2, "the current ones of the two workers");
     assert!(sink.now().positions.len() <= 1);
-    assert_eq!(sink.ids().len(), 50);
+    assert_eq!(sink.ids().len(), 200);
 }
 
 #[test]
