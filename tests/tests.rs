@@ -9,6 +9,7 @@ mod anthropic;
 mod architecture;
 mod chaos;
 mod cli;
+mod crash;
 mod errors;
 mod failover;
 mod hardening;

@@ -349,9 +349,14 @@ impl Gateway {
 
     /// Starts it again on the same port, with the same state.
     pub fn restart(&self) {
+        self.begin_restart();
+        assert!(self.becomes_ready(), "the gateway does not start again:\n{}", self.log());
+    }
+
+    /// As [`restart`](Self::restart), without waiting until it is ready.
+    pub fn begin_restart(&self) {
         self.kill9();
         *self.running() = spawn(&self.directory, &self.env);
-        assert!(self.becomes_ready(), "the gateway does not start again:\n{}", self.log());
     }
 
     /// Writes a file of the configuration.

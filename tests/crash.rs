@@ -1,0 +1,350 @@
+//! The crash test: sixty-four clients, answers of every sort, kill -9 at random moments, twenty times over and now and then again
+//! while it recovers. The scripted upstream's own log and the ledger agree to the request.
+//!
+//! Each request has a script of its own, whose mark is its `x-request-id`: the upstream finds the mark in the body and keeps its log
+//! by it. A run says its seed, and `AIGW_TEST_SEED` makes the same choices again; what the scheduler makes of them is its own.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection as _, PgConnection, SqliteConnection};
+use fastrand::Rng;
+use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
+
+use crate::support::client::Connection;
+use crate::support::eventually;
+use crate::support::gateway::{Gateway, Key, Setup, Tenant};
+use crate::support::stage::{keyless, models};
+use crate::support::store::Store;
+use crate::support::upstream::{Answer, MARK, Script, Upstream, completion};
+
+const CLIENTS: u64 = 64;
+const KILLS: usize = 20;
+/// What each client asks when nobody is killed any more.
+const LAST_REQUESTS: usize = 3;
+const RETRY: &str = r#"[retry]
+attempts = 2
+backoff = "1ms"
+max_backoff = "10ms"
+cooldown = { failures = 0, window = "30s", rest = "1s" }
+"#;
+
+/// What a request meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Whole,
+    Slow,
+    Streamed,
+    /// The first provider fails twice, the second answers.
+    FailedOver,
+    /// The upstream says that the request is wrong.
+    Refused,
+    /// No provider answers.
+    Exhausted,
+    /// The stream breaks off after its beginning.
+    BrokenOff,
+    /// The client goes away in the middle of the stream.
+    Left,
+    /// The stream never ends: it is under way when the process is killed.
+    Hung,
+}
+
+/// One request and what its client saw of it.
+struct Asked {
+    fate: Fate,
+    script: Script,
+    prompt_tokens: i64,
+    completion_tokens: i64,
+    /// The answer's status, if the client saw the answer's end.
+    seen: Option<u16>,
+}
+
+struct Scene<'a> {
+    gateway: &'a Gateway,
+    upstream: &'a Upstream,
+    key: &'a Key,
+    answered: AtomicUsize,
+}
+
+impl Fate {
+    fn draw(chance: &mut Rng) -> Self {
+        match chance.u8(0..16) {
+            0..4 => Fate::Whole,
+            4..6 => Fate::Slow,
+            6..10 => Fate::Streamed,
+            10 => Fate::FailedOver,
+            11 => Fate::Refused,
+            12 => Fate::Exhausted,
+            13 => Fate::BrokenOff,
+            14 => Fate::Left,
+            _ => Fate::Hung,
+        }
+    }
+
+    fn is_stream(self) -> bool {
+        matches!(self, Fate::Streamed | Fate::BrokenOff | Fate::Left | Fate::Hung)
+    }
+
+    /// Status, outcome and source of usage of a request that came to its end.
+    fn end(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Fate::Whole | Fate::Slow | Fate::Streamed | Fate::FailedOver => (200, "ok", "upstream"),
+            Fate::Refused => (400, "client_error", "none"),
+            Fate::Exhausted => (502, "upstream_error", "none"),
+            Fate::BrokenOff | Fate::Hung => (200, "interrupted", "estimated"),
+            Fate::Left => (200, "client_closed", "estimated"),
+        }
+    }
+}
+
+impl Asked {
+    /// A new request, and the upstream told what to answer.
+    fn new(upstream: &Upstream, fate: Fate, chance: &mut Rng) -> Self {
+        // Hardly two requests use the same, so that none can pass for another.
+        let (prompt_tokens, completion_tokens) = (chance.i64(1..1_000_000), chance.i64(1..1_000_000));
+        let script = upstream.script();
+        let usage = json!({"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens});
+        let mut body = completion("some text");
+        body["usage"] = usage.clone();
+        let some = Answer::stream().delta("some").delta(" text");
+        let answer = match fate {
+            Fate::Whole | Fate::FailedOver => Answer::json(200, &body),
+            Fate::Slow => {
+                Answer::head(200).pause(Duration::from_millis(chance.u64(1..30))).before_head().piece(body.to_string().as_bytes())
+            }
+            Fate::Streamed => Answer::streamed(&["some", " text", " and", " more"], Some(&usage)),
+            Fate::Refused => Answer::error(400),
+            Fate::Exhausted => Answer::error(500),
+            Fate::BrokenOff => some.close(),
+            Fate::Left | Fate::Hung => some.hang(),
+        };
+        let first = if fate == Fate::FailedOver { Answer::error(500) } else { answer.clone() };
+        script.on("alpha", [first]).on("beta", [answer]);
+        Self { fate, script, prompt_tokens, completion_tokens, seen: None }
+    }
+
+    fn id(&self) -> &str {
+        self.script.mark()
+    }
+
+    fn has_reached_upstream(&self) -> bool {
+        !self.script.calls().is_empty()
+    }
+
+    /// Asks. `None`: nobody took the request or brought it to its end.
+    fn ask(&mut self, scene: &Scene<'_>) -> Option<()> {
+        let body = json!({"model": "pair", "messages": [], "stream": self.fate.is_stream(), MARK: self.id()});
+        let request = scene.gateway.chat(scene.key, &body).header("x-request-id", self.id());
+        let mut connection = Connection::try_open(scene.gateway.address).ok()?;
+        connection.try_write(&request.wire()).then_some(())?;
+        let mut reply = connection.try_reply().ok()?;
+        if self.fate == Fate::Left {
+            return reply.frame().map(|_| ());
+        }
+        let answer = reply.whole();
+        let text = answer.text();
+        let has_end = answer.complete && (!text.starts_with("data:") || text.contains("[DONE]") || text.contains("upstream_interrupted"));
+        self.seen = has_end.then_some(answer.status);
+        self.seen.map(|_| ())
+    }
+
+    /// What in an entry contradicts what the client saw and what the upstream has logged.
+    fn contradiction(&self, entry: &Value) -> Option<&'static str> {
+        let (status, outcome, source) = self.fate.end();
+        // At 1 and 2 dollars per million tokens.
+        let cost = self.prompt_tokens * 1_000 + self.completion_tokens * 2_000;
+        let usage = |prompt: i64, completion: i64, cost: i64| {
+            entry["prompt_tokens"] == prompt && entry["completion_tokens"] == completion && entry["cost_nanousd"] == cost
+        };
+        let is_settled = entry["status"] == status
+            && entry["outcome"] == outcome
+            && entry["usage_source"] == source
+            && entry["attempts"].as_array().is_some_and(|attempts| attempts.len() == self.script.calls().len())
+            && match source {
+                "upstream" => usage(self.prompt_tokens, self.completion_tokens, cost),
+                "none" => usage(0, 0, 0),
+                _ => true,
+            };
+        let is_killed = entry["error_code"] == "process_killed"
+            && entry["outcome"] == "interrupted"
+            && entry["usage_source"] == "estimated"
+            && entry["cost_nanousd"].as_i64().is_some_and(|cost| cost > 0);
+        match self.seen {
+            Some(seen) if seen != status => Some("the client got another status than it should"),
+            Some(_) if !is_settled => Some("the client saw the end of it, and the entry does not tell so"),
+            None if !is_settled && !is_killed => Some("it is neither settled nor estimated"),
+            None if !self.has_reached_upstream() && !is_killed => Some("the upstream knows nothing of it"),
+            _ => None,
+        }
+    }
+}
+
+impl Scene<'_> {
+    /// Lets each client ask, until it has asked enough or the gateway is gone.
+    fn play(&self, seed: u64, more: impl Fn(usize) -> bool + Sync, draw: impl Fn(&mut Rng) -> Fate + Sync) -> Vec<Asked> {
+        let client = |mut chance: Rng| {
+            let mut all = Vec::new();
+            while more(all.len()) {
+                let mut asked = Asked::new(self.upstream, draw(&mut chance), &mut chance);
+                let went_on = asked.ask(self);
+                all.push(asked);
+                if went_on.is_none() {
+                    break;
+                }
+                self.answered.fetch_add(1, Ordering::SeqCst);
+            }
+            all
+        };
+        std::thread::scope(|scope| {
+            let client = &client;
+            let clients: Vec<_> = (0..CLIENTS).map(|nth| scope.spawn(move || client(Rng::with_seed(seed ^ nth)))).collect();
+            clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+        })
+    }
+
+    /// What is asked until the gateway is killed, at a moment between the first request and a good many.
+    fn killed(&self, chance: &mut Rng) -> Vec<Asked> {
+        let (seed, enough) = (chance.u64(..), self.answered.load(Ordering::SeqCst) + chance.usize(0..600));
+        let (pause, over) = (Duration::from_micros(chance.u64(0..20_000)), AtomicBool::new(false));
+        // Now and then the database takes nothing, and much is left to recover.
+        let block = (chance.u8(0..4) == 0).then(|| blocked(&self.gateway.database));
+        let asked = std::thread::scope(|scope| {
+            let playing = scope.spawn(|| self.play(seed, |_| !over.load(Ordering::SeqCst), Fate::draw));
+            let start = Instant::now();
+            // Clients that wait for streams without an end ask nothing more.
+            let is_time = || self.answered.load(Ordering::SeqCst) >= enough || start.elapsed() > Duration::from_secs(1);
+            eventually("the moment to kill it", || is_time().then_some(()));
+            std::thread::sleep(pause);
+            self.gateway.kill9();
+            over.store(true, Ordering::SeqCst);
+            playing.join().unwrap()
+        });
+        drop(block);
+        asked
+    }
+
+    /// Starts the gateway again, sometimes only after it was killed in its recovery.
+    fn recover(&self, chance: &mut Rng) {
+        let recoveries = || self.gateway.log().matches("recovering the journal").count();
+        for _ in 0..[0, 0, 1, 2][chance.usize(0..4)] {
+            let before = recoveries();
+            self.gateway.begin_restart();
+            eventually("its recovery to begin", || (recoveries() > before).then_some(()));
+            std::thread::sleep(Duration::from_micros(chance.u64(0..30_000)));
+        }
+        self.gateway.restart();
+    }
+}
+
+/// Keeps a database from taking entries until it is dropped.
+fn blocked(database: &str) -> Box<dyn SimpleConnection> {
+    if let Some(file) = database.strip_prefix("sqlite://") {
+        let mut connection = SqliteConnection::establish(file).unwrap();
+        connection.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
+        return Box::new(connection);
+    }
+    let mut connection = PgConnection::establish(database).unwrap();
+    connection.batch_execute("BEGIN; LOCK TABLE entries IN SHARE MODE").unwrap();
+    Box::new(connection)
+}
+
+/// A port that stays ours while nobody listens on it.
+fn held_port() -> (u16, Socket) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    (socket.local_addr().unwrap().as_socket().unwrap().port(), socket)
+}
+
+/// Every entry of the tenant by its request's id.
+fn ledger(tenant: &Tenant<'_>) -> HashMap<String, Value> {
+    let (mut entries, mut cursor) = (HashMap::new(), String::new());
+    loop {
+        let page = tenant.gateway.admin("GET", &format!("/ledger?tenant={}&limit=1000{cursor}", tenant.id), None).expect(200);
+        for entry in page["data"].as_array().unwrap() {
+            let id = entry["request_id"].as_str().unwrap();
+            let twin = entries.insert(id.to_owned(), entry.clone());
+            assert!(twin.is_none(), "request {id} has two entries:\n{entry}\n{twin:?}");
+        }
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return entries,
+        }
+    }
+}
+
+/// Holds the upstream's log and what clients saw against the ledger, which is given.
+fn compare(all: &[Asked], tenant: &Tenant<'_>) -> HashMap<String, Value> {
+    let entries = eventually("an entry for every request that the upstream has logged", || {
+        let entries = ledger(tenant);
+        all.iter().filter(|asked| asked.has_reached_upstream()).all(|asked| entries.contains_key(asked.id())).then_some(entries)
+    });
+    let mut strangers = entries.clone();
+    for asked in all {
+        match strangers.remove(asked.id()) {
+            None => assert!(asked.seen.is_none(), "a request that was answered left no entry: {}", asked.id()),
+            Some(entry) => {
+                let why = asked.contradiction(&entry);
+                assert!(why.is_none(), "{why:?}: {:?}, seen {:?}, {} calls\n{entry}", asked.fate, asked.seen, asked.script.calls().len());
+            }
+        }
+    }
+    assert!(strangers.is_empty(), "entries of requests that nobody made: {strangers:?}");
+    entries
+}
+
+fn crash(store: Store) {
+    if !store.is_available() {
+        return;
+    }
+    let seed = std::env::var("AIGW_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    println!("AIGW_TEST_SEED={seed}");
+    let (mut chance, upstream, (port, _held)) = (Rng::with_seed(seed), Upstream::start(), held_port());
+    let gateway = Setup::new()
+        .store(store)
+        .port(port)
+        .server("workers = 2\nreuse_port = true")
+        .section(&format!("{RETRY}\n[ledger]\njournal = \"journal\""))
+        .provider("alpha.toml", &keyless("alpha", "1-alpha", &upstream.base_url("alpha")))
+        .provider("beta.toml", &keyless("beta", "2-beta", &upstream.base_url("beta")))
+        .provider("models.toml", &models(&[("pair", &["alpha", "beta"])]))
+        .start();
+    let tenant = gateway.tenant();
+    let key = tenant.key();
+    let scene = Scene { gateway: &gateway, upstream: &upstream, key: &key, answered: AtomicUsize::new(0) };
+    let mut all = Vec::new();
+    for _ in 0..KILLS {
+        all.extend(scene.killed(&mut chance));
+        scene.recover(&mut chance);
+    }
+    let last = scene.play(seed, |asked| asked < LAST_REQUESTS, |chance| [Fate::Whole, Fate::Streamed][chance.usize(0..2)]);
+    assert!(last.iter().all(|asked| asked.seen == Some(200)), "it does not serve as before");
+    all.extend(last);
+
+    let entries = compare(&all, &tenant);
+    let reached = all.iter().filter(|asked| asked.has_reached_upstream()).count();
+    let killed = entries.values().filter(|entry| entry["error_code"] == "process_killed").count();
+    println!("{} requests, {reached} in the upstream's log, {} in the ledger, {killed} of them killed", all.len(), entries.len());
+    assert!(killed >= 2 * KILLS, "no kill was worth its name");
+    let sum: i64 = entries.values().map(|entry| entry["cost_nanousd"].as_i64().unwrap()).sum();
+    let usage = gateway.admin("GET", &format!("/usage?tenant={}", tenant.id), None).expect(200)["data"][0].clone();
+    assert_eq!((&usage["requests"], &usage["cost_nanousd"]), (&json!(entries.len()), &json!(sum)));
+    let files = std::fs::read_dir(gateway.directory.join("journal")).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let left: Vec<String> = files.filter(|name| !name.ends_with(".lock")).collect();
+    assert_eq!(left.len(), 2, "there is more than the two workers' journals: {left:?}");
+    assert!(!gateway.log().contains("panicked"), "{}", gateway.log());
+}
+
+#[test]
+fn the_upstream_s_log_and_the_ledger_agree_to_the_request_whatever_is_killed_on_sqlite() {
+    crash(Store::Sqlite);
+}
+
+#[test]
+fn the_upstream_s_log_and_the_ledger_agree_to_the_request_whatever_is_killed_on_postgresql() {
+    crash(Store::Postgres);
+}
