@@ -127,6 +127,10 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// A count beyond this is a fault and no count: ten times what the longest context holds. A provider that makes counts up
+    /// shall not have the sums over everybody's entries run over either.
+    pub const MOST: u64 = 100_000_000;
+
     /// Tokens of a text that no provider counted: its UTF-8 bytes by three, rounded up. A cautious figure for the
     /// entry of a request whose usage was never reported.
     pub fn estimate(bytes: u64) -> u64 {

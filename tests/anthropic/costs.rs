@@ -101,3 +101,37 @@ fn a_stream_cut_short_is_metered_from_what_was_seen() {
     assert!(entry["completion_tokens"].as_u64().unwrap() > 50, "what was generated is billed: {entry}");
     assert_eq!(entry["usage_source"], "estimated");
 }
+
+#[test]
+fn usage_that_cannot_be_is_estimated_and_logged() {
+    let lane = stage().lane();
+    let refused = |answer: &crate::support::client::Response| {
+        let entry = lane.entry(answer);
+        assert_eq!((&entry["usage_source"], &entry["completion_tokens"]), (&json!("estimated"), &json!(7)), "{entry}");
+        let prompt = entry["prompt_tokens"].as_u64().unwrap();
+        assert!((1..1_000).contains(&prompt), "{entry}");
+        assert_eq!(entry["cost_nanousd"], prompt * 3_000 + 7 * 15_000);
+        let told = format!("{} reported usage that cannot be for request {}", lane.name, entry["request_id"].as_str().unwrap());
+        assert!(stage().gateway.log().contains(&told), "not in the log: {told}");
+    };
+    for usage in [
+        json!({"input_tokens": -5, "output_tokens": 7}),
+        json!({"input_tokens": 5, "output_tokens": 1.5}),
+        json!({"input_tokens": 5, "output_tokens": 100_000_001}),
+        json!({"input_tokens": 5, "output_tokens": 7, "cache_read_input_tokens": u64::MAX}),
+    ] {
+        let text = "exactly 21 bytes here";
+        lane.answers([
+            Answer::json(200, &message(&json!([{"type": "text", "text": text}]), "end_turn", &usage)),
+            Answer::stream()
+                .event(&message_start(&usage).to_string())
+                .event(r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#)
+                .event(&json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}).to_string())
+                .event(r#"{"type":"content_block_stop","index":0}"#)
+                .event(r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":7}}"#)
+                .event(r#"{"type":"message_stop"}"#),
+        ]);
+        refused(&lane.ask(&json!({})).send());
+        refused(&lane.ask(&json!({"stream": true})).send());
+    }
+}

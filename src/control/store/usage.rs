@@ -201,16 +201,21 @@ impl Totals {
         ]
     }
 
-    /// Adds `other` to these.
+    /// Adds `other` to these. A sum beyond all bounds stays at the bound.
     pub fn add(&mut self, other: &Totals) {
-        self.requests += other.requests;
-        self.prompt_tokens += other.prompt_tokens;
-        self.cached_tokens += other.cached_tokens;
-        self.cache_write_tokens += other.cache_write_tokens;
-        self.completion_tokens += other.completion_tokens;
-        self.reasoning_tokens += other.reasoning_tokens;
-        self.cost_nanousd += other.cost_nanousd;
-        self.list_cost_nanousd += other.list_cost_nanousd;
+        let sums = [
+            (&mut self.requests, other.requests),
+            (&mut self.prompt_tokens, other.prompt_tokens),
+            (&mut self.cached_tokens, other.cached_tokens),
+            (&mut self.cache_write_tokens, other.cache_write_tokens),
+            (&mut self.completion_tokens, other.completion_tokens),
+            (&mut self.reasoning_tokens, other.reasoning_tokens),
+            (&mut self.cost_nanousd, other.cost_nanousd),
+            (&mut self.list_cost_nanousd, other.list_cost_nanousd),
+        ];
+        for (sum, more) in sums {
+            *sum = sum.saturating_add(more);
+        }
     }
 }
 

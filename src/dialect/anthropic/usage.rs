@@ -5,9 +5,6 @@ use serde_json::value::RawValue;
 
 use crate::terms::Usage;
 
-/// More tokens than this in one request are no count but a fault.
-const ABSURD: u64 = 1 << 40;
-
 /// What an upstream has reported so far. Later reports replace earlier ones, member by member.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
@@ -81,7 +78,7 @@ impl Counts {
         let is_absurd = &mut self.is_absurd;
         let mut replace = |count: &mut u64, raw: Option<&RawValue>| match raw.map(|raw| raw.get().parse::<u64>()) {
             None => {}
-            Some(Ok(new)) if new <= ABSURD => *count = new,
+            Some(Ok(new)) if new <= Usage::MOST => *count = new,
             Some(_) => *is_absurd = true,
         };
         replace(&mut self.input, report.input_tokens);
@@ -180,6 +177,7 @@ mod tests {
             r#"{"input_tokens":-1}"#,
             r#"{"output_tokens":1.5}"#,
             r#"{"output_tokens":"7"}"#,
+            r#"{"input_tokens":100000001}"#,
             r#"{"input_tokens":18446744073709551615}"#,
             r#"{"input_tokens":99999999999999999999999}"#,
             r#""none""#,

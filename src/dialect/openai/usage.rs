@@ -4,9 +4,6 @@ use serde::Deserialize;
 
 use crate::terms::Usage;
 
-/// More tokens than any request can use: what claims to is no count.
-const ABSURD: u64 = 1_000_000_000;
-
 #[derive(Deserialize)]
 struct Reported {
     prompt_tokens: Option<u64>,
@@ -29,7 +26,7 @@ struct CompletionDetails {
     reasoning_tokens: Option<u64>,
 }
 
-/// The counts of a usage object. `None` if it holds none, or such as cannot be: negative, fractions, over a billion, a part
+/// The counts of a usage object. `None` if it holds none, or such as cannot be: negative, fractions, over [`Usage::MOST`], a part
 /// larger than its whole. Then they are estimated, as if nothing had been reported.
 pub(super) fn read(json: &str) -> Option<Usage> {
     if !json.starts_with('{') {
@@ -50,7 +47,7 @@ pub(super) fn read(json: &str) -> Option<Usage> {
     };
     let largest =
         [total, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.cache_write_tokens, usage.reasoning_tokens];
-    if largest.into_iter().max() > Some(ABSURD) {
+    if largest.into_iter().max() > Some(Usage::MOST) {
         return None;
     }
     add_hidden_reasoning(&mut usage, total);
@@ -112,7 +109,7 @@ mod tests {
             r#"{"prompt_tokens":-1,"completion_tokens":1}"#,
             r#"{"prompt_tokens":1.5,"completion_tokens":1}"#,
             r#"{"prompt_tokens":"1","completion_tokens":1}"#,
-            r#"{"prompt_tokens":1000000001,"completion_tokens":1}"#,
+            r#"{"prompt_tokens":100000001,"completion_tokens":1}"#,
             r#"{"prompt_tokens":1,"completion_tokens":18446744073709551615}"#,
             r#"{"prompt_tokens":1,"completion_tokens":1,"total_tokens":18446744073709551615}"#,
             r#"{"prompt_tokens":1,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":2}}"#,
