@@ -34,6 +34,42 @@ fn a_database_that_is_busy_slows_no_request_and_loses_no_entry() {
 }
 
 #[test]
+fn a_journal_that_is_full_raises_the_alarm_and_neither_slows_nor_loses_a_request() {
+    let gateway = Setup::new().provider("sim.toml", SIMULATOR).section("[ledger]\nmax_journal = \"1MiB\"").start();
+    let tenant = gateway.tenant();
+    // Entries of some size, so that a few hundred are more than may wait.
+    let key = tenant.key_with(json!({"tags": {"a": "x".repeat(250), "b": "y".repeat(250), "c": "z".repeat(250)}}));
+    let level = |name: &str| {
+        let metrics = gateway.get("/metrics").send().text();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+        value.unwrap_or_else(|| panic!("no {name} in\n{metrics}"))
+    };
+    let (alarm, bytes, memory) = ("aigw_ledger_alarm ", "aigw_ledger_journal_bytes ", "aigw_queue_depth{queue=\"ledger_memory\"} ");
+    let mut other = SqliteConnection::establish(gateway.database.strip_prefix("sqlite://").unwrap()).unwrap();
+    other.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
+    assert_eq!(level(alarm), 0.0);
+    let mut asked = 0;
+    let mut ask_until = |what: &str, is_so: &dyn Fn() -> bool| {
+        while !is_so() {
+            assert!(asked < 5_000, "{what} never");
+            let ids: Vec<String> = (0..50).map(|_| unique("full")).collect();
+            assert!(ids.iter().all(|id| ask(&gateway, &key, id) == 200));
+            asked += ids.len();
+        }
+        asked
+    };
+    ask_until("half full", &|| level(bytes) > 512.0 * 1024.0);
+    assert_eq!((level(alarm), level(memory)), (1.0, 0.0), "the alarm comes before the journal is full");
+    let asked = ask_until("full", &|| level(memory) > 0.0);
+    assert!(level(bytes) <= 1024.0 * 1024.0);
+    other.batch_execute("ROLLBACK").unwrap();
+    let entries = || gateway.admin("GET", &format!("/usage?tenant={}", tenant.id), None).expect(200)["data"][0]["requests"].as_u64();
+    eventually("every entry", || (entries() >= u64::try_from(asked).ok()).then_some(()));
+    assert_eq!(entries(), u64::try_from(asked).ok(), "more entries than requests");
+    assert_eq!((level(alarm), level(memory), level("aigw_ledger_lost_entries_total ")), (0.0, 0.0, 0.0));
+}
+
+#[test]
 fn a_gateway_killed_while_its_database_was_away_loses_no_entry() {
     let gateway = Setup::new().provider("sim.toml", SIMULATOR).start();
     let tenant = gateway.tenant();

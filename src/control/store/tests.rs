@@ -177,6 +177,24 @@ fn pages_stay_stable_while_entries_arrive() {
 }
 
 #[test]
+fn a_clock_that_jumps_back_puts_entries_among_older_ones_and_turns_no_page_twice() {
+    on_each_database(|Fresh { store, .. }| {
+        // Ids grow as entries arrive, whatever the clock says.
+        let arriving = |nth: i64, at: i64| entry(&format!("e{nth}"), at, "acme");
+        store_entries(&store, vec![arriving(0, 100), arriving(1, 200), arriving(2, 300)]);
+        let all = LedgerFilter::default();
+        assert_eq!(page(&store, &all, None, 2), ["e2", "e1"]);
+        let place = Place { created_at: 200, id: "e1".to_owned() };
+        store_entries(&store, vec![arriving(3, 50), arriving(4, 150), arriving(5, 250)]);
+        assert_eq!(page(&store, &all, Some(&place), 2), ["e4", "e0"]);
+        let place = Place { created_at: 100, id: "e0".to_owned() };
+        assert_eq!(page(&store, &all, Some(&place), 2), ["e3"]);
+        assert_eq!(page(&store, &all, None, 9), ["e2", "e5", "e1", "e4", "e0", "e3"]);
+        assert_eq!(ask(&store, &UsageQuery::default())[0].2.requests, 6, "each counts once");
+    });
+}
+
+#[test]
 fn every_filter_narrows_the_ledger() {
     on_each_database(|Fresh { store, .. }| {
         let mut other = entry("b", 2_000, "globex");
