@@ -20,7 +20,8 @@
 //! The opened record is in the operating system's hands before the call, and a killed process does not lose it. It is deleted
 //! only after its settlement was stored (3). So at any moment of a crash either the settlement is stored, or it is in a journal and
 //! will be read, or only the opened record is there and will be settled at recovery. A full disk (or the bound on the
-//! backlog) moves settled entries into memory until they are stored; then they do not outlive a kill, but their opened records do.
+//! backlog) moves settled entries into memory until they are stored: the alarm is raised long before. What is in memory does not
+//! outlive a kill; a request whose opened record was written before the disk was full does, as interrupted.
 //!
 //! # Why none is stored twice
 //! Positions move in the transaction that stores the entries, so a settled record is not read again after it was stored, by

@@ -212,15 +212,16 @@ fn a_settled_record_that_makes_no_sense_leaves_its_draft_to_be_billed() {
     let path = dir.path().join(&files(dir.path())[0]);
     let bytes = std::fs::read(&path).unwrap();
     let frame::Scan::Whole(opened) = frame::scan(&bytes) else { panic!("no record") };
-    // As if a later version had settled it: the checksum is right, the words are foreign.
-    let settled = String::from_utf8_lossy(&bytes[opened.end + frame::HEADER..]).replace("\"outcome\"", "\"outcomes\"");
-    let mut record = vec![0xFF, b's', 1, 1, 0, 0, 0, 0];
+    // As if another build had settled it under the same version: header and checksum are right, the words are foreign.
+    let settled = b"a\xFF\xFF\xFF";
+    let mut record = vec![0xFF, b's', bytes[2], 1, 0, 0, 0, 0];
     record[4..8].copy_from_slice(&(settled.len() as u32).to_le_bytes());
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&record[1..8]);
-    hasher.update(settled.as_bytes());
+    hasher.update(settled);
     record.extend(hasher.finalize().to_le_bytes());
-    record.extend(settled.bytes());
+    record.extend(settled);
+    assert!(matches!(frame::scan(&record), frame::Scan::Whole(layout) if layout.kind == frame::Kind::Settled));
     std::fs::write(&path, [&bytes[..opened.end], &record].concat()).unwrap();
     let mut next = Process::recovering(dir.path());
     next.drain(&mut sink);
