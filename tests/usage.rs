@@ -90,6 +90,25 @@ fn usage_that_cannot_be_is_estimated_and_logged() {
 }
 
 #[test]
+fn no_client_and_no_provider_makes_an_entry_as_long_as_it_likes() {
+    let talk = talk();
+    let long = "é".repeat(100_000);
+    let (mut finished, mut failed) = (completion("x"), json!({"error": {"message": "no", "type": "t", "param": null}}));
+    finished["choices"][0]["finish_reason"] = json!(long);
+    failed["error"]["code"] = json!(long);
+    talk.script.on("alpha", [Answer::json(200, &finished), Answer::json(422, &failed)]);
+    for (status, field) in [(200, "finish_reason"), (422, "error_code")] {
+        let answer = talk.chat_with("solo", json!({"user": long})).send();
+        assert!(answer.expect(status).to_string().contains(&long), "the answer was cut");
+        let entry = talk.stage.gateway.entry_of(&answer);
+        for field in ["user", field] {
+            let kept = entry[field].as_str().unwrap_or_else(|| panic!("{field} is missing: {}", entry["outcome"]));
+            assert!(long.starts_with(kept) && (500..=512).contains(&kept.len()), "{field} takes {} bytes", kept.len());
+        }
+    }
+}
+
+#[test]
 fn entries_older_than_they_are_kept_become_monthly_sums_at_start() {
     use diesel::connection::SimpleConnection;
     use diesel::{Connection, SqliteConnection};

@@ -24,7 +24,7 @@ pub struct Entry {
     pub key_id: KeyId,
     /// Whom the key stands for.
     pub subject: Arc<str>,
-    /// OpenAI's own `user` field.
+    /// OpenAI's own `user` field, see [`cut`](Self::cut).
     pub user: Option<String>,
     /// The key's tags and the request's, sorted by name; the request's win.
     pub tags: Vec<(String, String)>,
@@ -66,7 +66,18 @@ pub struct Entry {
     pub ttfb_ms: Option<u64>,
 }
 
+/// The longest text that is kept of what clients and providers may say at any length, in bytes.
+const LONGEST: usize = 512;
+
 impl Entry {
+    /// Cuts what clients and providers may make as long as they like: an entry is written twice, kept for years, and listed with a
+    /// thousand others.
+    pub fn cut(&mut self) {
+        for text in [&mut self.user, &mut self.error_code, &mut self.finish_reason].into_iter().flatten() {
+            text.truncate(text.floor_char_boundary(LONGEST));
+        }
+    }
+
     /// What a draft becomes whose process was killed before it was settled. Its cost is what is owed if nothing more is
     /// learnt, as the draft said.
     pub fn killed(mut self) -> Self {

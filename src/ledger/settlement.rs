@@ -24,16 +24,12 @@ struct Inner {
 impl Settlement {
     /// Journals that the request is about to reach an upstream. `draft` says what the entry will be if nothing more is learnt:
     /// outcome, estimated usage and cost included. Its `latency_ms` is the time that has passed since the request was received.
-    pub fn open(journal: &Arc<Journal>, draft: Entry) -> Self {
+    pub fn open(journal: &Arc<Journal>, mut draft: Entry) -> Self {
+        draft.cut();
         journal.backlog().opened();
         journal.open(&draft);
         let passed_ms = draft.latency_ms;
         Self(Arc::new(Inner { entry: Mutex::new(draft), journal: Arc::clone(journal), opened: Instant::now(), passed_ms }))
-    }
-
-    /// Journals the entry of a request that ended without any upstream call.
-    pub fn at_once(journal: &Journal, entry: &Entry) {
-        journal.settle(entry);
     }
 
     /// Reads or changes the entry.
@@ -46,6 +42,7 @@ impl Settlement {
     pub fn redraft(&self, change: impl FnOnce(&mut Entry)) {
         self.with(|entry| {
             change(entry);
+            entry.cut();
             self.0.journal.open(entry);
         });
     }
@@ -58,6 +55,7 @@ impl Drop for Inner {
         if entry.latency_ms == self.passed_ms {
             entry.latency_ms += u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         }
+        entry.cut();
         self.journal.settle(entry);
         self.journal.backlog().closed();
     }
