@@ -3,7 +3,10 @@
 //! Normative: spec/security.md 1.2 and 4.1. The half that serves traffic and the half that administers both need this.
 //! What a credential opens is decided elsewhere.
 
+use std::sync::LazyLock;
+
 use orion::hazardous::kdf::hkdf::{Hkdf, SHA256};
+use orion::hazardous::mac::hmac::sha256::{HmacSha256, SecretKey};
 use zeroize::Zeroizing;
 
 use crate::secret::Secret;
@@ -17,6 +20,10 @@ const CHECKSUM_LEN: usize = 6;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// `ctx("aigw/v1/lookup")`: the label behind its length.
 const LOOKUP_CONTEXT: &[u8] = b"\x00\x0eaigw/v1/lookup";
+
+/// The extracting half of HKDF for each kind, begun: its salt, which never changes, is hashed in already.
+static EXTRACT: LazyLock<[Option<HmacSha256>; 3]> =
+    LazyLock::new(|| CredentialKind::ALL.map(|kind| SecretKey::try_from(kind.salt()).ok().map(|salt| HmacSha256::new(&salt))));
 
 /// What a credential is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +135,9 @@ fn kind_of(text: &str) -> Option<CredentialKind> {
 /// HKDF-SHA-256 with the credential as input key material and never as salt or HMAC key: there a text longer than 64 bytes
 /// collapses to its plain hash.
 fn derive(kind: CredentialKind, text: &str, context: &[u8]) -> Option<[u8; 32]> {
-    let prk = Hkdf::<SHA256>::extract(kind.salt(), text.as_bytes()).ok()?;
+    let mut extract = EXTRACT[kind as usize].clone()?;
+    extract.update(text.as_bytes()).ok()?;
+    let prk = extract.finalize().ok()?;
     let mut derived = [0; 32];
     Hkdf::<SHA256>::expand(&prk, Some(context), &mut derived).ok()?;
     Some(derived)
