@@ -196,7 +196,7 @@ impl Scene<'_> {
     /// Lets each client ask, until it has asked enough or the gateway is gone.
     fn play(&self, seed: u64, more: impl Fn(usize) -> bool + Sync, draw: impl Fn(&mut Rng) -> Fate + Sync) -> Vec<Asked> {
         let client = |nth: u64| {
-            let (mut chance, is_elsewhere, mut all) = (Rng::with_seed(seed ^ nth), nth % ELSEWHERE == 0, Vec::new());
+            let (mut chance, is_elsewhere, mut all) = (Rng::with_seed(seed ^ nth), nth.is_multiple_of(ELSEWHERE), Vec::new());
             while more(all.len()) {
                 let fate = Some(draw(&mut chance)).filter(|fate| !is_elsewhere || *fate != Fate::Hung).unwrap_or(Fate::Left);
                 let mut asked = Asked::new(self.upstream, fate, is_elsewhere, &mut chance);
