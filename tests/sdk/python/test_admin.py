@@ -118,6 +118,20 @@ class Organization(unittest.TestCase):
             page = usage.completions(start_time=start, end_time=start + 2 * DAY, bucket_width="1h", limit=7, page=page.next_page)
         self.assertEqual(seen, list(range(start, start + 2 * DAY, 3_600)))
 
+    def test_limits_are_those_that_openai_documents(self):
+        long_ago = start - 400 * DAY
+        widths = [("1m", 60, 60, 1_440), ("1h", 3_600, 24, 168), ("1d", DAY, 7, 31)]
+        questions = [(ask, {"bucket_width": width}, *rest) for ask in (usage.completions, usage.embeddings) for width, *rest in widths]
+        for ask, width, seconds, usual, longest in questions + [(usage.costs, {}, DAY, 7, 180)]:
+            for limit, count in [({}, usual), ({"limit": longest}, longest)]:
+                page = ask(start_time=long_ago, **width, **limit)
+                self.assertEqual((len(page.data), page.has_more), (count, True))
+                self.assertEqual({bucket.end_time - bucket.start_time for bucket in page.data}, {seconds})
+            for limit in (0, longest + 1):
+                with self.assertRaises(openai.BadRequestError) as caught:
+                    ask(start_time=long_ago, limit=limit, **width)
+                self.assertEqual(caught.exception.param, "limit")
+
     def test_a_question_that_makes_no_sense(self):
         for wrong, param in [({"limit": -1}, "limit"), ({"end_time": 1}, "end_time"), ({"group_by": ["colour"]}, "group_by")]:
             with self.assertRaises(openai.BadRequestError) as caught:
