@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::snapshot::{Listed, Offerings, Snapshot};
@@ -43,6 +43,8 @@ use crate::terms::{ProviderName, TenantId};
 
 /// How long to wait for the last settlements when all answers are out.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+/// How long to wait for the ledger to end, if the database does not even say no.
+const END_WITHIN: Duration = Duration::from_secs(6);
 /// How long a read of the ledger waits for what was settled just before it.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 /// Connections that may wait to be accepted.
@@ -335,7 +337,8 @@ fn flush(ledger: &LedgerHandle) -> Flush {
     Arc::new(move || {
         let ledger = ledger.clone();
         async move {
-            if let Err(error) = ledger.flush(FLUSH_WITHIN).await {
+            // A sink that neither takes a batch nor refuses it keeps the ledger's thread for longer.
+            if let Ok(Err(error)) = timeout(FLUSH_WITHIN * 2, ledger.flush(FLUSH_WITHIN)).await {
                 log::warn!("{error}");
             }
         }
@@ -375,8 +378,11 @@ async fn drain(ledger: &LedgerHandle) {
     while ledger.open_settlements() > 0 && Instant::now() < until {
         sleep(Duration::from_millis(5)).await;
     }
-    if let Err(error) = ledger.stop(SETTLE_WITHIN).await {
-        log::warn!("{error}; the next start stores them");
+    // A database that neither takes the last batch nor refuses it is not waited for: what it had is in the journal.
+    match timeout(END_WITHIN, ledger.stop(SETTLE_WITHIN)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => log::warn!("{error}; the next start stores them"),
+        Err(_) => log::warn!("the database does not answer; the next start stores the entries that wait in the journal"),
     }
 }
 

@@ -11,8 +11,6 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use diesel::connection::SimpleConnection;
-use diesel::{Connection as _, PgConnection, SqliteConnection};
 use fastrand::Rng;
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
@@ -21,7 +19,7 @@ use crate::support::client::Connection;
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Key, Setup, Tenant};
 use crate::support::stage::{keyless, models};
-use crate::support::store::Store;
+use crate::support::store::{Store, blocked};
 use crate::support::upstream::{Answer, MARK, Script, Upstream, completion};
 
 const CLIENTS: u64 = 64;
@@ -248,18 +246,6 @@ impl Scene<'_> {
         }
         self.gateway.restart();
     }
-}
-
-/// Keeps a database from taking entries until it is dropped.
-fn blocked(database: &str) -> Box<dyn SimpleConnection> {
-    if let Some(file) = database.strip_prefix("sqlite://") {
-        let mut connection = SqliteConnection::establish(file).unwrap();
-        connection.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
-        return Box::new(connection);
-    }
-    let mut connection = PgConnection::establish(database).unwrap();
-    connection.batch_execute("BEGIN; LOCK TABLE entries IN SHARE MODE").unwrap();
-    Box::new(connection)
 }
 
 /// A port that stays ours while nobody listens on it.

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::stage::SIMULATOR;
-use crate::support::store::Store;
+use crate::support::store::{Store, blocked};
 use crate::support::unique;
 
 fn ask(gateway: &Gateway, key: &crate::support::gateway::Key, id: &str) -> u16 {
@@ -83,6 +83,40 @@ fn a_gateway_killed_while_its_database_was_away_loses_no_entry() {
     other.batch_execute("ROLLBACK").unwrap();
     gateway.restart();
     assert_eq!(tenant.entries(20).len(), 20);
+}
+
+/// Asked and stopped while its database takes nothing: it answers and ends in time all the same, and the next one stores what it
+/// left.
+fn stopped(store: Store) {
+    if !store.is_available() {
+        return;
+    }
+    let gateway = Setup::new().store(store).provider("sim.toml", SIMULATOR).start();
+    let tenant = gateway.tenant();
+    let key = tenant.key();
+    let block = blocked(&gateway.database);
+    for _ in 0..20 {
+        assert_eq!(ask(&gateway, &key, &unique("stopped")), 200);
+    }
+    let begun = std::time::Instant::now();
+    gateway.admin("GET", "/usage", None).expect(200);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "who reads waits for who cannot write: {:?}", begun.elapsed());
+    gateway.sigterm();
+    assert_eq!(gateway.exit().code(), Some(0), "{}", gateway.log());
+    drop(block);
+    gateway.restart();
+    let entries = tenant.entries(20);
+    assert!(entries.len() == 20 && entries.iter().all(|entry| entry["outcome"] == "ok"), "{entries:?}");
+}
+
+#[test]
+fn a_gateway_stopped_while_sqlite_takes_nothing_ends_in_time_and_loses_no_entry() {
+    stopped(Store::Sqlite);
+}
+
+#[test]
+fn a_gateway_stopped_while_postgresql_takes_nothing_ends_in_time_and_loses_no_entry() {
+    stopped(Store::Postgres);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use diesel::connection::SimpleConnection;
-use diesel::{Connection, PgConnection};
+use diesel::{Connection, PgConnection, SqliteConnection};
 
 use super::unique;
 
@@ -43,6 +43,18 @@ impl Store {
 
 fn postgres() -> Option<String> {
     std::env::var("AIGW_TEST_POSTGRES_URL").ok().filter(|url| !url.is_empty())
+}
+
+/// Keeps a database from taking entries until it is dropped.
+pub fn blocked(database: &str) -> Box<dyn SimpleConnection> {
+    if let Some(file) = database.strip_prefix("sqlite://") {
+        let mut connection = SqliteConnection::establish(file).unwrap();
+        connection.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
+        return Box::new(connection);
+    }
+    let mut connection = PgConnection::establish(database).unwrap();
+    connection.batch_execute("BEGIN; LOCK TABLE entries IN SHARE MODE").unwrap();
+    Box::new(connection)
 }
 
 /// Declares tests that run on every store: each gets the shared stage on that store.

@@ -70,7 +70,7 @@ impl Target {
             }
             DatabaseUrl::Postgres(url) => {
                 let tls = Tls::of(url.expose()).map_err(|error| StoreError::Unreachable(error.to_string()))?;
-                Ok(Target::Postgres(Arc::new(with_connect_timeout(url.expose())), tls))
+                Ok(Target::Postgres(Arc::new(with_patience(url.expose())), tls))
             }
         }
     }
@@ -160,13 +160,26 @@ fn file_trouble(error: &std::io::Error) -> String {
     }
 }
 
-/// libpq waits for ever by default; a start-up and a pool must not.
-fn with_connect_timeout(url: &str) -> Secret {
-    if url.contains("connect_timeout=") {
-        return Secret::new(url);
+/// libpq waits for ever by default. A start-up and a pool must not, and a server that is silently gone must be noticed within a
+/// minute: the ledger waits for its answer.
+const PATIENCE: [(&str, &str); 5] = [
+    ("connect_timeout", "5"),
+    ("keepalives_idle", "30"),
+    ("keepalives_interval", "10"),
+    ("keepalives_count", "3"),
+    ("tcp_user_timeout", "30000"),
+];
+
+/// The URL with [`PATIENCE`], but for what it says itself.
+fn with_patience(url: &str) -> Secret {
+    let mut text = url.to_owned();
+    for (name, value) in PATIENCE {
+        if !url.contains(&format!("{name}=")) {
+            text.push(if text.contains('?') { '&' } else { '?' });
+            text.push_str(&format!("{name}={value}"));
+        }
     }
-    let separator = if url.contains('?') { '&' } else { '?' };
-    Secret::new(format!("{url}{separator}connect_timeout=5"))
+    Secret::new(text)
 }
 
 fn one_line(text: &str) -> String {
@@ -180,5 +193,19 @@ fn without_password(text: &str, url: &str) -> String {
     match password {
         Some((_, password)) if !password.is_empty() => text.replace(password, "[redacted]"),
         _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_gets_patience_but_for_what_it_says_itself() {
+        let all = "connect_timeout=5&keepalives_idle=30&keepalives_interval=10&keepalives_count=3&tcp_user_timeout=30000";
+        assert_eq!(with_patience("postgres://u:p@db/d").expose(), format!("postgres://u:p@db/d?{all}"));
+        assert_eq!(with_patience("postgres://u@db/d?sslmode=require").expose(), format!("postgres://u@db/d?sslmode=require&{all}"));
+        let own = "postgres://u@db/d?keepalives_count=9&connect_timeout=60&tcp_user_timeout=0";
+        assert_eq!(with_patience(own).expose(), format!("{own}&keepalives_idle=30&keepalives_interval=10"));
     }
 }

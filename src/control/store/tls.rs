@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
@@ -96,9 +97,12 @@ impl Tls {
         let failed = |what: &str, error: &dyn std::fmt::Display| TlsError(format!("{what} {host}:{port}: {error}"));
         let mut server = self.connect().map_err(|error| failed("cannot connect to", &error))?;
         let tls = self.shake_hands(&mut server).map_err(|error| failed("no TLS with", &error))?;
-        // A tunnel whose far end is silently gone must not hold the ledger up for hours.
-        let _ = rustix::net::sockopt::set_socket_keepalive(&server, true);
-        let _ = rustix::net::sockopt::set_tcp_keepidle(&server, Duration::from_secs(30));
+        // A far end that is silently gone is noticed within a minute, as libpq does without TLS (`connection::PATIENCE`).
+        let _ = sockopt::set_socket_keepalive(&server, true);
+        let _ = sockopt::set_tcp_keepidle(&server, Duration::from_secs(30));
+        let _ = sockopt::set_tcp_keepintvl(&server, Duration::from_secs(10));
+        let _ = sockopt::set_tcp_keepcnt(&server, 3);
+        let _ = sockopt::set_tcp_user_timeout(&server, 30_000);
 
         let directory = std::env::temp_dir().join(format!("aigw-{:016x}", fastrand::u64(..)));
         let here = |error: std::io::Error| TlsError(format!("cannot make a socket in {}: {error}", directory.display()));
