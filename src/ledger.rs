@@ -11,7 +11,8 @@
 //!    `write(2)`; no worker ever waits for a database, an fsync or another worker.
 //! 2. The ledger's thread reads the journals (up to the length the journal says it has written, so never half a record) and
 //!    hands batches to the [`EntrySink`], which stores a batch together with how far it reaches in one transaction. A sink that fails is
-//!    tried again with the same batch; meanwhile the journals grow, and the observer (metrics) is shown what is settled.
+//!    tried again with the same batch; meanwhile the journals grow, and the observer (metrics) is shown what is settled. One that
+//!    neither takes a batch nor fails holds up this thread and the observer, and nobody else.
 //! 3. A segment is deleted when it is full, stored to its end, and every entry opened in it is settled and stored.
 //! 4. At start a process takes what dead instances left (their locks can be had), reads it by the same code, and settles what
 //!    was opened and not settled as interrupted.
@@ -19,9 +20,10 @@
 //! # Why every request that reached an upstream is stored
 //! The opened record is in the operating system's hands before the call, and a killed process does not lose it. It is deleted
 //! only after its settlement was stored (3). So at any moment of a crash either the settlement is stored, or it is in a journal and
-//! will be read, or only the opened record is there and will be settled at recovery. A full disk (or the bound on the
-//! backlog) moves settled entries into memory until they are stored: the alarm is raised long before. What is in memory does not
-//! outlive a kill; a request whose opened record was written before the disk was full does, as interrupted.
+//! will be read, or only the opened record is there and will be settled at recovery. `tests/crash.rs` tries it from outside.
+//!
+//! A full disk (or the bound on the backlog, whose half raises the alarm) moves settled entries into memory until they are stored. What
+//! is in memory does not outlive a kill; a request whose opened record was written before does, as interrupted.
 //!
 //! # Why none is stored twice
 //! Positions move in the transaction that stores the entries, so a settled record is not read again after it was stored, by
