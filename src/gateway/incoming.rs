@@ -39,14 +39,13 @@ impl Remote {
         Self { receiving: Some(Box::new(receiving)), promised, pool: Rc::clone(pool), origin }
     }
 
-    async fn next(&mut self, idle: Duration) -> Result<Option<Bytes>, CallError> {
+    async fn piece(&mut self) -> Result<Option<Bytes>, CallError> {
         let Some(receiving) = &mut self.receiving else { return Ok(None) };
-        match timeout(idle, receiving.next()).await {
-            Err(_) => Err(CallError::TIMED_OUT),
-            Ok(Ok(Some(piece))) => Ok(Some(piece)),
-            Ok(Err(Cut::Truncated)) => Err(CallError::TRUNCATED),
-            Ok(Err(Cut::Reset)) => Err(CallError::RESET),
-            Ok(Ok(None)) => {
+        match receiving.next().await {
+            Ok(Some(piece)) => Ok(Some(piece)),
+            Err(Cut::Truncated) => Err(CallError::TRUNCATED),
+            Err(Cut::Reset) => Err(CallError::RESET),
+            Ok(None) => {
                 if let Some(connection) = self.receiving.take().and_then(|receiving| receiving.into_connection()) {
                     self.pool.put(connection, self.origin.clone());
                 }
@@ -57,21 +56,29 @@ impl Remote {
 }
 
 impl Incoming {
-    /// The next piece; `None`: the body is complete.
+    /// The next piece, whenever it comes; `None`: the body is complete.
     ///
     /// # Errors
-    /// It broke, was cut short, or nothing came for `idle`.
-    pub async fn next(&mut self, idle: Duration) -> Result<Option<Bytes>, CallError> {
+    /// It broke or was cut short.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, CallError> {
         match self {
-            Incoming::Remote(remote) => remote.next(idle).await,
+            Incoming::Remote(remote) => remote.piece().await,
             Incoming::Played(pieces) => {
-                let Some((delay, piece)) = pieces.pop_front() else { return Ok(None) };
+                let Some((delay, _)) = pieces.front() else { return Ok(None) };
                 if !delay.is_zero() {
-                    tokio::time::sleep(delay).await;
+                    tokio::time::sleep(*delay).await;
                 }
-                Ok(Some(piece))
+                Ok(pieces.pop_front().map(|(_, piece)| piece))
             }
         }
+    }
+
+    /// As [`piece`](Self::piece), if it comes within `idle`.
+    ///
+    /// # Errors
+    /// As there, or nothing came in time.
+    pub async fn next(&mut self, idle: Duration) -> Result<Option<Bytes>, CallError> {
+        timeout(idle, self.piece()).await.unwrap_or(Err(CallError::TIMED_OUT))
     }
 
     /// The whole body, at most `limit` bytes of it, which `claim` is made to cover.

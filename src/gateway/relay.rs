@@ -13,8 +13,8 @@ use actix_web::rt;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use tokio::select;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, interval, timeout};
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use super::budget::{Claim, UsedUp};
 use super::incoming::Incoming;
@@ -170,6 +170,9 @@ impl Pump {
         // One of its own for each stream, so that looking at it is nobody else's lock.
         let stopping = self.job.stopping.child_token();
         let mut stopping = pin!(stopping.cancelled());
+        let mut closed = pin!(client.closed());
+        // Looked at again when it is due, not moved with each piece.
+        let mut patience = pin!(sleep_until(until.min(Instant::now() + idle)));
         loop {
             match flow {
                 Flow::Done => return Ending::Complete,
@@ -182,14 +185,21 @@ impl Pump {
             if let Err(gone) = self.send(client, frames).await {
                 return gone;
             }
-            let mut next = pin!(self.body.next(idle.min(until.saturating_duration_since(Instant::now()))));
+            let due = until.min(Instant::now() + idle);
+            let mut next = pin!(self.body.piece());
             let piece = loop {
                 select! {
                     biased;
                     _ = looks.tick() => if !is_welcome(&self.job) { return Ending::Revoked },
                     piece = &mut next => break piece,
-                    () = client.closed() => return Ending::ClientGone("client_closed"),
+                    () = &mut closed => return Ending::ClientGone("client_closed"),
                     () = &mut stopping => return Ending::Broken(Failure::interrupted("the gateway stopped in the middle of the stream")),
+                    () = &mut patience => {
+                        if Instant::now() >= due {
+                            break Err(CallError::TIMED_OUT);
+                        }
+                        patience.as_mut().reset(due);
+                    }
                 }
             };
             flow = match piece {
@@ -218,6 +228,11 @@ impl Pump {
     }
 
     async fn send_part(&self, client: &mpsc::Sender<Bytes>, part: Bytes) -> Result<(), Ending> {
+        let part = match client.try_send(part) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(part)) => part,
+            Err(TrySendError::Closed(_)) => return Err(Ending::ClientGone("client_closed")),
+        };
         let mut sending = pin!(timeout(self.job.write_timeout, client.send(part)));
         loop {
             match timeout(LOOK, &mut sending).await {
