@@ -65,7 +65,7 @@ pub fn start(options: Options, sink: Box<dyn EntrySink>, observer: Arc<dyn Obser
             ledger.do_send(Journaled);
         }
     });
-    Ok(LedgerHandle { addr, instance, backlog, durability: options.durability })
+    Ok(LedgerHandle { addr, instance, backlog, durability: options.durability, keeps: true })
 }
 
 /// What the rest of the process holds of the ledger.
@@ -75,14 +75,25 @@ pub struct LedgerHandle {
     instance: Arc<Instance>,
     backlog: Arc<Backlog>,
     durability: Durability,
+    keeps: bool,
 }
 
 impl LedgerHandle {
+    /// The same ledger, whose journals from now on forget what they are told ([`Journal::forgetful`]): for measurements only.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn forgetful(self) -> Self {
+        Self { keeps: false, ..self }
+    }
+
     /// Begins a worker's journal.
     ///
     /// # Errors
     /// Its first segment cannot be made.
     pub fn journal(&self, worker: usize) -> io::Result<Arc<Journal>> {
+        if !self.keeps {
+            return Journal::forgetful(&self.instance, &self.backlog, worker);
+        }
         let journal = Journal::create(&self.instance, &self.backlog, worker, self.durability == Durability::Power)?;
         self.addr.do_send(Joined(Arc::clone(&journal)));
         Ok(journal)

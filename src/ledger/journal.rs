@@ -29,6 +29,8 @@ pub struct Journal {
     worker: usize,
     segment_bytes: u64,
     wake_on_open: bool,
+    /// Whether it keeps what it is told.
+    keeps: bool,
     head: Mutex<Head>,
 }
 
@@ -79,7 +81,18 @@ impl Journal {
         let current = new_segment(instance, worker, 1)?;
         let head = Head { current, left: Vec::new(), torn: false, buffer: Vec::new(), complained: None };
         let (instance, backlog) = (Arc::clone(instance), Arc::clone(backlog));
-        Ok(Arc::new(Self { instance, backlog, worker, segment_bytes, wake_on_open, head: Mutex::new(head) }))
+        Ok(Arc::new(Self { instance, backlog, worker, segment_bytes, wake_on_open, keeps: true, head: Mutex::new(head) }))
+    }
+
+    /// A journal that forgets what it is told, whose worker's requests leave no entry: to measure what they cost without a
+    /// ledger (`benches/calls.rs`), and for nothing else.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    #[doc(hidden)]
+    pub fn forgetful(instance: &Arc<Instance>, backlog: &Arc<Backlog>, worker: usize) -> io::Result<Arc<Self>> {
+        let journal = Self::create(instance, backlog, worker, false)?;
+        Ok(Arc::new(Self { keeps: false, ..Arc::into_inner(journal).ok_or(io::ErrorKind::Other)? }))
     }
 
     /// Which worker writes it.
@@ -95,13 +108,16 @@ impl Journal {
     /// Writes that an entry is about to reach an upstream, or is so with a changed draft. Where the disk takes nothing the
     /// request goes on, and this entry alone would not outlive a kill.
     pub fn open(&self, draft: &Entry) {
-        if self.append(Kind::Opened, draft) && self.wake_on_open {
+        if self.keeps && self.append(Kind::Opened, draft) && self.wake_on_open {
             self.backlog.touch();
         }
     }
 
     /// Writes a final entry, or keeps it in memory for the ledger's thread.
     pub fn settle(&self, entry: &Entry) {
+        if !self.keeps {
+            return;
+        }
         if self.append(Kind::Settled, entry) || self.backlog.keep(entry.clone()) {
             self.backlog.settled(1);
         } else {

@@ -1,0 +1,254 @@
+//! What the ledger costs a chat call: p50 and p99 with and without it, in one run.
+//!
+//! Two gateways in this process, alike but for the journals of one, which forget what they are told, so that nothing is stored
+//! either. The same clients ask them in turns of half a second, now the one first and now the other, so that whatever else the
+//! machine does hits both alike. Between turns the ledger stores what waits: the gateway without one never pays for the other's.
+//! The upstream answers at once, over loopback. A real one takes a thousand times longer; these ratios are the worst there is.
+//!
+//! `cargo bench --bench calls`; `AIGW_BENCH_TURNS` says how many turns each gateway has.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use actix_web::{App, HttpServer, rt, web};
+use aigw::catalog::snapshot::{Caller, Directory, Offerings, Snapshot, Standing, Tenant};
+use aigw::config::{self, DatabaseUrl, ProcessEnvironment, Settings};
+use aigw::control::store::Store;
+use aigw::credential::{Credential, CredentialKind};
+use aigw::gateway::budget::Budget;
+use aigw::gateway::cell::{Fleet, Terms};
+use aigw::gateway::connector::SystemResolver;
+use aigw::gateway::upstream::Network;
+use aigw::guard::SelfListen;
+use aigw::http::health::Probes;
+use aigw::http::identity::Doorman;
+use aigw::http::{self, Front};
+use aigw::ledger::Observer;
+use aigw::ledger::actor::{LedgerHandle, Options, start};
+use aigw::metrics::Metrics;
+
+/// The product's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const TURN: Duration = Duration::from_millis(500);
+const LONG: Duration = Duration::from_secs(3_600);
+const ANSWER: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"The quick brown fox jumps over the lazy dog."},"finish_reason":"stop"}],"usage":{"prompt_tokens":20,"completion_tokens":11,"total_tokens":31}}"#;
+const BODY: &str = r#"{"model":"m","messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":"What does the quick brown fox do, and to whom?"}],"temperature":0.7,"user":"u-1"}"#;
+
+/// A client's connection to a gateway.
+struct Line(BufReader<TcpStream>);
+
+/// What is measured: where each gateway listens, and the ledger of the one that has one.
+struct Stage {
+    with: SocketAddr,
+    without: SocketAddr,
+    ledger: LedgerHandle,
+    key: Credential,
+}
+
+impl Line {
+    fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    /// Reads a message's head and body; the head's first line, unless the other side has gone.
+    fn read(&mut self) -> Option<String> {
+        let (mut first, mut line, mut length) = (String::new(), String::new(), 0);
+        self.0.read_line(&mut first).ok().filter(|read| *read > 0)?;
+        while line != "\r\n" {
+            line.clear();
+            self.0.read_line(&mut line).ok().filter(|read| *read > 0)?;
+            if let Some(("content-length", value)) = line.to_ascii_lowercase().split_once(':') {
+                length = value.trim().parse().ok()?;
+            }
+        }
+        std::io::copy(&mut self.0.by_ref().take(length), &mut std::io::sink()).ok()?;
+        Some(first)
+    }
+
+    fn write(&mut self, message: &[u8]) {
+        // Whoever has gone is noticed by the next read.
+        let _ = self.0.get_mut().write_all(message);
+    }
+}
+
+/// An upstream that answers at once.
+fn upstream() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{ANSWER}", ANSWER.len());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let answer = answer.clone();
+            stream.set_nodelay(true).unwrap();
+            std::thread::spawn(move || {
+                let mut line = Line(BufReader::new(stream));
+                while line.read().is_some() {
+                    line.write(answer.as_bytes());
+                }
+            });
+        }
+    });
+    address
+}
+
+fn settings(directory: &Path, upstream: SocketAddr) -> Settings {
+    let file = directory.join("aigw.toml");
+    let text = format!(
+        r#"[kind.mock]
+base_url = "http://{upstream}/v1"
+auth = "none"
+allow_private = true
+[provider."1-mock"]
+kind = "mock"
+[model.m.served_by.mock]
+price = {{ input = 1.0, output = 2.0 }}
+"#
+    );
+    std::fs::write(directory.join("mock.toml"), text).unwrap();
+    std::fs::write(&file, "include = [\"mock.toml\"]\n").unwrap();
+    config::load(&file, &ProcessEnvironment).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn snapshot(settings: &Settings, key: &Credential) -> Snapshot {
+    let tenant =
+        Tenant { id: "acme".into(), name: "Acme".to_owned(), brokered: true, broker_fallback: false, enabled: true, has_own: false };
+    let tenant = Arc::new(tenant);
+    let caller = Caller {
+        tenant: Arc::clone(&tenant),
+        key_id: "key_0199c0de00007000".into(),
+        lookup: key.lookup(),
+        name: "bench".to_owned(),
+        subject: "ada@example.com".into(),
+        team: Some("search".into()),
+        tags: vec![("project".to_owned(), "apollo".to_owned())],
+        allowed_models: None,
+        expires_at: None,
+        rpm: None,
+        tpm: None,
+        max_concurrency: None,
+        monthly_budget_cents: None,
+        grants: Vec::new(),
+        standing: Standing::until(None),
+    };
+    let offerings = Arc::new(Offerings::build(&settings.catalog, None, 0));
+    Snapshot { offerings, directory: Arc::new(Directory::build([tenant], [Arc::new(caller)])) }
+}
+
+/// Starts a gateway of one worker.
+fn serve(settings: &Settings, snapshot: Snapshot, ledger: LedgerHandle, metrics: &Arc<Metrics>) -> SocketAddr {
+    let network = Network { resolver: Arc::new(SystemResolver), self_listen: SelfListen::default() };
+    let terms = Terms { max_in_flight: 1_000, fail_static: LONG, edge: None, cache: LONG };
+    let front = web::Data::new(Front {
+        fleet: Fleet::new(snapshot, ledger, network, terms),
+        doorman: Doorman::new(600),
+        server: settings.server.clone(),
+        limits: settings.upstream,
+        budget: Budget::new(settings.server.buffer_budget),
+        metrics: Arc::clone(metrics),
+        probes: Probes { database: Box::new(|| Box::pin(async { true })), metrics: Box::new(|| (String::new(), Metrics::CONTENT_TYPE)) },
+    });
+    let server = HttpServer::new(move || App::new().app_data(front.clone()).configure(http::routes)).workers(1).tcp_nodelay(true);
+    let server = server.keep_alive(LONG).disable_signals().bind("127.0.0.1:0").unwrap();
+    let address = server.addrs()[0];
+    rt::spawn(server.run());
+    address
+}
+
+/// Both gateways, on threads of their own until the process ends.
+fn stage(directory: &Path) -> Stage {
+    let settings = settings(directory, upstream());
+    let store = Store::open(&DatabaseUrl::Sqlite(directory.join("bench.db"))).unwrap();
+    let options = Options::new(directory.join("journal"));
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        actix_web::rt::System::new().block_on(async move {
+            let metrics = Arc::new(Metrics::new());
+            let ledger = start(options, Box::new(store.sink()), Arc::clone(&metrics) as Arc<dyn Observer>).unwrap();
+            let key = Credential::mint(CredentialKind::Virtual).unwrap();
+            let snapshot = snapshot(&settings, &key);
+            let with = serve(&settings, snapshot.clone(), ledger.clone(), &metrics);
+            let without = serve(&settings, snapshot, ledger.clone().forgetful(), &metrics);
+            sender.send(Stage { with, without, ledger, key }).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    receiver.recv().unwrap()
+}
+
+/// All clients ask for the time of a turn and think between two calls; what each call took.
+fn turn(lines: &mut [Line], request: &[u8], think: Duration) -> Vec<Duration> {
+    let until = Instant::now() + TURN;
+    let ask = |line: &mut Line| {
+        let mut took = Vec::new();
+        while Instant::now() < until {
+            let start = Instant::now();
+            line.write(request);
+            let status = line.read().unwrap();
+            took.push(start.elapsed());
+            assert!(status.contains(" 200 "), "{status}");
+            if !think.is_zero() {
+                std::thread::sleep(think);
+            }
+        }
+        took
+    };
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = lines.iter_mut().map(|line| scope.spawn(move || ask(line))).collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    })
+}
+
+/// The time that so many of a thousand calls do not exceed, in microseconds.
+fn permille(sorted: &[Duration], nth: usize) -> f64 {
+    sorted[(sorted.len() - 1) * nth / 1_000].as_secs_f64() * 1e6
+}
+
+fn measure(stage: &Stage, turns: usize, load: &str, clients: usize, think: Duration) {
+    let key = stage.key.text().expose();
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{BODY}",
+        BODY.len()
+    );
+    let runtime = rt::Runtime::new().unwrap();
+    let stored = || runtime.block_on(stage.ledger.flush(LONG)).unwrap().rows;
+    let before = stored();
+    let mut lines = [stage.without, stage.with].map(|address| (0..clients).map(|_| Line::open(address)).collect::<Vec<_>>());
+    let mut took = [Vec::new(), Vec::new()];
+    for nth in 0..2 * (turns + 1) {
+        // A B B A, and the first of each only warms up.
+        let which = ((nth % 4) / 2) ^ (nth % 2);
+        let calls = turn(&mut lines[which], request.as_bytes(), think);
+        stored();
+        if nth >= 2 {
+            took[which].extend(calls);
+        }
+    }
+    let [without, with] = took.map(|mut calls| {
+        calls.sort_unstable();
+        calls
+    });
+    assert!(stored() - before >= with.len() as u64, "the ledger has not been at work");
+    println!("{load}: {} calls without the ledger, {} with it", without.len(), with.len());
+    for (name, nth) in [("p50", 500), ("p90", 900), ("p99", 990)] {
+        let (without, with) = (permille(&without, nth), permille(&with, nth));
+        println!("  {name}: {without:.1} us without, {with:.1} us with: {:.3}", with / without);
+    }
+}
+
+fn main() {
+    let turns = std::env::var("AIGW_BENCH_TURNS").ok().and_then(|turns| turns.parse().ok()).unwrap_or(40);
+    let directory = tempfile::tempdir().unwrap();
+    let stage = stage(directory.path());
+    // Production has cores to spare; where there are none, the ledger's work shows in the calls that wait for a core.
+    measure(&stage, turns, "4 clients that think for 4 ms", 4, Duration::from_millis(4));
+    measure(&stage, turns, "1 client after its own answer", 1, Duration::ZERO);
+    measure(&stage, turns, "8 clients, all cores busy", 8, Duration::ZERO);
+}
