@@ -1,26 +1,38 @@
-//! The ledger in the store: how fast entries go in, against the same rows without the ledger around them, and how long sums over a
-//! million of them take.
+//! The ledger in the store: how fast entries go in, against the same rows in plain batches, and how long sums over a million of
+//! them take.
 //!
 //! `cargo bench --bench ledger` on SQLite; on PostgreSQL too where `AIGW_TEST_POSTGRES_URL` names an empty database of one's own.
 //! `AIGW_BENCH_ENTRIES` says how many entries it shall be.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aigw::config::DatabaseUrl;
 use aigw::control::store::batches::insert_entries;
+use aigw::control::store::connection::AnyConnection;
 use aigw::control::store::entries::{EntryRow, LedgerFilter, TagRow};
+use aigw::control::store::sink::StoreSink;
 use aigw::control::store::usage::{BucketWidth, Dimension, UsageQuery, usage};
 use aigw::control::store::{Store, StoreError};
+use aigw::ledger::Observer;
+use aigw::ledger::backlog::Backlog;
 use aigw::ledger::entry::{AttemptRecord, Billing, Entry, Outcome, UsageSource};
-use aigw::ledger::{Batch, EntrySink};
+use aigw::ledger::instance::Instance;
+use aigw::ledger::journal::Journal;
+use aigw::ledger::reader::{Durability, Reader, Step};
+use aigw::ledger::settlement::Settlement;
+use aigw::metrics::Metrics;
 use aigw::secret::Secret;
 use aigw::terms::{NanoUsd, Operation, Usage};
+use diesel::connection::SimpleConnection;
+use diesel::{Connection as _, PgConnection, SqliteConnection};
 
 const DAY: i64 = 86_400_000;
 /// What the ledger stores at a time.
-const BATCH: u64 = 500;
+const BATCH: usize = 500;
+/// Entries stored in one way before it is the other's turn.
+const TURN: u64 = 2_000;
 
 fn entry(nth: u64, count: u64) -> Entry {
     let (tenant, key, model, provider) = (nth * 7 % 20, nth * 31 % 200, nth * 13 % 12, nth % 4);
@@ -59,38 +71,104 @@ fn entry(nth: u64, count: u64) -> Entry {
     }
 }
 
-/// Entries a second, batch after batch.
-fn rate(from: u64, to: u64, count: u64, mut store: impl FnMut(Vec<Entry>, u64)) -> f64 {
-    let mut spent = 0.0;
-    for begin in (from..to).step_by(usize::try_from(BATCH).unwrap()) {
-        let end = (begin + BATCH).min(to);
-        let entries = (begin..end).map(|nth| entry(nth, count)).collect();
+/// One way in, and the time it has taken for how many entries.
+#[derive(Default)]
+struct Spent {
+    entries: u64,
+    time: Duration,
+}
+
+/// The ledger's thread with its journal, its reader and its sink.
+struct Ledger {
+    journal: Arc<Journal>,
+    reader: Reader,
+    sink: StoreSink,
+    _dir: tempfile::TempDir,
+}
+
+impl Spent {
+    fn on<T>(&mut self, entries: u64, work: impl FnOnce() -> T) {
         let start = Instant::now();
-        store(entries, end);
-        spent += start.elapsed().as_secs_f64();
+        work();
+        self.time += start.elapsed();
+        self.entries += entries;
     }
-    #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    let entries = (to - from) as f64;
-    entries / spent
+
+    fn rate(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        let entries = self.entries as f64;
+        entries / self.time.as_secs_f64()
+    }
+}
+
+impl Ledger {
+    fn new(store: &Store) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let instance = Arc::new(Instance::enter(dir.path()).unwrap());
+        let backlog = Arc::new(Backlog::new(u64::MAX));
+        let observer: Arc<dyn Observer> = Arc::new(Metrics::new());
+        let mut reader = Reader::new(Arc::clone(&instance), Arc::clone(&backlog), observer, Durability::Process);
+        let journal = Journal::create(&instance, &backlog, 0, false).unwrap();
+        reader.join(Arc::clone(&journal));
+        Self { journal, reader, sink: store.sink(), _dir: dir }
+    }
+
+    /// Stores what stands in the journal.
+    fn store(&mut self, name: &str, mut left: u64) {
+        while left > 0 {
+            match self.reader.step(&mut self.sink) {
+                Step::Stored(entries) => left -= entries as u64,
+                Step::Failed(error) => println!("{name}: {error}; again, as the ledger would"),
+                Step::Idle | Step::Unreadable(_) => panic!("{left} entries are not in the journal"),
+            }
+        }
+    }
+}
+
+/// A connection of its own, set up as the store's are.
+fn bare(url: &DatabaseUrl) -> AnyConnection {
+    match url {
+        DatabaseUrl::Sqlite(path) => {
+            let mut connection = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+            let settings = "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON";
+            connection.batch_execute(settings).unwrap();
+            AnyConnection::Sqlite(connection)
+        }
+        DatabaseUrl::Postgres(url) => AnyConnection::Postgres(PgConnection::establish(url.expose()).unwrap()),
+    }
+}
+
+/// A batch as anybody would insert it: rows that are made already, prepared statements, a transaction.
+fn insert(connection: &mut AnyConnection, rows: &[EntryRow<'_>], tags: &[TagRow<'_>]) {
+    connection.transaction(|connection| insert_entries(connection, rows, tags)).unwrap();
+}
+
+/// Fills the database, in turns: plain batches, and what the ledger's thread makes of a journal. Both meet the same tables,
+/// indexes and caches.
+fn fill(name: &str, url: &DatabaseUrl, store: &Store, count: u64) {
+    let (mut connection, mut ledger) = (bare(url), Ledger::new(store));
+    let (mut plain, mut by_ledger) = (Spent::default(), Spent::default());
+    for (turn, begin) in (0..count).step_by(usize::try_from(TURN).unwrap()).enumerate() {
+        let end = (begin + TURN).min(count);
+        let entries: Vec<Entry> = (begin..end).map(|nth| entry(nth, count)).collect();
+        if turn % 2 == 0 {
+            for batch in entries.chunks(BATCH) {
+                let rows: Vec<EntryRow<'_>> = batch.iter().map(EntryRow::of).collect();
+                let tags: Vec<TagRow<'_>> = batch.iter().flat_map(TagRow::all_of).collect();
+                plain.on(batch.len() as u64, || insert(&mut connection, &rows, &tags));
+            }
+        } else {
+            entries.into_iter().for_each(|entry| drop(Settlement::open(&ledger.journal, entry)));
+            by_ledger.on(end - begin, || ledger.store(name, end - begin));
+        }
+    }
+    let (plain, ledger) = (plain.rate(), by_ledger.rate());
+    println!("{name}: {plain:.0} entries/s as plain batches, {ledger:.0} by the ledger's thread from its journal ({:.2})", ledger / plain);
 }
 
 fn measure(name: &str, url: &DatabaseUrl, count: u64) {
     let store = Store::open(url).unwrap();
-    let (tenth, mut sink) = (count / 10, store.sink());
-    let raw = rate(0, tenth, count, |entries, _| {
-        let rows: Vec<EntryRow<'_>> = entries.iter().map(EntryRow::of).collect();
-        let tags: Vec<TagRow<'_>> = entries.iter().flat_map(TagRow::all_of).collect();
-        let stored: Result<(), StoreError> = store.write(|connection| Ok(insert_entries(connection, &rows, &tags)?));
-        stored.unwrap();
-    });
-    let ledger = rate(tenth, count, count, |entries, end| {
-        let positions = [("bench-0".to_owned(), end)].into();
-        let batch = Batch { entries, positions };
-        while let Err(error) = sink.store(&batch) {
-            println!("{name}: {error}; again, as the ledger would");
-        }
-    });
-    println!("{name}: {raw:.0} entries/s as plain batches, {ledger:.0} by the ledger's sink ({:.2})", ledger / raw);
+    fill(name, url, &store, count);
     let month = LedgerFilter { from: Some(1_760_000_000_000 + 60 * DAY), ..LedgerFilter::default() };
     let tenant = LedgerFilter { tenant: Some("tenant-3".to_owned()), ..LedgerFilter::default() };
     for (what, filter) in [("all", LedgerFilter::default()), ("30 of 90 days", month), ("one tenant of 20", tenant)] {
