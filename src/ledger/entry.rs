@@ -141,6 +141,7 @@ pub struct AttemptRecord {
     pub ms: u64,
     /// The upstream's own id of the call, to ask its support about; absent if it gave none.
     #[serde(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
 

@@ -1,3 +1,4 @@
+mod description;
 mod organization;
 mod questions;
 

@@ -89,7 +89,10 @@ fn read_width(name: &str) -> Result<BucketWidth, ControlError> {
 #[derive(JsonSchema)]
 #[allow(dead_code, reason = "only described")]
 struct RowShape {
+    /// Absent without buckets, as is `end_time`.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     start_time: Option<i64>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
     end_time: Option<i64>,
     #[schemars(flatten)]
     totals: Totals,
