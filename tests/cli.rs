@@ -309,6 +309,52 @@ fn the_admin_api_is_at_hand_from_a_shell() {
 }
 
 #[test]
+fn usage_is_a_row_for_each_group_with_a_bar_for_its_share() {
+    let talk = talk();
+    let bob = talk.tenant.key_with(json!({"subject": "bob"}));
+    for (key, count) in [(&talk.key, 4), (&bob, 1)] {
+        for _ in 0..count {
+            talk.stage.gateway.chat(key, &talk.body("solo")).send().expect(200);
+        }
+    }
+    talk.tenant.entries(5);
+    let output = talk.stage.gateway.cli(&["usage", "--tenant", &talk.tenant.id, "--by", "model,subject", "--since", "30d"]);
+    let shown = text(&output.stdout);
+    let row = |subject: &str| {
+        let row = shown.lines().find(|line| line.contains(subject)).unwrap_or_else(|| panic!("{shown}{}", text(&output.stderr)));
+        let bar = row.split_whitespace().last().unwrap();
+        (row.split_whitespace().take(3).map(str::to_owned).collect::<Vec<_>>(), bar.chars().filter(|c| *c == '█').count())
+    };
+    assert_eq!(row("someone"), (vec!["solo".to_owned(), "someone".to_owned(), "4".to_owned()], 20));
+    assert_eq!(row("bob"), (vec!["solo".to_owned(), "bob".to_owned(), "1".to_owned()], 5));
+    let heads = shown.lines().next().unwrap();
+    assert!(["MODEL", "SUBJECT", "REQUESTS", "COST"].iter().all(|head| heads.contains(head)), "{shown}");
+}
+
+#[test]
+fn a_followed_ledger_prints_each_entry_when_it_is_there() {
+    let talk = talk();
+    let ask = || talk.chat("solo").send().header("x-request-id").unwrap().to_owned();
+    let first = ask();
+    talk.tenant.entries(1);
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("stdout");
+    let mut tail = talk.stage.gateway.shell(&["ledger", "tail", "-f", "--tenant", &talk.tenant.id]);
+    let mut child = tail.stdout(fs::File::create(&out).unwrap()).spawn().unwrap();
+    let mut watchdog = watch(&child, directory.path());
+    let printed =
+        || fs::read_to_string(&out).unwrap().lines().map(|line| line.split_whitespace().last().unwrap().to_owned()).collect::<Vec<_>>();
+    eventually("the entry that was there", || (printed() == [first.as_str()]).then_some(()));
+    let (second, third) = (ask(), ask());
+    eventually("the entries that came", || (printed() == [first.as_str(), &second, &third]).then_some(()));
+    assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    watchdog.kill().unwrap();
+    watchdog.wait().unwrap();
+}
+
+#[test]
 fn without_a_gateway_the_shell_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let env =

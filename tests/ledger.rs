@@ -2,11 +2,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use diesel::connection::SimpleConnection;
+use diesel::{Connection as _, SqliteConnection};
 use serde_json::{Value, json};
 
 use crate::support::client::Response;
-use crate::support::gateway::ADMIN_TOKEN;
-use crate::support::stage::{Stage, Talk, talk};
+use crate::support::gateway::{ADMIN_TOKEN, Gateway, Setup};
+use crate::support::stage::{SIMULATOR, Stage, Talk, talk};
 use crate::support::store::on_every_store;
 use crate::support::unique;
 use crate::support::upstream::{Answer, completion};
@@ -382,4 +384,39 @@ fn odd_tags_are_dropped_or_cut_and_never_break_a_request() {
             assert!(talk.stage.gateway.entry_of(&answer)["tags"].is_object());
         }
     }
+}
+
+/// The most memory the process has held so far, in KiB.
+fn peak(gateway: &Gateway) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok()).unwrap()
+}
+
+#[test]
+fn an_export_is_streamed_however_long_it_is() {
+    let gateway = Setup::new().server("workers = 1").provider("simulator.toml", SIMULATOR).start();
+    let tenant = gateway.tenant();
+    let key = tenant.key_with(json!({"tags": {"padding": "x".repeat(200)}}));
+    gateway.chat(&key, &json!({"model": "sim-echo", "messages": [{"role": "user", "content": "x"}]})).send().expect(200);
+    let made = tenant.entries(1).remove(0);
+    // The entry 2^16 times: 35 MB as CSV.
+    let mut database = SqliteConnection::establish(gateway.database.strip_prefix("sqlite://").unwrap()).unwrap();
+    database.batch_execute("PRAGMA busy_timeout = 5000; CREATE TEMP TABLE copies AS SELECT * FROM entries").unwrap();
+    database.batch_execute(&"INSERT INTO copies SELECT * FROM copies;".repeat(16)).unwrap();
+    database
+        .batch_execute("UPDATE copies SET id = 'copy-' || rowid, created_at = created_at - rowid; INSERT INTO entries SELECT * FROM copies")
+        .unwrap();
+    let export = |query: &str| gateway.get(&format!("/admin/v1/ledger{query}")).bearer(ADMIN_TOKEN).header("accept", "text/csv").open();
+    // A quarter of it, often enough for all threads and caches to have what they keep.
+    let quarter = format!("?from={}", made["created_at"].as_i64().unwrap() - (1 << 14));
+    (0..4).for_each(|_| drop(export(&quarter).whole()));
+    let before = peak(&gateway);
+    let (mut lines, mut bytes, mut reply) = (0, 0, export(""));
+    while let Some(piece) = reply.piece() {
+        lines += piece.iter().filter(|byte| **byte == b'\n').count();
+        bytes += piece.len() as u64;
+    }
+    assert!(reply.complete && lines == 1 + 1 + (1 << 16), "{lines} lines");
+    let grown = (peak(&gateway) - before) * 1024;
+    assert!(bytes > 30_000_000 && grown < bytes / 8, "{bytes} bytes of CSV took {grown} bytes of memory");
 }

@@ -364,10 +364,17 @@ impl Gateway {
         fs::write(self.directory.join(file), text).unwrap();
     }
 
+    /// The command line, to be run against this gateway.
+    pub fn shell(&self, arguments: &[&str]) -> Command {
+        let env = [("AIGW_URL".to_owned(), format!("http://{}", self.address)), ("AIGW_ADMIN_TOKEN".to_owned(), ADMIN_TOKEN.to_owned())];
+        let mut command = aigw(&self.directory, &env);
+        command.args(arguments);
+        command
+    }
+
     /// Runs the command line against this gateway.
     pub fn cli(&self, arguments: &[&str]) -> std::process::Output {
-        let env = [("AIGW_URL".to_owned(), format!("http://{}", self.address)), ("AIGW_ADMIN_TOKEN".to_owned(), ADMIN_TOKEN.to_owned())];
-        aigw(&self.directory, &env).args(arguments).output().unwrap()
+        self.shell(arguments).output().unwrap()
     }
 }
 
