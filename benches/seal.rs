@@ -62,6 +62,14 @@ fn spending(criterion: &mut Criterion) {
     });
 
     criterion.bench_function("spend/key check", |bencher| bencher.iter(|| Credential::lookup_of(black_box(text))));
+
+    criterion.bench_function("spend/key check and warm", |bencher| {
+        bencher.iter(|| {
+            let found = Credential::lookup_of(black_box(text)).expect("a virtual key");
+            let kept = cache.get_or_open(black_box(&spend), now, || Ok::<_, Infallible>(payload())).expect("kept");
+            (found, kept.header_for(&to).expect("sealed for it"))
+        });
+    });
 }
 
 criterion_group!(benches, spending);

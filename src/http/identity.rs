@@ -83,3 +83,34 @@ fn find(key: &str, snapshot: &Snapshot, now: i64) -> Option<Arc<Caller>> {
     let is_alive = caller.expires_at.is_none_or(|at| now < at);
     (kind == CredentialKind::Virtual && is_same && is_alive).then(|| Arc::clone(caller))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::snapshot::Offerings;
+    use crate::config;
+    use actix_web::http::header::{AUTHORIZATION, HeaderValue};
+
+    /// `admit` is given a snapshot and nothing else, so what a wrong key could cost is memory: here what the doorman remembers.
+    #[test]
+    fn a_flood_of_wrong_keys_from_one_address_is_remembered_in_one_place_and_slowed_down() {
+        let snapshot = Snapshot { offerings: Arc::new(Offerings::build(&config::Catalog::default(), None, 0)), directory: Arc::default() };
+        let doorman = Doorman::new(600);
+        let address = Some(IpAddr::from([192, 0, 2, 1]));
+        let mut refusals = (0, 0);
+        for nth in 0..5_000 {
+            let minted = Credential::mint(CredentialKind::Virtual).unwrap();
+            let junk = format!("aigw-sk-{nth}");
+            let key = if nth % 2 == 0 { minted.text().expose() } else { &junk };
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {key}")).unwrap());
+            match doorman.admit(&headers, address, &snapshot, 0) {
+                Err(Refusal::InvalidKey) => refusals.0 += 1,
+                Err(Refusal::TooManyFailures { .. }) => refusals.1 += 1,
+                other => panic!("{:?}", other.map(|caller| caller.key_id.clone())),
+            }
+        }
+        assert!(refusals.0 >= 600 && refusals.1 > 0, "{refusals:?}");
+        assert_eq!(doorman.failures.len(), 1);
+    }
+}
