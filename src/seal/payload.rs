@@ -7,7 +7,8 @@ mod wire;
 
 use std::fmt;
 
-use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue, InvalidHeaderValue};
+use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use crate::guard::Origin;
@@ -97,14 +98,12 @@ impl Payload {
         if !self.destinations.contains(destination) {
             return Err(Misdirected);
         }
-        let (name, value) = match &self.presentation {
-            Presentation::Bearer => {
-                let bearer = Zeroizing::new(["Bearer ", self.secret.expose()].concat());
-                (AUTHORIZATION, HeaderValue::from_str(&bearer))
-            }
-            Presentation::Header(name) => (name.clone(), HeaderValue::from_str(self.secret.expose())),
+        let (name, scheme) = match &self.presentation {
+            Presentation::Bearer => (AUTHORIZATION, "Bearer "),
+            Presentation::Header(name) => (name.clone(), ""),
         };
-        let mut value = value.expect("printable ASCII is a header value");
+        let text = Zeroizing::new([scheme, self.secret.expose()].concat().into_bytes());
+        let mut value = held_by(text).expect("printable ASCII is a header value");
         value.set_sensitive(true);
         Ok((name, value))
     }
@@ -123,6 +122,12 @@ impl Payload {
     pub fn last4(&self) -> &str {
         self.secret.last4()
     }
+}
+
+/// A header value that keeps its bytes in `owner` and makes no copy of them: dropped with the last clone, they are wiped if the
+/// owner wipes.
+fn held_by(owner: impl AsRef<[u8]> + Send + 'static) -> Result<HeaderValue, InvalidHeaderValue> {
+    HeaderValue::from_maybe_shared(Bytes::from_owner(owner))
 }
 
 impl fmt::Debug for Payload {

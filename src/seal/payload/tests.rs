@@ -1,3 +1,6 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
@@ -206,4 +209,33 @@ proptest! {
             prop_assert_eq!(&*payload.to_plaintext(), &bytes);
         }
     }
+}
+
+/// Bytes that tell when they are dropped.
+struct Watched(&'static [u8], Arc<AtomicBool>);
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        self.0
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.1.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn p9_the_header_that_pays_is_its_owners_bytes_and_ends_with_its_last_clone() {
+    let dropped = Arc::default();
+    let bytes = b"Bearer sk-canary";
+    let value = held_by(Watched(bytes, Arc::clone(&dropped))).unwrap();
+    let is_dropped = || dropped.load(Ordering::SeqCst);
+    assert_eq!(value.as_bytes().as_ptr(), bytes.as_ptr(), "no copy");
+    let clone = value.clone();
+    drop(value);
+    assert_eq!((clone.as_bytes().as_ptr(), is_dropped()), (bytes.as_ptr(), false));
+    drop(clone);
+    assert!(is_dropped());
 }
