@@ -13,6 +13,7 @@ pub mod health;
 pub mod identity;
 pub mod models;
 pub mod openai;
+pub mod serve;
 pub mod threshold;
 
 use std::sync::Arc;

@@ -7,9 +7,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
+use actix_server::{Server, ServerBuilder, ServerHandle};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, rt, web};
+use actix_web::{App, rt, web};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
@@ -199,12 +199,16 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     let front = web::Data::new(Front { metrics, fleet, doorman, server: server.clone(), limits: settings.upstream, budget, probes });
     let admin = web::Data::from(Arc::clone(&control));
 
-    let listener = listen(&server).map_err(|source| StartError::Listen { key: "server.listen", listen: server.listen, source })?;
-    let admin_http = settings.admin.listen.map(|listen| admin_server(listen, settings.admin.hosts, admin.clone())).transpose()?;
+    let listener = bind(server.listen, server.reuse_port).map_err(|source| StartError::Listen {
+        key: "server.listen",
+        listen: server.listen,
+        source,
+    })?;
+    let admin_http = settings.admin.listen.map(|listen| admin_server(listen, settings.admin.hosts, admin.clone(), &server)).transpose()?;
     let serves_admin = admin_http.is_none();
     let shared = front.clone();
     let connections = Connections::new(&server);
-    let http = HttpServer::new(move || {
+    let app = move || {
         App::new()
             .wrap(from_fn(http::threshold::pass))
             .app_data(shared.clone())
@@ -216,20 +220,12 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
                 }
             })
             .default_service(web::to(http::unknown_endpoint))
-    })
-    .workers(server.workers)
-    .worker_max_blocking_threads(BLOCKING_THREADS)
-    .max_connections(server.max_connections)
-    .on_connect(move |io, data| connections.accepted(io, data))
-    .tcp_nodelay(true)
-    .h1_allow_half_closed(server.half_close)
-    .keep_alive(server.keep_alive)
-    .client_request_timeout(server.header_timeout)
-    .shutdown_timeout((server.shutdown_grace + LAST_WORDS).as_secs())
-    .disable_signals()
-    .listen(listener)?;
-    let address = http.addrs().first().copied().unwrap_or(server.listen);
-    let running = http.run();
+    };
+    let address = listener.local_addr()?;
+    let builder = workers(server.workers)
+        .max_concurrent_connections(server.max_connections)
+        .shutdown_timeout((server.shutdown_grace + LAST_WORDS).as_secs());
+    let running = http::serve::listen(builder, listener, &server, connections, app)?.run();
     let signals = Signals::new()?;
     rt::spawn(Arc::clone(&control).watch());
     if let Some(keep) = settings.ledger.keep {
@@ -256,21 +252,31 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
 
 /// The listening socket. An address that connections of an earlier process still linger on can be had at once; one that
 /// another process listens on only where both want to share it, so that a new gateway takes over while the old one finishes.
-fn listen(server: &config::Server) -> io::Result<TcpListener> {
-    let family = if server.listen.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+fn bind(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    sockopt::set_socket_reuseport(&socket, server.reuse_port)?;
-    rustix::net::bind(&socket, &server.listen)?;
+    sockopt::set_socket_reuseport(&socket, is_shared)?;
+    rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket.into())
 }
 
+/// Threads that serve, told to stop by us alone.
+fn workers(number: usize) -> ServerBuilder {
+    ServerBuilder::new().workers(number).worker_max_blocking_threads(BLOCKING_THREADS).disable_signals()
+}
+
 /// The listener that only the admin API has, where it has one.
-fn admin_server(listen: SocketAddr, hosts: Vec<String>, control: web::Data<Control>) -> Result<Server, StartError> {
+fn admin_server(
+    listen: SocketAddr,
+    hosts: Vec<String>,
+    control: web::Data<Control>,
+    server: &config::Server,
+) -> Result<Server, StartError> {
     let hosts = web::Data::new(Hosts(hosts));
-    let http = HttpServer::new(move || {
+    let app = move || {
         App::new()
             .wrap(from_fn(hosts::check))
             .wrap(from_fn(http::threshold::pass))
@@ -278,14 +284,12 @@ fn admin_server(listen: SocketAddr, hosts: Vec<String>, control: web::Data<Contr
             .app_data(control.clone())
             .configure(control::admin::routes)
             .default_service(web::to(http::unknown_endpoint))
-    })
-    .workers(1)
-    .worker_max_blocking_threads(BLOCKING_THREADS)
-    .disable_signals()
-    .bind(listen)
-    .map_err(|source| StartError::Listen { key: "admin.listen", listen, source })?;
+    };
+    let refused = |source| StartError::Listen { key: "admin.listen", listen, source };
+    let listener = bind(listen, false).map_err(refused)?;
+    let running = http::serve::listen(workers(1), listener, server, Connections::new(server), app).map_err(refused)?.run();
     log::info!("the admin API listens on http://{listen}, and nowhere else");
-    Ok(http.run())
+    Ok(running)
 }
 
 /// What deserves a line at every start: what is legal but odd, and which providers may reach private addresses

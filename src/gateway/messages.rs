@@ -253,6 +253,12 @@ pub enum Refusal {
     /// `expect` says something else than `100-continue`.
     #[error("the only expectation that can be met is 100-continue")]
     ExpectationFailed,
+    /// The request's line and headers did not arrive in time.
+    #[error("the request's headers did not arrive in time")]
+    SlowHead,
+    /// The request's line and headers are larger, or more, than allowed.
+    #[error("the request's headers are too large or too many")]
+    HeadTooLarge,
     /// The body did not arrive in time.
     #[error("the body did not arrive in time")]
     SlowBody,

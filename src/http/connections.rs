@@ -1,17 +1,22 @@
-//! What is settled once a connection: how long it may leave our bytes unread, and how many of them an address may have.
+//! What is settled once a connection: how long a request's head may take, how long our bytes may stay unread, and how many
+//! connections an address may have.
 
-use std::any::Any;
+mod stream;
+
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use socket2::SockRef;
+use tokio::time::Instant;
 
 use crate::config::Server;
+pub use stream::ClientStream;
 
 /// Bytes the kernel takes beyond what it can send at once. By its own lights that would be megabytes, which a slow reader needs
 /// minutes for, and all the while it would look as if it read nothing.
@@ -20,16 +25,66 @@ const UNSENT: u32 = 32 << 10;
 
 /// All connections of the process.
 pub struct Connections {
+    header_timeout: Duration,
     write_timeout: Duration,
     most_per_address: Option<usize>,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// What is known of one connection, from request to request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Connection {
     /// It is to be closed: actix would still serve what has arrived behind the request that was to be its last.
     pub is_closing: Cell<bool>,
+    turn: Cell<Turn>,
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    /// Nothing is owed.
+    Idle,
+    /// The client's: a head has been due since then.
+    Head(Instant),
+    /// Ours: a request is being served, or its body is on its way.
+    Request,
+}
+
+/// A request's turn on its connection; what comes after it has ended is the next request's head.
+#[derive(Debug)]
+pub struct Served(Rc<Connection>);
+
+impl Connection {
+    fn new() -> Rc<Self> {
+        Rc::new(Self { is_closing: Cell::new(false), turn: Cell::new(Turn::Head(Instant::now())) })
+    }
+
+    /// A request's head is complete. Its turn lasts for as long as what is returned.
+    pub fn begin(self: &Rc<Self>) -> Served {
+        self.turn.set(Turn::Request);
+        Served(Rc::clone(self))
+    }
+
+    /// Bytes have come.
+    fn received(&self) {
+        if let Turn::Idle = self.turn.get() {
+            self.turn.set(Turn::Head(Instant::now()));
+        }
+    }
+
+    /// Since when a head is due, if one is.
+    fn head_due_since(&self) -> Option<Instant> {
+        match self.turn.get() {
+            Turn::Head(since) => Some(since),
+            Turn::Idle | Turn::Request => None,
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.turn.set(Turn::Idle);
+    }
 }
 
 /// A connection's place among those of its address; given up when the connection is gone.
@@ -41,15 +96,20 @@ struct Seat {
 impl Connections {
     /// None so far.
     pub fn new(server: &Server) -> Arc<Self> {
-        let (write_timeout, most_per_address) = (server.write_timeout, server.max_connections_per_address);
-        Arc::new(Self { write_timeout, most_per_address, open: Mutex::default() })
+        let Server { header_timeout, write_timeout, max_connections_per_address: most_per_address, .. } = *server;
+        Arc::new(Self { header_timeout, write_timeout, most_per_address, open: Mutex::default() })
     }
 
     /// A connection has been accepted.
-    pub fn accepted(self: &Arc<Self>, io: &dyn Any, data: &mut Extensions) {
-        let Some(stream) = io.downcast_ref::<TcpStream>() else { return };
-        data.insert(Connection::default());
-        self.bound(stream);
+    pub fn accept(&self, socket: TcpStream) -> ClientStream {
+        self.bound(&socket);
+        ClientStream::new(socket, self.header_timeout)
+    }
+
+    /// Gives a connection's requests what is known of it, and takes a seat for it.
+    pub fn register(self: &Arc<Self>, client: &ClientStream, data: &mut Extensions) {
+        let stream = client.socket();
+        data.insert(Rc::clone(client.connection()));
         let Some(most) = self.most_per_address else { return };
         let Ok(peer) = stream.peer_addr() else { return };
         match self.seat(peer.ip().to_canonical(), most) {
@@ -67,10 +127,13 @@ impl Connections {
         if let Err(error) = socket.set_tcp_user_timeout(Some(self.write_timeout)).and_then(|()| socket.set_tcp_notsent_lowat(UNSENT)) {
             log::debug!("a connection has no bounds for what is not read: {error}");
         }
+        no_delay(stream);
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn bound(&self, _: &TcpStream) {}
+    fn bound(&self, stream: &TcpStream) {
+        no_delay(stream);
+    }
 
     fn seat(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Seat> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,6 +143,13 @@ impl Connections {
         }
         *taken += 1;
         Some(Seat { connections: Arc::clone(self), address })
+    }
+}
+
+/// Nagle's algorithm would hold a stream's small chunks back until the client has acknowledged the one before.
+fn no_delay(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        log::debug!("a connection delays small writes: {error}");
     }
 }
 

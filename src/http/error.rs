@@ -64,7 +64,8 @@ fn classify(refusal: &Refusal) -> (u16, &'static str, &'static str) {
         Refusal::ExpectationFailed => (417, INVALID, "expectation_failed"),
         Refusal::TooLarge { .. } | Refusal::WindowTooLarge { .. } => (413, INVALID, "request_too_large"),
         Refusal::UnsupportedEncoding(_) => (415, INVALID, "unsupported_encoding"),
-        Refusal::SlowBody => (408, INVALID, "request_timeout"),
+        Refusal::HeadTooLarge => (431, INVALID, "headers_too_large"),
+        Refusal::SlowHead | Refusal::SlowBody => (408, INVALID, "request_timeout"),
         Refusal::Inexpressible(refused) => (400, INVALID, refused.code),
         Refusal::UnsupportedOperation { .. } => (400, INVALID, "unsupported_operation"),
         Refusal::Overloaded => (503, "server_error", "overloaded"),
@@ -78,8 +79,8 @@ fn classify(refusal: &Refusal) -> (u16, &'static str, &'static str) {
 
 /// Whether the connection is of no further use: what is left of the body is not read, or its framing is doubtful.
 fn closes(refusal: &Refusal) -> bool {
-    use Refusal::{BadRequest, ExpectationFailed, SlowBody, TooLarge, UnsupportedEncoding};
-    matches!(refusal, TooLarge { .. } | SlowBody | UnsupportedEncoding(_) | BadRequest(_) | ExpectationFailed)
+    use Refusal::{BadRequest, ExpectationFailed, HeadTooLarge, SlowBody, SlowHead, TooLarge, UnsupportedEncoding};
+    matches!(refusal, TooLarge { .. } | SlowHead | HeadTooLarge | SlowBody | UnsupportedEncoding(_) | BadRequest(_) | ExpectationFailed)
 }
 
 fn retry_after(refusal: &Refusal) -> Option<Duration> {

@@ -17,7 +17,7 @@ use actix_web::{Error, HttpMessage, web};
 use bytes::Bytes;
 use futures_util::Stream;
 
-use super::connections::Connection;
+use super::connections::{Connection, Served};
 use super::cors::Visitor;
 use super::{Front, answer};
 use crate::gateway::messages::Refusal;
@@ -27,7 +27,8 @@ pub async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Result<Se
     let unread = Unread::of(&mut request);
     let listed = request.app_data::<web::Data<Front>>().map_or(&[][..], |front| &front.server.cors_origins);
     let visitor = Visitor::of(&request, listed);
-    let connection = request.conn_data::<Connection>();
+    let connection = request.conn_data::<Rc<Connection>>();
+    let served = connection.map(Connection::begin);
     let verdict = match connection {
         Some(connection) if connection.is_closing.get() => Err(Refusal::BadRequest("the request before was this connection's last")),
         _ => judge(request.head()),
@@ -51,14 +52,12 @@ pub async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Result<Se
         visitor.welcome(response.headers_mut());
     }
     if response.response().head().connection_type() == ConnectionType::Close
-        && let Some(connection) = response.request().conn_data::<Connection>()
+        && let Some(connection) = response.request().conn_data::<Rc<Connection>>()
     {
         connection.is_closing.set(true);
     }
-    Ok(match unread {
-        Some(unread) if !unread.borrow().has_ended => response.map_body(|_, body| BoxBody::new(Closing { body, _unread: unread })),
-        _ => response,
-    })
+    let unread = unread.filter(|unread| !unread.borrow().has_ended);
+    Ok(response.map_body(|_, body| BoxBody::new(Answer { body, _unread: unread, _served: served })))
 }
 
 /// Whether the head is of a form we take.
@@ -98,10 +97,11 @@ struct Unread {
 /// The handler's hold on it.
 struct Reading(Rc<RefCell<Unread>>);
 
-/// The answer's hold on it.
-struct Closing {
+/// An answer on its way out, which holds on to what must last until it is out.
+struct Answer {
     body: BoxBody,
-    _unread: Rc<RefCell<Unread>>,
+    _unread: Option<Rc<RefCell<Unread>>>,
+    _served: Option<Served>,
 }
 
 impl Unread {
@@ -126,7 +126,7 @@ impl Stream for Reading {
     }
 }
 
-impl MessageBody for Closing {
+impl MessageBody for Answer {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {

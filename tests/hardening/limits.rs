@@ -19,6 +19,7 @@ fn a_head_that_is_too_large_or_has_too_many_lines_gets_431() {
     for head in [format!("x-long: {}\r\n", "x".repeat(130 << 10)), "x-many: 1\r\n".repeat(97)] {
         let answer = raw(address, format!("GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}\r\n").as_bytes());
         assert_eq!(statuses(&answer), [431], "{answer}");
+        assert!(answer.contains(r#""code":"headers_too_large""#) && answer.contains("connection: close"), "{answer}");
     }
     let fits = "x-many: 1\r\n".repeat(94);
     let answer = raw(address, format!("GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{fits}\r\n").as_bytes());

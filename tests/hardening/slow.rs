@@ -1,6 +1,11 @@
 //! Those who take their time: clients that send slowly, clients that read slowly.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
 use super::{Scene, raw, statuses};
+use crate::support::LIMIT;
 use crate::support::client::Connection;
 use crate::support::eventually;
 use crate::support::upstream::{Answer, completion, delta};
@@ -39,8 +44,56 @@ fn a_body_that_takes_too_long_in_all_gets_408() {
 #[test]
 fn a_head_that_does_not_end_gets_408() {
     let scene = Scene::new("header_timeout = \"1s\"", "");
-    let answer = raw(scene.gateway.address, b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ");
-    assert_eq!(statuses(&answer), [408], "{answer}");
+    for begun in ["", "G", "GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: "] {
+        let answer = raw(scene.gateway.address, begun.as_bytes());
+        assert_eq!(statuses(&answer), [408], "{begun:?}: {answer}");
+        assert!(answer.contains(r#""code":"request_timeout""#) && answer.contains("connection: close"), "{answer}");
+    }
+}
+
+#[test]
+fn a_later_head_has_its_time_from_its_first_byte_on_however_steadily_it_drips() {
+    let scene = Scene::new("header_timeout = \"1s\"\nkeep_alive = \"60s\"", "");
+    for drips in [false, true] {
+        let mut stream = TcpStream::connect(scene.gateway.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let (mut answers, mut buffer, mut begun) = (Vec::new(), [0; 4096], None);
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => answers.extend_from_slice(&buffer[..read]),
+                // The time-out of the read is the pace of the drip.
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    if begun.is_none() || drips {
+                        let _ = stream.write_all(b"G");
+                    }
+                    assert!(begun.get_or_insert_with(Instant::now).elapsed() < LIMIT, "a head that is never complete is waited for");
+                }
+                Err(_) => break,
+            }
+        }
+        assert_eq!(statuses(&String::from_utf8_lossy(&answers)), [200, 408]);
+        assert!(begun.is_some_and(|begun| begun.elapsed() >= Duration::from_millis(900)));
+    }
+}
+
+#[test]
+fn what_has_come_of_a_later_head_with_the_request_before_is_kept_as_long_as_an_idle_connection() {
+    let scene = Scene::new("header_timeout = \"1s\"\nkeep_alive = \"1s\"", "");
+    let answer = raw(scene.gateway.address, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /heal");
+    assert_eq!(statuses(&answer), [200], "{answer}");
+}
+
+#[test]
+fn a_stream_outlasts_the_time_for_a_head_whatever_its_client_sends_meanwhile() {
+    let scene = Scene::new("header_timeout = \"1s\"\nkeep_alive = \"1s\"", "");
+    scene.script.on("alpha", [Answer::stream().delta("a").pause(Duration::from_millis(1500)).delta("b").event("[DONE]")]);
+    let mut request = scene.chat(true).wire();
+    request.extend_from_slice(b"GET /healthz HT");
+    let answer = raw(scene.gateway.address, &request);
+    assert_eq!(statuses(&answer)[0], 200);
+    assert!(answer.contains("[DONE]"), "{answer}");
 }
 
 #[test]
