@@ -7,6 +7,7 @@
 //!
 //! `cargo bench --bench calls`; `AIGW_BENCH_TURNS` says how many turns each gateway has.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "the peers are the benchmark's own")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

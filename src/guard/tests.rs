@@ -137,10 +137,10 @@ fn a_refusal_says_what_to_do_and_keeps_credentials_to_itself() {
     assert!(text.starts_with("ssrf.userinfo: ") && text.contains("api_key_env") && !text.contains("hunter2"), "{text}");
 }
 
-/// `AIGW_FUZZ_CASES` sets how many texts are tried.
+/// More cases than elsewhere, unless `PROPTEST_CASES` asks for more still.
 fn runner() -> TestRunner {
-    let cases = std::env::var("AIGW_FUZZ_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000);
-    TestRunner::new(ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() })
+    let asked = ProptestConfig::default();
+    TestRunner::new(ProptestConfig { cases: asked.cases.max(2_000), failure_persistence: None, ..asked })
 }
 
 fn policies() -> impl Strategy<Value = Policy> {

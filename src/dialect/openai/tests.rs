@@ -382,6 +382,60 @@ proptest! {
         prop_assert_eq!(&relayed(streamed(), &bytes), &whole);
     }
 
+    /// Whoever peeks at a body and whoever reads it upstream must not see two different requests.
+    #[test]
+    fn what_was_authorised_is_what_is_sent(
+        members in prop::collection::vec((
+            prop::sample::select(vec!["model", "mod\\u0065l", "Model", "stream", "str\\u0065am", "max_tokens", "user", "n", "x", "\\u0000", ""]),
+            prop::sample::select(vec![
+                "\"gpt\"", "\"g\\u0070t\"", "\"a\\\"b\"", "true", "false", "null", "1e2", "-0", "[]", "[{\"model\":\"other\"}]", "{\"model\":\"other\"}",
+                "\"\\\"model\\\":\\\"other\\\"\"", "\"\u{e9}\u{1f980}\"", " \"gpt\" ", "0.1000000000000000055511151231257827", "18446744073709551616",
+            ]),
+        ), 0..7),
+        gaps in prop::sample::select(vec!["", " ", "\n", "\t\r\n "]),
+    ) {
+        let members: Vec<String> = members.iter().map(|(key, value)| format!("{gaps}\"{key}\"{gaps}:{gaps}{value}{gaps}")).collect();
+        let text = format!("{gaps}{{{}}}{gaps}", members.join(","));
+        let Ok(document) = Document::parse(Bytes::from(text.clone()), JsonLimits::default()) else { return Ok(()) };
+        let original: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap();
+        let Some(Ok(model)) = document.string("model") else { return Ok(()) };
+        prop_assert_eq!(original["model"].as_str(), Some(&*model));
+        let stream = matches!(document.boolean("stream"), Some(Ok(true)));
+        prop_assert_eq!(stream, original.get("stream") == Some(&Value::Bool(true)));
+        let quirks = Quirks {
+            rename: vec![("max_tokens".into(), "max_completion_tokens".into())],
+            drop: vec!["user".into()],
+            set: vec![("safe".into(), "1".into())],
+            ..usual()
+        };
+        let asked = Ask {
+            operation: Operation::Chat,
+            document: &document,
+            stream,
+            upstream_model: "up",
+            max_output_tokens: None,
+            quirks: &quirks,
+            anthropic_beta: None,
+            anthropic_version: None,
+            created: 0,
+            sse: crate::dialect::sse::SseLimits::default(),
+            seed: 0,
+        };
+        let Call::Http { body, .. } = OpenAi.request(&asked).unwrap().call else { panic!("a remote dialect") };
+        prop_assert!(Document::parse(body.clone(), JsonLimits::default()).is_ok());
+        let mut expected = original;
+        expected.insert("model".to_owned(), json!("up"));
+        expected.shift_remove("user");
+        if let Some(most) = expected.shift_remove("max_tokens") {
+            expected.insert("max_completion_tokens".to_owned(), most);
+        }
+        expected.insert("safe".to_owned(), json!(1));
+        if stream {
+            expected.insert("stream_options".to_owned(), json!({"include_usage": true}));
+        }
+        prop_assert_eq!(serde_json::from_slice::<serde_json::Map<String, Value>>(&body).unwrap(), expected);
+    }
+
     #[test]
     fn no_bytes_make_a_reader_stumble(pieces in prop::collection::vec("(data: ?|event: error)?[\\[{\"}:,a]{0,12}\n{0,2}", 0..8)) {
         let pieces: Vec<&[u8]> = pieces.iter().map(String::as_bytes).collect();

@@ -1,0 +1,103 @@
+//! What the SSRF guard costs a call over a connection that is kept: one exchange through a guarded pool against the same exchange
+//! over a bare socket, in one run, by turns.
+//!
+//! `cargo bench --bench guard`. A new connection costs more, once: its name is looked up and each of its addresses judged.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "the peers are the benchmark's own")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_http::ServiceConfig;
+use actix_web::http::Uri;
+use actix_web::rt;
+use aigw::config::Reach;
+use aigw::gateway::connector::{GuardedConnector, SystemResolver};
+use aigw::gateway::exchange::exchange;
+use aigw::gateway::pool::{Origin, Pool};
+use aigw::gateway::wire::{Connection, Wire};
+use aigw::guard::{Policy, SelfListen, Source};
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const HEAD: &[u8] = b"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-length: 2\r\n\r\n";
+const BODY: &[u8] = b"{}";
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+const TURNS: usize = 400;
+const EXCHANGES: u32 = 250;
+
+/// An upstream that answers at once, on this thread: what it takes to wake another differs from one connection to the next.
+async fn upstream() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    rt::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.set_nodelay(true).unwrap();
+            rt::spawn(async move {
+                let mut request = [0; HEAD.len() + BODY.len()];
+                while stream.read_exact(&mut request).await.is_ok() {
+                    stream.write_all(ANSWER).await.unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+/// One exchange; the connection, which can carry another.
+async fn call(connection: Connection, config: &ServiceConfig) -> Connection {
+    let answered = exchange(connection, Bytes::from_static(HEAD), Bytes::from_static(BODY), config).await;
+    let Ok((head, mut body)) = answered else { panic!("no answer") };
+    assert!(head.status.is_success());
+    while body.next().await.unwrap().is_some() {}
+    body.into_connection().unwrap()
+}
+
+async fn guarded(pool: &Pool, target: &Uri, config: &ServiceConfig) -> Duration {
+    let begun = Instant::now();
+    for _ in 0..EXCHANGES {
+        let connection = match pool.take(target) {
+            Some(connection) => connection,
+            None => pool.open(target).await.unwrap(),
+        };
+        pool.put(call(connection, config).await, Origin::of(target));
+    }
+    begun.elapsed() / EXCHANGES
+}
+
+async fn bare(line: &mut Option<Connection>, config: &ServiceConfig) -> Duration {
+    let begun = Instant::now();
+    for _ in 0..EXCHANGES {
+        let connection = line.take().unwrap();
+        *line = Some(call(connection, config).await);
+    }
+    begun.elapsed() / EXCHANGES
+}
+
+fn median(mut took: Vec<Duration>) -> f64 {
+    took.sort_unstable();
+    took[took.len() / 2].as_secs_f64() * 1e6
+}
+
+fn main() {
+    rt::System::new().block_on(async {
+        let address = upstream().await;
+        let target: Uri = format!("http://{address}/v1/chat/completions").parse().unwrap();
+        let reach = Reach { allow_private: true, allow_cidrs: Vec::new(), allow_ports: vec![address.port()] };
+        let policy = Policy { source: Source::Operator(reach), self_listen: SelfListen::default() };
+        let pool = Pool::new(GuardedConnector::new(policy, Arc::new(SystemResolver)), Duration::from_secs(5));
+        let socket = TcpStream::connect(address).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        let mut line = Some(Connection::new(Wire::Plain(socket), Instant::now()));
+        let config = ServiceConfig::default();
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        for _ in 0..TURNS {
+            without.push(bare(&mut line, &config).await);
+            with.push(guarded(&pool, &target, &config).await);
+        }
+        let (with, without) = (median(with), median(without));
+        println!("an exchange over a kept connection: {without:.2} us bare, {with:.2} us through the guarded pool: {:.3}", with / without);
+    });
+}
