@@ -139,6 +139,8 @@ fn a_put_says_what_is_wrong_by_param() {
         (json!({"kind": "gamma", "api_key": "sk-0123456789"}), "kind"),
         (json!({"kind": "alpha", "api_key": "two words\n"}), "api_key"),
         (json!({"kind": "alpha", "colour": "red"}), "colour"),
+        (json!({"kind": "alpha", "allow_private": true}), "allow_private"),
+        (json!({"kind": "alpha", "allow_cidrs": ["0.0.0.0/0"]}), "allow_cidrs"),
     ] {
         let answer = tenant.admin("PUT", "/providers/5-mine", Some(&fields));
         let error = answer.error(400, "invalid_request_error", "invalid_value");

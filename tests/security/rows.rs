@@ -62,6 +62,15 @@ fn p6_an_edited_address_gets_nothing() {
 }
 
 #[test]
+fn a_flag_in_the_database_opens_no_private_address() {
+    let upstream = Upstream::start();
+    let (gateway, key) = world(&upstream);
+    edit(&gateway, "ALTER TABLE byo_providers ADD COLUMN allow_private BOOLEAN NOT NULL DEFAULT 1");
+    edit(&gateway, &format!("UPDATE byo_providers SET base_url = '{}'", upstream.base_url("alpha")));
+    refused(&gateway, &key, &upstream, "upstream_forbidden");
+}
+
+#[test]
 fn with_broker_fallback_what_does_not_open_is_passed_over() {
     let upstream = Upstream::start();
     let (gateway, key) = world(&upstream);
