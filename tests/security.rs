@@ -4,6 +4,7 @@
 mod access;
 mod byo;
 mod canary;
+mod memory;
 mod revocation;
 mod rows;
 
