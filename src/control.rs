@@ -270,11 +270,33 @@ impl Control {
         let (directory, frame) = (Arc::clone(&current.directory), self.frame(Arc::clone(&current.offerings)));
         let news = self.read(move |connection| Ok(directory::catch_up(connection, &frame, &directory, reached)?)).await?;
         if let Some((directory, reached)) = news {
-            self.publish(Snapshot { directory: Arc::new(directory), ..current }).await;
+            let (before, directory) = (Arc::clone(&current.directory), Arc::new(directory));
+            self.publish(Snapshot { directory: Arc::clone(&directory), ..current }).await;
             *position = reached;
+            for (tenant, provider) in directory::newly_rolled_back(&before, &directory) {
+                self.tell_of_rollback(tenant, provider).await;
+            }
         }
         self.publisher.confirmed();
         Ok(())
+    }
+
+    /// Somebody has written an older sealed key into the database: an operator has to know.
+    async fn tell_of_rollback(&self, tenant: &TenantId, provider: &ProviderName) {
+        log::error!(
+            "the sealed key of provider {provider} of tenant {tenant} is older than the one before, so the provider is not used; \
+             if a backup was restored, restart the gateway, else somebody has written to the database"
+        );
+        let target = format!("{tenant}/{provider}");
+        let actor = Actor { who: "gateway", request_id: None, tenant_key: None };
+        let store = self.store.clone();
+        let record =
+            move |_: &mut AnyConnection| Ok::<_, StoreError>(Done { answer: (), action: "provider.rolled_back", target, changes: vec![] });
+        match blocking(move || store.mutate(&actor, now_ms(), record)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => log::warn!("the rollback is not recorded: {error}"),
+            Err(error) => log::warn!("the rollback is not recorded: {error}"),
+        }
     }
 
     async fn publish(&self, snapshot: Snapshot) {

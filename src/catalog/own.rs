@@ -3,6 +3,8 @@
 //! Built when either of the two changes, so that a request looks its chain up and nothing more. Keys are sealed here and stay
 //! so; what opens them is the gateway's.
 
+pub mod marks;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,6 +16,7 @@ use crate::ledger::entry::Billing;
 use crate::seal::names::{Epoch, Ring, Version};
 use crate::seal::payload::Destination;
 use crate::terms::{KindName, ModelId, ProviderName};
+use marks::Marks;
 
 /// A tenant's own account at a provider, as it is stored.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,22 +86,25 @@ pub enum Idle {
     NoKind,
     /// Neither it nor its kind says where it is.
     Nowhere,
+    /// Its sealed key is older than one that was there before: somebody has written it into the database by hand.
+    RolledBack,
 }
 
 impl Own {
-    /// Lays `accounts` over the offerings. `before` lends its providers where nothing about them has changed, so that their
+    /// Lays `accounts` over the offerings; those whose key is older than `marks` take no part. `before` lends its providers where nothing about them has changed, so that their
     /// connections stay warm.
     pub fn build(
         tenant: &Tenant,
         mut accounts: Vec<Arc<Account>>,
         offerings: &Offerings,
         private_upstreams: bool,
+        marks: &Marks,
         before: Option<&Own>,
     ) -> Self {
         accounts.sort_by(|a, b| natural_order(&a.name, &b.name));
         let providers: Vec<OwnProvider> = accounts
             .into_iter()
-            .map(|account| match ready(&account, offerings) {
+            .map(|account| match ready(&account, offerings, marks) {
                 Err(idle) => OwnProvider { account, provider: None, idle: Some(idle) },
                 Ok(kind) => {
                     let built = Provider::own(tenant, &account, kind, private_upstreams);
@@ -120,6 +126,11 @@ impl Own {
         self.chains.get(&model.definition.id)
     }
 
+    /// The names of those whose key was brought back.
+    pub fn rolled_back(&self) -> impl Iterator<Item = &ProviderName> {
+        self.providers.iter().filter(|own| own.idle == Some(Idle::RolledBack)).map(|own| &own.account.name)
+    }
+
     /// Whether this very provider is one of them.
     pub fn has(&self, provider: &Arc<Provider>) -> bool {
         self.providers.iter().any(|own| own.provider.as_ref().is_some_and(|own| Arc::ptr_eq(own, provider)))
@@ -132,7 +143,10 @@ impl std::fmt::Debug for SealedKey {
     }
 }
 
-fn ready<'a>(account: &Account, offerings: &'a Offerings) -> Result<&'a Arc<Kind>, Idle> {
+fn ready<'a>(account: &Account, offerings: &'a Offerings, marks: &Marks) -> Result<&'a Arc<Kind>, Idle> {
+    if marks.is_passed(account) {
+        return Err(Idle::RolledBack);
+    }
     if !account.enabled {
         return Err(Idle::Disabled);
     }

@@ -17,6 +17,7 @@ use actix_web::http::Uri;
 use actix_web::http::header::{HeaderName, HeaderValue};
 
 use super::chain::{Chain, providers_for};
+use super::own::marks::Marks;
 use super::own::{Own, Stamp};
 use crate::config::{self, Price, RetryPolicy};
 use crate::dialect::{Dialect, Quirks};
@@ -128,6 +129,8 @@ pub struct Directory {
     pub callers: HashMap<[u8; 32], Arc<Caller>>,
     /// Tenants' own providers, of those that have any.
     pub own: HashMap<TenantId, Arc<Own>>,
+    /// How new their sealed keys have been, for as long as the tenant is there.
+    pub marks: HashMap<TenantId, Arc<Marks>>,
 }
 
 /// Who pays.
@@ -258,6 +261,7 @@ impl Directory {
             tenants: tenants.into_iter().map(|tenant| (tenant.id.clone(), tenant)).collect(),
             callers: callers.into_iter().map(|caller| (caller.lookup, caller)).collect(),
             own: HashMap::new(),
+            marks: HashMap::new(),
         }
     }
 

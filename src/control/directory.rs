@@ -14,10 +14,11 @@ use super::store::grants::{self, GrantRow};
 use super::store::keys::{self, KeyRow};
 use super::store::providers::{self, ProviderRow};
 use super::store::tenants::{self, TenantRow};
+use crate::catalog::own::marks::Marks;
 use crate::catalog::own::{Account, Own, SealedKey};
 use crate::catalog::snapshot::{Caller, Directory, Grant, Offerings, Standing, Tenant};
 use crate::seal::names::{EdgeId, Epoch, Ring, Version};
-use crate::terms::{KeyId, TenantId};
+use crate::terms::{KeyId, ProviderName, TenantId};
 
 /// What the rows are laid over.
 #[derive(Clone)]
@@ -82,9 +83,15 @@ pub fn refit(frame: &Frame, current: &Directory) -> Directory {
     let refitted = |(id, own): (&TenantId, &Arc<Own>)| {
         let tenant = current.tenants.get(id)?;
         let accounts = own.providers.iter().map(|own| Arc::clone(&own.account)).collect();
-        Some((id.clone(), Arc::new(Own::build(tenant, accounts, &frame.offerings, frame.private_upstreams, Some(own)))))
+        let marks = current.marks.get(id)?;
+        Some((id.clone(), Arc::new(Own::build(tenant, accounts, &frame.offerings, frame.private_upstreams, marks, Some(own)))))
     };
-    Directory { tenants: current.tenants.clone(), callers: current.callers.clone(), own: current.own.iter().filter_map(refitted).collect() }
+    Directory {
+        tenants: current.tenants.clone(),
+        callers: current.callers.clone(),
+        own: current.own.iter().filter_map(refitted).collect(),
+        marks: current.marks.clone(),
+    }
 }
 
 fn patch(connection: &mut AnyConnection, frame: &Frame, current: &Directory, changes: &[Change]) -> QueryResult<Directory> {
@@ -113,10 +120,12 @@ fn without(current: &Directory, tenant_ids: &HashSet<&TenantId>, is_touched: imp
     let callers = current.callers.iter().filter(|(_, caller)| !is_touched(caller));
     let tenants = current.tenants.iter().filter(|(id, _)| !tenant_ids.contains(id));
     let own = current.own.iter().filter(|(id, _)| !tenant_ids.contains(id));
+    let marks = current.marks.iter().filter(|(id, _)| !tenant_ids.contains(id));
     Directory {
         tenants: tenants.map(|(id, tenant)| (id.clone(), Arc::clone(tenant))).collect(),
         callers: callers.map(|(lookup, caller)| (*lookup, Arc::clone(caller))).collect(),
         own: own.map(|(id, own)| (id.clone(), Arc::clone(own))).collect(),
+        marks: marks.map(|(id, marks)| (id.clone(), Arc::clone(marks))).collect(),
     }
 }
 
@@ -131,13 +140,25 @@ fn update_standings(before: &Directory, after: &Directory, is_touched: impl Fn(&
 }
 
 fn enter_tenant(directory: &mut Directory, before: Option<&Directory>, frame: &Frame, row: TenantRow, accounts: Vec<Arc<Account>>) {
+    let created_at = row.created_at;
     let tenant = tenant(row, !accounts.is_empty());
+    let known = before.and_then(|before| before.marks.get(&tenant.id));
+    let mut marks = Marks::of(created_at, known.map(Arc::as_ref));
     if tenant.has_own {
         let before = before.and_then(|before| before.own.get(&tenant.id));
-        let own = Own::build(&tenant, accounts, &frame.offerings, frame.private_upstreams, before.map(Arc::as_ref));
+        let own = Own::build(&tenant, accounts.clone(), &frame.offerings, frame.private_upstreams, &marks, before.map(Arc::as_ref));
         directory.own.insert(tenant.id.clone(), Arc::new(own));
     }
+    accounts.iter().for_each(|account| marks.raise(account));
+    directory.marks.insert(tenant.id.clone(), Arc::new(marks));
     directory.tenants.insert(tenant.id.clone(), Arc::new(tenant));
+}
+
+/// Providers, by tenant, whose sealed key is older than one seen before, where `before` has not known it yet.
+pub fn newly_rolled_back<'a>(before: &'a Directory, after: &'a Directory) -> impl Iterator<Item = (&'a TenantId, &'a ProviderName)> {
+    let was = |id: &TenantId, name: &ProviderName| before.own.get(id).is_some_and(|own| own.rolled_back().any(|known| known == name));
+    let all = after.own.iter().flat_map(|(id, own)| own.rolled_back().map(move |name| (id, name)));
+    all.filter(move |(id, name)| !was(id, name))
 }
 
 fn enter(directory: &mut Directory, before: Option<&Directory>, rows: impl IntoIterator<Item = KeyRow>, mut granted: Grants) {

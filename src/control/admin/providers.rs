@@ -205,6 +205,7 @@ fn why_idle(idle: Idle, kind: &str) -> String {
         Idle::Disabled => "enabled = false".to_owned(),
         Idle::NoKind => format!("the kind {kind} is not configured any more"),
         Idle::Nowhere => format!("neither it nor the kind {kind} has a base_url"),
+        Idle::RolledBack => "its sealed key is older than the one before; write it again".to_owned(),
     }
 }
 

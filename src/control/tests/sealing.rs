@@ -13,8 +13,9 @@ use crate::control::keys::{IssuedKey, KeyFields};
 use crate::control::providers::ProviderFields;
 use crate::control::sealing::rewrap::{RotateError, rotate};
 use crate::control::sealing::{Sealing, StartError};
+use crate::control::store::Store;
 use crate::control::store::changes::Actor;
-use crate::control::store::schema::{byo_providers, edges, escrow, grants, tenant_roots, virtual_keys};
+use crate::control::store::schema::{admin_events, byo_providers, edges, escrow, grants, tenant_roots, virtual_keys};
 use crate::control::store::testing::{Fresh, on_each_database};
 use crate::control::tenants::{NewTenant, TenantChange};
 use crate::control::testing::{ACTOR, Bench};
@@ -123,6 +124,65 @@ async fn edited(bench: &Bench, statement: impl Fn(&mut crate::control::store::co
     bench.fresh.store.write::<_, ControlError>(|connection| Ok(statement(connection)?)).unwrap();
     let change = TenantChange { enabled: Some(true), ..TenantChange::default() };
     bench.control.change_tenant(ACTOR, "acme".to_owned(), change).await.unwrap();
+}
+
+/// The same with a memory of its own.
+fn restarted(bench: &Bench) -> Bench {
+    let fresh = Fresh { store: Store::open(&bench.fresh.url).unwrap(), url: bench.fresh.url.clone(), traces: Box::new(()) };
+    self::bench(Arc::new(fresh))
+}
+
+#[test]
+fn a_sealed_key_that_is_brought_back_is_not_spent_and_an_operator_learns_of_it() {
+    on_each_sealed(async |bench| {
+        let key = ready(&bench).await;
+        let mine = || byo_providers::table.filter(byo_providers::tenant.eq("acme"));
+        let row = |bench: &Bench| {
+            let read = bench.fresh.store.read::<_, ControlError>(|c| {
+                Ok(mine().select((byo_providers::secret.assume_not_null(), byo_providers::version, byo_providers::epoch)).first(c)?)
+            });
+            let row: (Vec<u8>, i32, i32) = read.unwrap();
+            row
+        };
+        let told = |bench: &Bench| {
+            let told = bench.fresh.store.read::<i64, ControlError>(|c| {
+                let events = admin_events::table.filter(admin_events::action.eq("provider.rolled_back"));
+                Ok(events.filter(admin_events::target.eq("acme/1-mine")).filter(admin_events::actor.eq("gateway")).count().get_result(c)?)
+            });
+            told.unwrap()
+        };
+        let bring_back = async |bench: &Bench, (secret, version, epoch): &(Vec<u8>, i32, i32)| {
+            let old = (byo_providers::secret.eq(Some(secret)), byo_providers::version.eq(version), byo_providers::epoch.eq(epoch));
+            edited(bench, |c| diesel::update(mine()).set(old).execute(c)).await;
+        };
+        let old = row(&bench);
+        put(&bench, "1-mine", fields("groq", Some("sk-newer-0123456789"))).await.unwrap();
+        let new = row(&bench);
+        assert!(paid(&bench, &key).is_ok() && told(&bench) == 0);
+        let takes_part = |bench: &Bench| bench.gateway.snapshot().find(&bench.known(&key).unwrap(), "m").is_some();
+        bring_back(&bench, &old).await;
+        assert!(!takes_part(&bench));
+        edited(&bench, |_| Ok(0)).await;
+        assert_eq!(told(&bench), 1, "once");
+        // To put things right is enough; so is a new process, for which the backup is all there ever was.
+        bring_back(&bench, &new).await;
+        assert_eq!(paid(&bench, &key).unwrap(), "authorization: Bearer sk-newer-0123456789");
+        bring_back(&bench, &old).await;
+        let after = restarted(&bench);
+        assert_eq!(paid(&after, &key).unwrap(), format!("authorization: Bearer {KEY}"));
+        // The epoch before, with its grants.
+        put(&bench, "1-mine", fields("groq", Some(KEY))).await.unwrap();
+        assert!(takes_part(&bench));
+        let leaked = row(&bench);
+        bench.control.advance_epoch(ACTOR, "acme".to_owned()).await.unwrap();
+        assert!(takes_part(&bench));
+        bring_back(&bench, &leaked).await;
+        assert!(!takes_part(&bench));
+        // Whoever comes under the same id later has nothing to do with it.
+        bench.control.delete_tenant(ACTOR, "acme".to_owned()).await.unwrap();
+        let key = ready(&bench).await;
+        assert!(paid(&bench, &key).is_ok());
+    });
 }
 
 #[test]
@@ -329,8 +389,11 @@ fn p7_rows_edited_by_hand_open_nothing() {
         .await;
         assert_eq!(paid(&bench, &key), Err(Unspent::Unopened));
         edited(&bench, |c| diesel::update(acme()).set((byo_providers::version.eq(1), byo_providers::epoch.eq(2))).execute(c)).await;
+        // One that knows of no version 9.
+        let bench = restarted(&bench);
         assert_eq!(paid(&bench, &key), Err(Unspent::Unopened));
         edited(&bench, |c| diesel::update(acme()).set(byo_providers::epoch.eq(1)).execute(c)).await;
+        let bench = restarted(&bench);
         assert!(paid(&bench, &key).is_ok());
         // P6: another address by the database.
         edited(&bench, |c| diesel::update(acme()).set(byo_providers::base_url.eq(Some("https://evil.example/v1"))).execute(c)).await;
