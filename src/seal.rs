@@ -8,6 +8,7 @@
 pub mod blob;
 pub mod cache;
 pub mod context;
+pub mod holder;
 pub(crate) mod key;
 pub mod ladder;
 pub mod names;

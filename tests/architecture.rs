@@ -59,7 +59,11 @@ const ROOMS: [Room; 14] = [
         may_use: &["terms", "json", "config", "secret", "credential", "seal", "dialect", "guard", "catalog", "ledger", "metrics", "http"],
         never_names: &["awc"],
     },
-    Room { path: "cli", may_use: &["terms", "config", "secret", "credential", "dialect", "server", "guard"], never_names: &["diesel"] },
+    Room {
+        path: "cli",
+        may_use: &["terms", "config", "secret", "credential", "seal", "dialect", "server", "guard"],
+        never_names: &["diesel"],
+    },
 ];
 
 fn source() -> PathBuf {

@@ -1,5 +1,7 @@
 //! `aigw tenant`: who pays.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
@@ -7,6 +9,9 @@ use super::client::Remote;
 use super::failure::Failure;
 use super::print;
 use super::table::{Column, card, render, text};
+use crate::seal::holder::Holder;
+use crate::seal::ladder::TenantRoot;
+use crate::terms::TenantId;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -28,6 +33,9 @@ enum Verb {
         /// change of keys (AIGW_TENANT_KEY)
         #[arg(long, value_name = "operator|tenant")]
         custody: Option<String>,
+        /// Make the tenant's key here, with custody `tenant`: the gateway gets to know neither it nor what it is kept for
+        #[arg(long)]
+        local: bool,
         #[command(flatten)]
         settings: Settings,
     },
@@ -72,13 +80,21 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let (answer, shown): (Value, fn(&Value) -> String) = match verb {
         Verb::List => (admin.list(&["tenants"], &[])?, all),
         Verb::Show { id } => (admin.get(&["tenants", &id], &[])?, one),
-        Verb::Create { id, custody, settings } => {
+        Verb::Create { id, custody, local, settings } => {
+            let holder = if local { Some(own_key(&id, custody.as_deref())?) } else { None };
             let mut body = settings.body();
-            body.insert(String::from("id"), json!(id));
-            if let Some(custody) = custody {
+            if let Some(custody) = custody.or(local.then(|| String::from("tenant"))) {
                 body.insert(String::from("custody"), json!(custody));
             }
-            (admin.post(&["tenants"], &Value::Object(body))?, made)
+            body.insert(String::from("id"), json!(id));
+            if let Some(holder) = &holder {
+                body.insert(String::from("local_key"), sent(holder));
+            }
+            let mut answer = admin.post(&["tenants"], &Value::Object(body))?;
+            if let Some(Holder { id, key, .. }) = &holder {
+                (answer["tenant_key"], answer["tenant_key_id"]) = (json!(key.text().expose()), json!(id.as_str()));
+            }
+            (answer, made)
         }
         Verb::Update { id, settings } => {
             let body = settings.body();
@@ -90,6 +106,26 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Delete { id } => (admin.delete(&["tenants", &id])?, |_| String::from("deleted\n")),
     };
     print(&if remote.json { format!("{answer}\n") } else { shown(&answer) })
+}
+
+/// A tenant's root and its key, made on this machine.
+fn own_key(tenant: &str, custody: Option<&str>) -> Result<Holder, Failure> {
+    if custody.is_some_and(|custody| custody != "tenant") {
+        return Err(Failure::usage("--local makes the tenant's own key, which is custody tenant"));
+    }
+    let root = TenantRoot::generate().map_err(|error| Failure::failed(error.to_string()))?;
+    Holder::of(&root, &TenantId::from(tenant)).map_err(|error| Failure::failed(error.to_string()))
+}
+
+/// What the gateway gets of it.
+fn sent(holder: &Holder) -> Value {
+    let Holder { id, key, root } = holder;
+    json!({
+        "id": id.as_str(),
+        "lookup": BASE64.encode(key.lookup()),
+        "last4": key.text().last4(),
+        "root": BASE64.encode(root),
+    })
 }
 
 impl Settings {

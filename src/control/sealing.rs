@@ -14,11 +14,12 @@ use super::master::{Keyring, RootOf, Wrapped};
 use super::store::connection::AnyConnection;
 use super::store::roots::{self, RootRow, TenantKeyRow};
 use super::store::tenants::TenantRow;
-use crate::credential::{Credential, CredentialKind};
+use crate::credential::Credential;
 use crate::seal::context::TenantKeyRootContext;
+use crate::seal::holder::Holder;
 use crate::seal::ladder::{TenantRoot, TenantWrapKey};
 use crate::seal::names::{Kid, TenantKeyId};
-use crate::seal::{open, seal};
+use crate::seal::open;
 use crate::terms::TenantId;
 
 pub use start::{StartError, Started};
@@ -90,21 +91,23 @@ impl Sealing {
         tenant: &TenantRow,
         root: &TenantRoot,
     ) -> Result<IssuedTenantKey, ControlError> {
-        let key = Credential::mint(CredentialKind::Tenant)?;
+        let Holder { id, key, root: blob } = Holder::of(root, &TenantId::from(tenant.id.as_str()))?;
         let row = TenantKeyRow {
-            id: format!("tk_{}", uuid::Uuid::now_v7().simple()),
+            id: id.as_str().to_owned(),
             tenant: tenant.id.clone(),
             lookup: key.lookup().to_vec(),
             last4: key.text().last4().to_owned(),
             created_at: super::now_ms() / 1_000,
         };
-        let wrap_key = TenantWrapKey::of(&key).ok_or(ControlError::TenantKeyRequired)?;
-        let id = TenantKeyId::parse(&row.id).map_err(|_| ControlError::TenantKeyRequired)?;
-        let owner = TenantId::from(tenant.id.as_str());
-        let blob = seal(&TenantKeyRootContext { tenant: &owner, tenant_key: &id }, &wrap_key, root)?;
-        roots::insert_tenant_key(connection, &row)?;
-        roots::insert(connection, &RootRow { tenant: row.tenant.clone(), holder: format!("{TENANT_KEY}{}", row.id), blob })?;
+        self.adopt_holder(connection, &row, blob)?;
         Ok(IssuedTenantKey { row, key })
+    }
+
+    /// Takes in a tenant key with the root that is under it, wherever they were made.
+    pub fn adopt_holder(&self, connection: &mut AnyConnection, row: &TenantKeyRow, root: Vec<u8>) -> Result<(), ControlError> {
+        roots::insert_tenant_key(connection, row)?;
+        roots::insert(connection, &RootRow { tenant: row.tenant.clone(), holder: format!("{TENANT_KEY}{}", row.id), blob: root })?;
+        Ok(())
     }
 
     /// Takes a tenant's root from under one of its keys. The last one stays: nothing would open again.

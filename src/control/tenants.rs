@@ -1,5 +1,7 @@
 //! What can be done with tenants, and with the keys of those that keep their own root.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -10,6 +12,7 @@ use super::store::connection::AnyConnection;
 use super::store::roots::{self, TenantKeyRow};
 use super::store::tenants::{self, TenantRow};
 use super::{Control, fields, now_ms};
+use crate::seal::blob::{BlobType, is_key_blob};
 
 /// A tenant to be.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -25,8 +28,24 @@ pub struct NewTenant {
     pub broker_fallback: Option<bool>,
     /// `operator` if not said.
     pub custody: Option<String>,
+    /// With custody `tenant`: its first key was made elsewhere, and this is all that is known of it here.
+    pub local_key: Option<LocalKey>,
     /// Default true.
     pub enabled: Option<bool>,
+}
+
+/// A tenant key that was made on the tenant's own machine, with the tenant's root.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a JSON object")]
+pub struct LocalKey {
+    /// `tk_` and 32 hexadecimal digits.
+    pub id: String,
+    /// The look-up value derived from the key, in base64.
+    pub lookup: String,
+    /// The key's last four characters, for people.
+    pub last4: String,
+    /// The root under that key, a ROOT blob in base64.
+    pub root: String,
 }
 
 /// What shall be different about a tenant.
@@ -49,13 +68,17 @@ pub struct MadeTenant {
     pub tenant_key: Option<IssuedTenantKey>,
 }
 
+/// A tenant key, and the root under it as a ROOT blob.
+type Held = (TenantKeyRow, Vec<u8>);
+
 impl Control {
     /// Makes a tenant, with its root if something can be sealed here.
     ///
     /// # Errors
     /// If a value is bad, the id is taken, or the database fails.
     pub async fn create_tenant(&self, actor: Actor, new: NewTenant) -> Result<MadeTenant, ControlError> {
-        let row = new.check(now_ms() / 1_000)?;
+        let now = now_ms() / 1_000;
+        let (row, local) = new.check(now)?;
         if row.custody == BY_TENANT && self.sealing.is_none() {
             return Err(ControlError::SealingUnavailable);
         }
@@ -65,7 +88,17 @@ impl Control {
                 return Err(ControlError::Exists { what: "tenant", id: row.id });
             }
             tenants::insert(connection, &row)?;
-            let tenant_key = sealing.map(|sealing| sealing.found(connection, &row)).transpose()?.flatten();
+            let tenant_key = match (sealing, local) {
+                (None, _) => None,
+                (Some(sealing), None) => sealing.found(connection, &row)?,
+                (Some(sealing), Some((key, root))) => {
+                    if roots::has_tenant_key(connection, &key)? {
+                        return Err(ControlError::Exists { what: "tenant key", id: key.id });
+                    }
+                    sealing.adopt_holder(connection, &key, root)?;
+                    None
+                }
+            };
             let Done { answer: row, action, target, changes } = done(row, "tenant.create");
             Ok(Done { answer: MadeTenant { row, tenant_key }, action, target, changes })
         })
@@ -188,14 +221,19 @@ impl Control {
 }
 
 impl NewTenant {
-    fn check(self, created_at: i64) -> Result<TenantRow, ControlError> {
+    /// The row, and the tenant key that was made elsewhere with the root under it.
+    fn check(self, created_at: i64) -> Result<(TenantRow, Option<Held>), ControlError> {
         let id = fields::slug("id", self.id)?;
         let name = self.name.map_or_else(|| Ok(id.clone()), |name| fields::label("name", name))?;
         let custody = self.custody.unwrap_or_else(|| "operator".to_owned());
         if custody != "operator" && custody != BY_TENANT {
             return Err(ControlError::invalid("custody", "custody must be \"operator\" or \"tenant\""));
         }
-        Ok(TenantRow {
+        if self.local_key.is_some() && custody != BY_TENANT {
+            return Err(ControlError::invalid("local_key", "local_key needs custody \"tenant\""));
+        }
+        let local = self.local_key.map(|local| local.check(&id, created_at)).transpose()?;
+        let row = TenantRow {
             id,
             name,
             brokered: self.brokered.unwrap_or(true),
@@ -203,7 +241,25 @@ impl NewTenant {
             custody,
             enabled: self.enabled.unwrap_or(true),
             created_at,
-        })
+        };
+        Ok((row, local))
+    }
+}
+
+impl LocalKey {
+    fn check(self, tenant: &str, created_at: i64) -> Result<Held, ControlError> {
+        let digits = self.id.strip_prefix("tk_").unwrap_or_default();
+        if digits.len() != 32 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit() && !digit.is_ascii_uppercase()) {
+            return Err(ControlError::invalid("local_key.id", "local_key.id must be tk_ and 32 hexadecimal digits"));
+        }
+        if self.last4.len() != 4 || !self.last4.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(ControlError::invalid("local_key.last4", "local_key.last4 must be the last four characters of the key"));
+        }
+        let lookup = BASE64.decode(self.lookup).ok().filter(|lookup| lookup.len() == 32);
+        let lookup = lookup.ok_or_else(|| ControlError::invalid("local_key.lookup", "local_key.lookup must be 32 bytes in base64"))?;
+        let root = BASE64.decode(self.root).ok().filter(|root| is_key_blob(root, BlobType::Root));
+        let root = root.ok_or_else(|| ControlError::invalid("local_key.root", "local_key.root must be a ROOT blob in base64"))?;
+        Ok((TenantKeyRow { id: self.id, tenant: tenant.to_owned(), lookup, last4: self.last4, created_at }, root))
     }
 }
 

@@ -59,6 +59,11 @@ pub enum SealError {
     Place(BlobType),
 }
 
+/// Whether bytes have the form of a blob of that type, which holds a key. Whether it opens, only its key says.
+pub fn is_key_blob(blob: &[u8], kind: BlobType) -> bool {
+    blob.len() == KEY_BLOB_LEN && blob.starts_with(&header_of(kind))
+}
+
 /// Seals `content` for the place `context`.
 ///
 /// # Errors
@@ -103,8 +108,12 @@ fn seal_under<C: Context>(nonce: &Nonce, context: &C, key: &C::Key, content: &C:
 }
 
 fn header<C: Context>() -> [u8; HEADER_LEN] {
+    header_of(C::TYPE)
+}
+
+fn header_of(kind: BlobType) -> [u8; HEADER_LEN] {
     let [a, b, c, d] = MAGIC;
-    [a, b, c, d, C::TYPE as u8, ALGORITHM]
+    [a, b, c, d, kind as u8, ALGORITHM]
 }
 
 /// What is authenticated besides the content: header and context.

@@ -167,6 +167,65 @@ fn without_a_master_key_tenants_cannot_bring_providers() {
 }
 
 #[test]
+fn a_tenants_key_can_be_made_where_the_tenant_is() {
+    let upstream = Upstream::start();
+    let gateway = setup(&upstream).start();
+    let made = gateway.cli(&["tenant", "create", "far", "--local", "--json"]);
+    assert!(made.status.success(), "{made:?}");
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    assert_eq!(made["custody"], "tenant");
+    let tenant_key = made["tenant_key"].as_str().unwrap().to_owned();
+    let key = gateway.shell(&["key", "create", "far", "--json"]).env("AIGW_TENANT_KEY", &tenant_key).output().unwrap();
+    let key: Value = serde_json::from_slice(&key.stdout).unwrap_or_else(|_| panic!("{key:?}"));
+    let mut bring = gateway.request("PUT", "/admin/v1/tenants/far/providers/1-own").bearer(crate::support::gateway::ADMIN_TOKEN);
+    bring = bring.header("x-aigw-tenant-key", &tenant_key).json(&json!({"kind": "alpha", "api_key": "sk-tenants-own-0123456789"}));
+    bring.send().expect(200);
+    let key = Key { id: key["id"].as_str().unwrap().to_owned(), secret: key["key"].as_str().unwrap().to_owned() };
+    let script = upstream.script();
+    gateway.chat(&key, &body("solo", &script)).send().expect(200);
+    assert_eq!(script.call().headers.get("authorization"), Some("Bearer sk-tenants-own-0123456789"));
+    let refused = gateway.cli(&["tenant", "create", "odd", "--local", "--custody", "operator"]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+}
+
+#[test]
+fn what_is_said_of_a_key_made_elsewhere_is_checked() {
+    let upstream = Upstream::start();
+    let gateway = setup(&upstream).start();
+    let local = json!({
+        "id": format!("tk_{}", "0".repeat(32)),
+        "lookup": format!("{}=", "A".repeat(43)),
+        "last4": "WXYZ",
+        // "AGW1", type 3, algorithm 1, and 72 bytes of anything.
+        "root": format!("QUdXMQMB{}", "A".repeat(96)),
+    });
+    let create = |id: &str, custody: &str, field: &str, value: Value| {
+        let mut local = local.clone();
+        local[field] = value;
+        gateway.admin("POST", "/tenants", Some(&json!({"id": id, "custody": custody, "local_key": local})))
+    };
+    for (field, value) in [
+        ("id", json!("tk_1")),
+        ("id", json!("../x")),
+        ("lookup", json!("AAAA")),
+        ("lookup", json!("not base64")),
+        ("last4", json!("a")),
+        ("root", json!("AAAA")),
+        ("root", json!(format!("QUdXMQEB{}", "A".repeat(96)))),
+    ] {
+        let error = create("own", "tenant", field, value).error(400, "invalid_request_error", "invalid_value");
+        assert_eq!(error["param"], format!("local_key.{field}"));
+    }
+    let error = create("own", "operator", "last4", json!("WXYZ")).error(400, "invalid_request_error", "invalid_value");
+    assert_eq!(error["param"], "local_key");
+    create("own", "tenant", "last4", json!("WXYZ")).expect(201);
+    assert_eq!(create("another", "tenant", "last4", json!("WXYZ")).status, 409, "a key is one tenant's");
+    // It names a key that nobody has: nothing opens, and nothing falls back to the master key.
+    let answer = gateway.admin("PUT", "/tenants/own/providers/1-own", Some(&json!({"kind": "alpha", "api_key": "sk-0123456789"})));
+    answer.error(403, "permission_error", "tenant_key_required");
+}
+
+#[test]
 fn a_tenant_that_keeps_its_own_key_must_send_it() {
     let upstream = Upstream::start();
     let gateway = setup(&upstream).start();

@@ -92,6 +92,12 @@ pub fn insert_tenant_key(connection: &mut AnyConnection, row: &TenantKeyRow) -> 
     diesel::insert_into(tenant_keys::table).values(row).execute(connection)
 }
 
+/// Whether any tenant has a key with that id or look-up value.
+pub fn has_tenant_key(connection: &mut AnyConnection, row: &TenantKeyRow) -> QueryResult<bool> {
+    let alike = tenant_keys::table.filter(tenant_keys::id.eq(&row.id).or(tenant_keys::lookup.eq(&row.lookup)));
+    alike.count().get_result::<i64>(connection).map(|count| count > 0)
+}
+
 /// Takes a tenant key away.
 pub fn delete_tenant_key(connection: &mut AnyConnection, id: &str) -> QueryResult<usize> {
     diesel::delete(tenant_keys::table.find(id)).execute(connection)

@@ -8,6 +8,7 @@ use diesel::prelude::*;
 
 use crate::catalog::snapshot::{Caller, Offer};
 use crate::config::{self, Auth, Catalog, Cooldown, Kind, Model, Price, Reach, RetryPolicy, Served};
+use crate::control::edges::NewEdge;
 use crate::control::error::ControlError;
 use crate::control::keys::{IssuedKey, KeyFields};
 use crate::control::providers::ProviderFields;
@@ -541,5 +542,29 @@ fn a_stream_learns_of_revocation_expiry_and_a_disabled_tenant() {
         assert!(!of_kept.holds(0));
         bench.control.change_tenant(ACTOR, "acme".to_owned(), enabled(true)).await.unwrap();
         assert!(of_kept.holds(999));
+    });
+}
+
+#[test]
+fn p10_nothing_is_written_for_background_work() {
+    on_each_sealed(async |bench| {
+        ready(&bench).await;
+        bench.control.create_edge(ACTOR, NewEdge { id: "far".to_owned(), tenants: None }).await.unwrap();
+        bench.control.advance_epoch(ACTOR, "acme".to_owned()).await.unwrap();
+        bench.key("acme").await;
+        let blobs = bench.fresh.store.read::<Vec<Vec<u8>>, ControlError>(|c| {
+            let mut blobs: Vec<Vec<u8>> = grants::table.select(grants::blob).load(c)?;
+            blobs.extend(escrow::table.select(escrow::blob).load::<Vec<u8>>(c)?);
+            blobs.extend(edges::table.select(edges::blob).load::<Vec<u8>>(c)?);
+            blobs.extend(tenant_roots::table.select(tenant_roots::blob).load::<Vec<u8>>(c)?);
+            blobs.extend(byo_providers::table.select(byo_providers::secret.assume_not_null()).load::<Vec<u8>>(c)?);
+            Ok(blobs)
+        });
+        let types: std::collections::BTreeSet<u8> = blobs.unwrap().iter().map(|blob| blob[4]).collect();
+        assert_eq!(
+            types.into_iter().collect::<Vec<_>>(),
+            [1, 2, 3, 4, 5],
+            "a JOB (6) is for tenants that asked for one, and nobody can yet"
+        );
     });
 }
