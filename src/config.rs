@@ -169,15 +169,26 @@ pub struct Admin {
     pub hosts: Vec<String>,
 }
 
-/// `[sealing]`: where the master key comes from. Read by the control half alone.
+/// `[sealing]`: where the master key and this gateway's own edge key come from.
 #[derive(Debug, Default)]
 pub struct Sealing {
     /// 32 bytes in base64; `None`: BYO is off.
     pub master_key: Option<Secret>,
     /// The one before it, as long as something is under it.
     pub old_master_key: Option<Secret>,
+    /// Which edge this gateway is, if not the one called `local`.
+    pub edge: Option<EdgeIdentity>,
     /// How long a worker keeps a tenant's provider key it has opened.
     pub cache: Duration,
+}
+
+/// A gateway that was given an edge of its own (`aigw edge add`).
+#[derive(Debug)]
+pub struct EdgeIdentity {
+    /// The edge's id.
+    pub id: String,
+    /// Its credential, `aigw-ek-…`. Where it was found and that it is one are checked at start.
+    pub key: Secret,
 }
 
 /// `[security]`

@@ -156,10 +156,7 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     keep_memory_private();
     let server = settings.server.clone();
     let store = Store::open(&settings.database.url)?;
-    let (sealing, edge) = match Sealing::start(&store, &settings.sealing)? {
-        Some(Started { sealing, edge }) => (Some(sealing), Some(edge)),
-        None => (None, None),
-    };
+    let Started { sealing, edge } = Sealing::start(&store, &settings.sealing)?;
     let offerings = Offerings::build(&settings.catalog, None, clock::unix_millis() / 1000);
     announce(&settings.warnings, &offerings);
     let frame = Frame {

@@ -4,6 +4,7 @@
 mod access;
 mod byo;
 mod canary;
+mod edges;
 mod memory;
 mod revocation;
 mod rows;

@@ -63,7 +63,11 @@ fn all(list: &Value) -> String {
 
 fn made(edge: &Value) -> String {
     let fields = [("edge", text(edge, "id")), ("tenants", text(edge, "tenants")), ("key", text(edge, "edge_key"))];
-    let mut shown = card(&fields) + "\nThe key is shown this once: keep it now, as AIGW_EDGE_KEY of that gateway.\n";
+    let mut shown = format!(
+        "{}\nThe key is shown this once: keep it now, as AIGW_EDGE_KEY of that gateway, whose aigw.toml says\n\n[sealing]\nedge = \"{}\"\n\n",
+        card(&fields),
+        text(edge, "id")
+    );
     let pending = text(edge, "pending_tenants");
     if !pending.is_empty() {
         shown.push_str(&format!(

@@ -2,7 +2,7 @@
 
 use super::error::ControlError;
 use super::sealing::BY_TENANT;
-use super::store::changes::{Actor, Done};
+use super::store::changes::{Actor, Change, Done};
 use super::store::edges::{self, EdgeRow, Served};
 use super::store::tenants;
 use super::{Control, fields};
@@ -78,7 +78,10 @@ impl Control {
         self.mutate(actor, move |connection| {
             let Some(row) = edges::find(connection, &id)? else { return Err(ControlError::not_found("edge", id)) };
             edges::delete(connection, &id)?;
-            Ok(Done { answer: row, action: "edge.remove", target: id, changes: Vec::new() })
+            // A gateway that still runs with this edge reads anew what it is granted: nothing.
+            let served = tenants::all(connection)?.into_iter().filter(|tenant| row.tenants.includes(&tenant.id));
+            let changes = served.map(|tenant| Change::Tenant(tenant.id.into())).collect();
+            Ok(Done { answer: row, action: "edge.remove", target: id, changes })
         })
         .await
     }

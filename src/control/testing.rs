@@ -98,10 +98,7 @@ impl Bench {
 
     fn sealing(fresh: Arc<Fresh>, token: Option<&str>, settings: PathBuf, offerings: Offerings, keys: config::Sealing) -> Self {
         let (gateway, flushed) = (Arc::new(Recorder::default()), Arc::new(AtomicUsize::new(0)));
-        let (sealing, edge) = match Sealing::start(&fresh.store, &keys).unwrap() {
-            Some(Started { sealing, edge }) => (Some(sealing), Some(edge)),
-            None => (None, None),
-        };
+        let Started { sealing, edge } = Sealing::start(&fresh.store, &keys).unwrap();
         let frame = Frame { offerings: Arc::new(offerings), edge: edge.as_ref().map(|edge| edge.id.clone()), private_upstreams: false };
         let world = World::load(&fresh.store, frame).unwrap();
         gateway.adopt(world.snapshot.clone()).now_or_never();

@@ -3,7 +3,7 @@
 //! Whatever is wrong with a key, the answer is the same. Past a number of failures an address is told to wait, known keys
 //! excepted.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Doorman {
 
     fn refuse(&self, from: Option<IpAddr>) -> Refusal {
         let Some(address) = from else { return Refusal::InvalidKey };
-        match self.failures.check_key(&address) {
+        match self.failures.check_key(&network(address)) {
             Ok(()) => Refusal::InvalidKey,
             Err(until) => Refusal::TooManyFailures { retry_after: until.wait_time_from(self.clock.now()).max(Duration::from_secs(1)) },
         }
@@ -51,6 +51,14 @@ impl Doorman {
     pub fn sweep(&self) {
         self.failures.retain_recent();
         self.failures.shrink_to_fit();
+    }
+}
+
+/// What counts as one address: of IPv6 the first 64 bits, since whoever has one address there has them all.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        v4 => v4,
     }
 }
 
@@ -112,5 +120,20 @@ mod tests {
         }
         assert!(refusals.0 >= 600 && refusals.1 > 0, "{refusals:?}");
         assert_eq!(doorman.failures.len(), 1);
+    }
+
+    #[test]
+    fn whoever_has_a_network_of_ipv6_addresses_is_one_address_and_a_mapped_ipv4_address_is_its_own() {
+        let doorman = Doorman::new(10);
+        for nth in 0..1_000_u128 {
+            doorman.refuse(Some(Ipv6Addr::from_bits(0x2001_0db8 << 96 | nth << 40 | nth).into()));
+        }
+        assert_eq!(doorman.failures.len(), 1);
+        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+        doorman.refuse(Some(mapped));
+        doorman.refuse(Some(IpAddr::from([192, 0, 2, 1])));
+        assert_eq!(doorman.failures.len(), 2);
+        doorman.refuse(Some("2001:db8:0:1::1".parse().unwrap()));
+        assert_eq!(doorman.failures.len(), 3);
     }
 }

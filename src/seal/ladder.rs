@@ -59,6 +59,13 @@ impl EdgeKey {
     }
 }
 
+impl EdgeKey {
+    /// Whether both are one key; compared in constant time.
+    pub fn is(&self, other: &Self) -> bool {
+        orion::util::secure_cmp(self.0.unprotected_as_ref(), other.0.unprotected_as_ref()).is_ok()
+    }
+}
+
 impl GrantKey {
     /// Of an edge and a virtual key together: neither alone opens a grant.
     pub fn of(edge: &EdgeKey, wrap_key: &WrapKey, edge_id: &EdgeId) -> Self {

@@ -1,10 +1,12 @@
 //! Who gets at the admin API, and where (spec/security.md 4.5).
 
+use std::process::Stdio;
+
 use serde_json::json;
 
-use super::setup;
+use super::{MASTER, OTHER_MASTER, setup};
 use crate::support::client::Request;
-use crate::support::gateway::{ADMIN_TOKEN, free_port};
+use crate::support::gateway::{ADMIN_TOKEN, aigw, ended, free_port};
 use crate::support::upstream::Upstream;
 
 #[test]
@@ -32,6 +34,93 @@ fn a_foreign_host_name_gets_nothing_from_the_admin_listener() {
         connection.write(wire.as_bytes());
         let got = connection.reply().status;
         assert!(got == status || (host.is_empty() && got == 400), "{host:?}: {got}");
+    }
+}
+
+/// Every route of the admin API and of usage, as the gateway itself describes them, by everybody who is not the operator.
+#[test]
+fn no_route_of_the_admin_api_is_open_to_anybody_but_the_operator() {
+    let upstream = Upstream::start();
+    let gateway = setup(&upstream).start();
+    let made = gateway.admin("POST", "/tenants", Some(&json!({"id": "own", "custody": "tenant"}))).expect(201);
+    let edge = gateway.admin("POST", "/edges", Some(&json!({"id": "far"}))).expect(201);
+    let described = gateway.admin("GET", "/openapi.json", None).expect(200);
+    let credentials = [
+        gateway.key().secret,
+        made["tenant_key"].as_str().unwrap().to_owned(),
+        edge["edge_key"].as_str().unwrap().to_owned(),
+        String::new(),
+        ADMIN_TOKEN.to_uppercase(),
+        format!("{ADMIN_TOKEN}x"),
+        "Basic".to_owned(),
+    ];
+    let mut routes = 0;
+    for (path, methods) in described["paths"].as_object().unwrap() {
+        let path = path
+            .replace("{tenant}", "own")
+            .replace("{name}", "x")
+            .replace("{key}", "x")
+            .replace("{id}", "x")
+            .replace("{edge}", "x")
+            .replace("{request_id}", "x");
+        assert!(!path.contains('{'), "{path}");
+        for method in methods.as_object().unwrap().keys().filter(|method| *method != "parameters") {
+            routes += 1;
+            let method = method.to_uppercase();
+            let mut answers: Vec<_> =
+                credentials.iter().map(|credential| gateway.request(&method, &path).bearer(credential).json(&json!({})).send()).collect();
+            answers.push(gateway.request(&method, &path).json(&json!({})).send());
+            answers.push(gateway.request(&method, &format!("{path}?token={ADMIN_TOKEN}&api_key={ADMIN_TOKEN}")).json(&json!({})).send());
+            answers.push(gateway.request(&method, &path).header("cookie", &format!("token={ADMIN_TOKEN}")).json(&json!({})).send());
+            answers.push(gateway.request(&method, &path).header("x-api-key", ADMIN_TOKEN).json(&json!({})).send());
+            for answer in &answers {
+                assert_eq!((answer.status, answer.text()), (401, answers[0].text()), "{method} {path}");
+            }
+        }
+    }
+    assert!(routes > 25, "{routes}");
+    assert_eq!(gateway.admin("GET", "/tenants/own", None).status, 200, "nothing was done meanwhile");
+}
+
+/// What must not start, with the word of its remedy; a line each, and never the secret itself.
+#[test]
+fn what_is_unsafe_to_start_with_is_refused_with_78_and_one_line() {
+    let upstream = Upstream::start();
+    let gateway = setup(&upstream).start();
+    gateway.kill9();
+    let start = |env: &[(&str, &str)], section: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        setup(&upstream).section(section).write(directory.path(), free_port(), &gateway.database);
+        let mut all = vec![("AIGW_ADMIN_TOKEN", ADMIN_TOKEN), ("AIGW_MASTER_KEY", MASTER)];
+        all.retain(|(name, _)| env.iter().all(|(other, _)| other != name));
+        all.extend(env);
+        let all: Vec<_> = all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut serve = aigw(directory.path(), &all);
+        let mut child = serve.args(["serve", "--config", "aigw.toml"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        ended(&mut child);
+        child.wait_with_output().unwrap()
+    };
+    let (virtual_key, tenant_key) = ("aigw-sk-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg1UFIWw", "aigw-tk-0123456789");
+    for (env, section, remedy) in [
+        ([("AIGW_ADMIN_TOKEN", "too-short-0123456789")], "", "admin.token_env"),
+        ([("AIGW_ADMIN_TOKEN", "abababababababababababababababababababab")], "", "admin.token_env"),
+        ([("AIGW_ADMIN_TOKEN", "changeme-0123456789-abcdefghijklmnopqrst")], "", "admin.token_env"),
+        ([("AIGW_MASTER_KEY", "c2hvcnQ=")], "", "sealing.master_key_env"),
+        ([("AIGW_MASTER_KEY", "WlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=")], "", "sealing.master_key_env"),
+        ([("AIGW_MASTER_KEY", OTHER_MASTER)], "", "master key"),
+        ([("AIGW_EDGE_KEY", virtual_key)], "", "edge"),
+        ([("AIGW_EDGE_KEY", virtual_key)], "[sealing]\nedge = \"far\"", "edge_key_env"),
+        ([("AIGW_EDGE_KEY", tenant_key)], "[sealing]\nedge = \"far\"", "edge_key_env"),
+        ([("AIGW_UNUSED", "")], "[sealing]\nedge = \"far\"", "edge_key_env"),
+        ([("AIGW_UNUSED", "")], "[security]\nfail_statik = \"1s\"", "fail_static"),
+        ([("AIGW_UNUSED", "")], "[sealing]\nmaster_key_file = \"no/such/file\"", "master_key_file"),
+    ] {
+        let output = start(&env, section);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{env:?} {section}: {said}");
+        assert!(said.contains(remedy) && !said.contains("panicked"), "{env:?} {section}: {said}");
+        let value = env[0].1;
+        assert!(value.is_empty() || !said.contains(value), "it repeats the secret: {said}");
     }
 }
 

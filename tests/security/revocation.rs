@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{bring, setup};
 use crate::support::eventually;
-use crate::support::gateway::{Gateway, Key};
+use crate::support::gateway::{Gateway, Key, Tenant};
 use crate::support::stage::SIMULATOR;
 use crate::support::store::Store;
 use crate::support::upstream::{Answer, Gate, MARK, Upstream};
@@ -93,6 +93,70 @@ fn what_one_process_revokes_the_other_refuses_within_two_seconds() {
         slowest = slowest.max(revoked.elapsed());
     }
     assert!(slowest < BOUND, "{slowest:?}");
+}
+
+/// Each way in which a key can stop working, at one of three gateways on one database; the other two have two seconds.
+#[test]
+fn three_gateways_agree_within_two_seconds_that_a_key_is_revoked_rotated_expired_or_its_tenant_disabled() {
+    for store in [Store::Sqlite, Store::Postgres].into_iter().filter(|store| store.is_available()) {
+        let upstream = Upstream::start();
+        let first = setup(&upstream).store(store).start();
+        let others = [0, 1].map(|_| setup(&upstream).database(&first.database).start());
+        let end: [&dyn Fn(&Tenant<'_>, &Key); 4] = [
+            &|tenant, key| drop(tenant.admin("DELETE", &format!("/keys/{}", key.id), None).expect(200)),
+            &|tenant, key| drop(tenant.admin("POST", &format!("/keys/{}/rotate", key.id), Some(&json!({"grace": "0s"}))).expect(201)),
+            &|tenant, key| drop(tenant.admin("PATCH", &format!("/keys/{}", key.id), Some(&json!({"expires_at": 1}))).expect(200)),
+            &|tenant, _| drop(tenant.admin("PATCH", "", Some(&json!({"enabled": false}))).expect(200)),
+        ];
+        for end in end {
+            let tenant = first.tenant();
+            let key = tenant.key();
+            eventually("the key to be known everywhere", || others.iter().all(|other| works(other, &key)).then_some(()));
+            end(&tenant, &key);
+            let ended = Instant::now();
+            assert!(!works(&first, &key), "not at once in its own process");
+            eventually("the others to refuse it", || others.iter().all(|other| !works(other, &key)).then_some(()));
+            assert!(ended.elapsed() < BOUND, "{:?}", ended.elapsed());
+        }
+    }
+}
+
+/// What a request read before it waited for its upstream must not be written back when it is done.
+#[test]
+fn a_request_in_flight_does_not_bring_its_revoked_key_back() {
+    let upstream = Upstream::start();
+    let gateway = setup(&upstream).start();
+    let tenant = gateway.tenant();
+    bring(&tenant, "5-mine", "alpha", "sk-tenants-own-0123456789");
+    let key = tenant.key();
+    let (script, gate) = (upstream.script(), Gate::default());
+    script.on("alpha", [Answer::good().gate(&gate).before_head()]);
+    let waiting = gateway.chat(&key, &json!({"model": "solo", "messages": [], MARK: script.mark()})).start();
+    script.until("the call to be made", |calls| (!calls.is_empty()).then_some(()));
+    tenant.admin("DELETE", &format!("/keys/{}", key.id), None).expect(200);
+    gate.open();
+    let _ = waiting.try_reply();
+    gateway.chat(&key, &json!({"model": "solo", "messages": []})).send().error(401, "invalid_request_error", "invalid_api_key");
+}
+
+#[test]
+fn a_request_in_flight_does_not_bring_an_old_provider_key_back() {
+    let upstream = Upstream::start();
+    let gateway = setup(&upstream).start();
+    let tenant = gateway.tenant();
+    bring(&tenant, "5-mine", "alpha", "sk-tenants-own-0123456789");
+    let key = tenant.key();
+    let (script, gate) = (upstream.script(), Gate::default());
+    script.on("alpha", [Answer::good().gate(&gate).before_head()]);
+    let body = json!({"model": "solo", "messages": [], MARK: script.mark()});
+    let waiting = gateway.chat(&key, &body).start();
+    script.until("the call to be made", |calls| (!calls.is_empty()).then_some(()));
+    bring(&tenant, "5-mine", "alpha", "sk-quite-another-0123456789");
+    gate.open();
+    waiting.try_reply().unwrap();
+    gateway.chat(&key, &body).send().expect(200);
+    let sent: Vec<_> = script.calls().iter().map(|call| call.headers.get("authorization").unwrap().to_owned()).collect();
+    assert_eq!(sent, ["Bearer sk-tenants-own-0123456789", "Bearer sk-quite-another-0123456789"]);
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::secrets::{self, Found, Place};
 use crate::config::duration;
 use crate::config::toml::Section;
-use crate::config::{Admin, Database, DatabaseUrl, Durability, Environment, Ledger, LogFormat, Sealing, Security, Server, Upstream};
+use crate::config::{
+    Admin, Database, DatabaseUrl, Durability, EdgeIdentity, Environment, Ledger, LogFormat, Sealing, Security, Server, Upstream,
+};
 use crate::json::JsonLimits;
 use crate::secret::Secret;
 
@@ -267,6 +269,7 @@ pub fn sealing(root: &mut Section<'_>, environment: &dyn Environment) -> Sealing
             section.key_problem(FILE, format!("{file} does not exist or is empty"), remedy);
             None
         }
+        Found::Absent(_) if section.has("edge") => None,
         Found::Absent(variable) => {
             section.notes().warning(format!("tenants cannot bring provider keys of their own: {variable} is not set"));
             None
@@ -274,9 +277,10 @@ pub fn sealing(root: &mut Section<'_>, environment: &dyn Environment) -> Sealing
         Found::Nowhere => None,
     };
     let old_master_key = old_master_key(&mut section, environment);
+    let edge = edge(&mut section, environment);
     let cache = at_most_five_minutes(&mut section, "cache").unwrap_or(Duration::from_secs(60));
     section.done();
-    Sealing { master_key, old_master_key, cache }
+    Sealing { master_key, old_master_key, edge, cache }
 }
 
 /// The master key before this one: only there while `aigw seal rotate` is under way.
@@ -288,6 +292,30 @@ fn old_master_key(section: &mut Section<'_>, environment: &dyn Environment) -> O
     let place = if section.has(FILE) { FILE } else { PLACE.env };
     let remedy = "give the key that things were sealed under, or leave it out if nothing is sealed under it any more";
     secrets::master_key(&text).map_err(|fault| section.key_problem(place, fault, remedy)).ok()
+}
+
+/// Which edge this gateway is: its id and its key, both or neither.
+fn edge(section: &mut Section<'_>, environment: &dyn Environment) -> Option<EdgeIdentity> {
+    const FILE: &str = "edge_key_file";
+    const PLACE: Place = Place { env: "edge_key_env", file: Some(FILE), literal: "edge_key", default: Some("AIGW_EDGE_KEY") };
+    let found = PLACE.find(section, environment);
+    let place = if section.has(FILE) { FILE } else { PLACE.env };
+    match (section.text("edge").map(str::to_owned), found) {
+        (Some(id), Found::Key(key)) => Some(EdgeIdentity { id, key }),
+        (Some(id), _) => {
+            section.key_problem(place, format!("the key of the edge {id:?} is not there"), "set it to what `aigw edge add` printed");
+            None
+        }
+        (None, Found::Key(_)) => {
+            section.key_problem(
+                place,
+                "an edge key, and not which edge it is of",
+                "write edge = \"ID\" beside it, as in `aigw edge add ID`",
+            );
+            None
+        }
+        (None, _) => None,
+    }
 }
 
 /// A time of 0 to 300 seconds (spec/security.md 1.6, 4.3).

@@ -53,7 +53,7 @@ const BATCH: i64 = 100;
 /// # Errors
 /// If a master key is missing, a row does not open, or the database fails.
 pub fn rotate(store: &Store, keys: &config::Sealing, progress: impl Fn(Progress)) -> Result<Rotated, RotateError> {
-    let Some(Started { sealing, .. }) = Sealing::start(store, keys)? else { return Err(RotateError::NoMasterKey) };
+    let Started { sealing: Some(sealing), .. } = Sealing::start(store, keys)? else { return Err(RotateError::NoMasterKey) };
     let mut moved = Progress { roots: 0, edges: sealing.rewrap_edges(store).map_err(RotateError::Stopped)? };
     progress(moved);
     loop {

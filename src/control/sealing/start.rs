@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Sealing, holder_of, kid_of};
-use crate::config;
+use crate::config::{self, EdgeIdentity};
 use crate::control::error::ControlError;
 use crate::control::master::{BadMasterKey, EdgeOf, Keyring, KeyringError, MasterKey};
 use crate::control::store::changes::{Actor, Done};
@@ -15,12 +15,12 @@ use crate::seal::ladder::EdgeKey;
 use crate::seal::names::{EdgeId, Kid};
 use crate::seal::spend::Edge;
 
-/// What sealing starts with; nothing of it where there is no master key.
+/// What sealing starts with.
 pub struct Started {
-    /// The control half's part.
-    pub sealing: Arc<Sealing>,
-    /// The gateway half's part.
-    pub edge: Arc<Edge>,
+    /// The control half's part; nothing can be sealed without a master key.
+    pub sealing: Option<Arc<Sealing>>,
+    /// The gateway half's part; nothing can be spent without an edge.
+    pub edge: Option<Arc<Edge>>,
 }
 
 /// Why the process must not start as configured. One line: what, and the remedy.
@@ -36,6 +36,14 @@ pub enum StartError {
     #[error("sealing.{which}: {why}")]
     Keyring {
         /// `master_key_env` or `old_master_key_env`.
+        which: &'static str,
+        /// What is wrong and the remedy.
+        why: String,
+    },
+    /// This gateway's edge is not what its configuration says.
+    #[error("sealing.{which}: {why}")]
+    Edge {
+        /// `edge` or `edge_key_env`.
         which: &'static str,
         /// What is wrong and the remedy.
         why: String,
@@ -66,18 +74,35 @@ impl Sealing {
     ///
     /// # Errors
     /// If a master key is missing, wrong or unusable: better no process than one that half works.
-    pub fn start(store: &Store, keys: &config::Sealing) -> Result<Option<Started>, StartError> {
+    pub fn start(store: &Store, keys: &config::Sealing) -> Result<Started, StartError> {
+        let own = keys.edge.as_ref().map(own_edge).transpose()?;
+        let row = own.as_ref().map(|edge| stored(store, &edge.id)).transpose()?;
         let Some(current) = &keys.master_key else {
             let is_sealed = store.read(|connection| Ok::<_, StartError>(is_sealed(connection)?))?;
-            return if is_sealed { Err(StartError::NoMasterKey) } else { Ok(None) };
+            // A gateway that only spends needs its edge key and no other.
+            return if is_sealed && own.is_none() {
+                Err(StartError::NoMasterKey)
+            } else {
+                Ok(Started { sealing: None, edge: own.map(Arc::new) })
+            };
         };
         let bad = |which| move |why: BadMasterKey| StartError::Keyring { which, why: why.to_string() };
         let current = MasterKey::from_base64(current).map_err(bad("master_key_env"))?;
         let old = keys.old_master_key.as_ref().map(MasterKey::from_base64).transpose().map_err(bad("old_master_key_env"))?;
         let sealing = Self { keyring: Keyring::new(current, old)? };
         sealing.keyring.require(store.read(|connection| Ok::<_, StartError>(kids(connection)?))?)?;
-        let edge = sealing.local_edge(store)?;
-        Ok(Some(Started { sealing: Arc::new(sealing), edge: Arc::new(edge) }))
+        let edge = match (own, row) {
+            (Some(own), Some(row)) => {
+                let theirs = sealing.open_edge(&row).map_err(StartError::Damaged)?;
+                if !theirs.key.is(&own.key) {
+                    let why = format!("this is not the key of the edge {}; `aigw edge remove` and `aigw edge add` give it another", own.id);
+                    return Err(StartError::Edge { which: "edge_key_env", why });
+                }
+                own
+            }
+            _ => sealing.local_edge(store)?,
+        };
+        Ok(Started { sealing: Some(Arc::new(sealing)), edge: Some(Arc::new(edge)) })
     }
 
     /// The kid that new blobs carry.
@@ -134,6 +159,25 @@ impl Sealing {
     pub(super) fn current_holder(&self) -> String {
         holder_of(self.keyring.current())
     }
+}
+
+/// The edge that the configuration makes this gateway.
+fn own_edge(identity: &EdgeIdentity) -> Result<Edge, StartError> {
+    let bad = |which, why: &str| StartError::Edge { which, why: why.to_owned() };
+    let id = EdgeId::parse(&identity.id).map_err(|error| bad("edge", &error.to_string()))?;
+    if id == EdgeId::local() {
+        return Err(bad("edge", "the edge `local` has no key of its own to be given; leave it out to be `local`"));
+    }
+    let key = Credential::parse(identity.key.expose()).as_ref().and_then(EdgeKey::of);
+    let key = key.ok_or_else(|| bad("edge_key_env", "this is no edge key, which begins with aigw-ek-; make one with `aigw edge add`"))?;
+    Ok(Edge { id, key })
+}
+
+fn stored(store: &Store, id: &EdgeId) -> Result<EdgeRow, StartError> {
+    let row = store.read(|connection| Ok::<_, StartError>(edges::find(connection, id.as_str())?))?;
+    let unknown =
+        || StartError::Edge { which: "edge", why: format!("there is no edge {id} in the database; make it with `aigw edge add {id}`") };
+    row.ok_or_else(unknown)
 }
 
 fn is_sealed(connection: &mut AnyConnection) -> diesel::QueryResult<bool> {

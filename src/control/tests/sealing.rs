@@ -71,7 +71,7 @@ fn master(byte: u8) -> Secret {
 }
 
 fn keys(current: u8, old: Option<u8>) -> config::Sealing {
-    config::Sealing { master_key: Some(master(current)), old_master_key: old.map(master), cache: Duration::ZERO }
+    config::Sealing { master_key: Some(master(current)), old_master_key: old.map(master), edge: None, cache: Duration::ZERO }
 }
 
 /// Runs a test on each database, with a master key.
