@@ -95,20 +95,23 @@ fn what_one_process_revokes_the_other_refuses_within_two_seconds() {
     assert!(slowest < BOUND, "{slowest:?}");
 }
 
-/// Each way in which a key can stop working, at one of three gateways on one database; the other two have two seconds.
+/// A way in which a key stops working.
+type Way<'a> = &'a dyn Fn(&Tenant<'_>, &Key);
+
+/// Each of them, at one of three gateways on one database; the other two have two seconds.
 #[test]
 fn three_gateways_agree_within_two_seconds_that_a_key_is_revoked_rotated_expired_or_its_tenant_disabled() {
     for store in [Store::Sqlite, Store::Postgres].into_iter().filter(|store| store.is_available()) {
         let upstream = Upstream::start();
         let first = setup(&upstream).store(store).start();
         let others = [0, 1].map(|_| setup(&upstream).database(&first.database).start());
-        let end: [&dyn Fn(&Tenant<'_>, &Key); 4] = [
+        let ways: [Way<'_>; 4] = [
             &|tenant, key| drop(tenant.admin("DELETE", &format!("/keys/{}", key.id), None).expect(200)),
             &|tenant, key| drop(tenant.admin("POST", &format!("/keys/{}/rotate", key.id), Some(&json!({"grace": "0s"}))).expect(201)),
             &|tenant, key| drop(tenant.admin("PATCH", &format!("/keys/{}", key.id), Some(&json!({"expires_at": 1}))).expect(200)),
             &|tenant, _| drop(tenant.admin("PATCH", "", Some(&json!({"enabled": false}))).expect(200)),
         ];
-        for end in end {
+        for end in ways {
             let tenant = first.tenant();
             let key = tenant.key();
             eventually("the key to be known everywhere", || others.iter().all(|other| works(other, &key)).then_some(()));
