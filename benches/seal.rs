@@ -4,12 +4,14 @@
 
 #![allow(clippy::expect_used, reason = "a benchmark that cannot be set up has nothing to measure")]
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::time::Instant;
 
 use aigw::credential::{Credential, CredentialKind};
 use aigw::guard::{Policy, SelfListen, Source, check_url};
+use aigw::http::identity::Doorman;
 use aigw::seal::cache::{DEFAULT_TTL, OpenedSecrets};
 use aigw::seal::ladder::{EdgeKey, GrantKey, SpendKey, TenantRoot, WrapKey};
 use aigw::seal::payload::{Destination, Payload, Presentation};
@@ -61,11 +63,14 @@ fn spending(criterion: &mut Criterion) {
         });
     });
 
-    criterion.bench_function("spend/key check", |bencher| bencher.iter(|| Credential::lookup_of(black_box(text))));
+    criterion.bench_function("spend/key check, first of a connection", |bencher| bencher.iter(|| Credential::lookup_of(black_box(text))));
+
+    let (doorman, last) = (Doorman::new(600), Cell::default());
+    criterion.bench_function("spend/key check, later", |bencher| bencher.iter(|| doorman.look_up(black_box(text), &last)));
 
     criterion.bench_function("spend/key check and warm", |bencher| {
         bencher.iter(|| {
-            let found = Credential::lookup_of(black_box(text)).expect("a virtual key");
+            let found = doorman.look_up(black_box(text), &last).expect("a virtual key");
             let kept = cache.get_or_open(black_box(&spend), now, || Ok::<_, Infallible>(payload())).expect("kept");
             (found, kept.header_for(&to).expect("sealed for it"))
         });

@@ -16,6 +16,7 @@ pub mod openai;
 pub mod serve;
 pub mod threshold;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -27,6 +28,7 @@ use crate::gateway::budget::Budget;
 use crate::gateway::cell::{Cell, Fleet};
 use crate::gateway::messages::Refusal;
 use crate::metrics::Metrics;
+use connections::Connection;
 use identity::Doorman;
 
 /// What the handlers of one process share. Nothing of it is looked up twice.
@@ -85,7 +87,9 @@ impl Front {
     pub async fn identify(&self, request: &HttpRequest, cell: &Cell, now: i64) -> Result<Arc<Caller>, Refusal> {
         let snapshot = cell.catalog.send(Current).await.map_err(|_| Refusal::Internal)?;
         let from = request.peer_addr().map(|peer| peer.ip());
-        let caller = self.doorman.admit(request.headers(), from, &snapshot, now)?;
+        let alone = std::cell::Cell::default();
+        let last = request.conn_data::<Rc<Connection>>().map_or(&alone, |connection| &connection.last_key);
+        let caller = self.doorman.admit(request.headers(), last, from, &snapshot, now)?;
         if self.fleet.is_trusted() { Ok(caller) } else { Err(Refusal::Unconfirmed) }
     }
 }

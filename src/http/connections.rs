@@ -15,6 +15,7 @@ use actix_web::rt::net::TcpStream;
 use socket2::SockRef;
 use tokio::time::Instant;
 
+use super::identity::LastKey;
 use crate::config::Server;
 pub use stream::ClientStream;
 
@@ -36,6 +37,8 @@ pub struct Connections {
 pub struct Connection {
     /// It is to be closed: actix would still serve what has arrived behind the request that was to be its last.
     pub is_closing: Cell<bool>,
+    /// What its last request presented.
+    pub last_key: Cell<Option<LastKey>>,
     turn: Cell<Turn>,
 }
 
@@ -56,7 +59,7 @@ pub struct Served(Rc<Connection>);
 
 impl Connection {
     fn new() -> Rc<Self> {
-        Rc::new(Self { is_closing: Cell::new(false), turn: Cell::new(Turn::Head(Instant::now())) })
+        Rc::new(Self { is_closing: Cell::new(false), last_key: Cell::default(), turn: Cell::new(Turn::Head(Instant::now())) })
     }
 
     /// A request's head is complete. Its turn lasts for as long as what is returned.

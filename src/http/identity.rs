@@ -3,6 +3,8 @@
 //! Whatever is wrong with a key, the answer is the same. Past a number of failures an address is told to wait, known keys
 //! excepted.
 
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -21,22 +23,56 @@ use crate::gateway::messages::Refusal;
 pub struct Doorman {
     failures: DefaultKeyedRateLimiter<IpAddr>,
     clock: DefaultClock,
+    /// Two random keys of SipHash, whose answers together tell keys apart.
+    marks: [RandomState; 2],
+}
+
+/// What a connection's last key was, for a connection says the same each time and deriving a look-up value takes longer than all the
+/// rest of this check. The key itself is not kept beyond its request (spec/security.md 1.6): only a hash of it that means nothing
+/// without this process's random keys, and the look-up value, which is no secret. What it is worth is found anew each time.
+#[derive(Clone, Copy, Debug)]
+pub struct LastKey {
+    mark: [u64; 2],
+    kind: CredentialKind,
+    lookup: [u8; 32],
 }
 
 impl Doorman {
     /// A doorman that lets `per_minute` failures an address pass with a plain 401.
     pub fn new(per_minute: u32) -> Self {
         let quota = Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN));
-        Self { failures: RateLimiter::keyed(quota), clock: DefaultClock::default() }
+        let marks = [RandomState::new(), RandomState::new()];
+        Self { failures: RateLimiter::keyed(quota), clock: DefaultClock::default(), marks }
     }
 
-    /// Finds the caller who presents a key in `headers`. `now` is in unix seconds.
+    /// Finds the caller who presents a key in `headers`. `last` is the connection's; `now` is in unix seconds.
     ///
     /// # Errors
     /// One refusal for every key that is not valid, another for a valid one of a disabled tenant.
-    pub fn admit(&self, headers: &HeaderMap, from: Option<IpAddr>, snapshot: &Snapshot, now: i64) -> Result<Arc<Caller>, Refusal> {
-        let Some(caller) = presented(headers).and_then(|key| find(key, snapshot, now)) else { return Err(self.refuse(from)) };
+    pub fn admit(
+        &self,
+        headers: &HeaderMap,
+        last: &Cell<Option<LastKey>>,
+        from: Option<IpAddr>,
+        snapshot: &Snapshot,
+        now: i64,
+    ) -> Result<Arc<Caller>, Refusal> {
+        let looked_up = presented(headers).and_then(|key| self.look_up(key, last));
+        let Some(caller) = looked_up.and_then(|(kind, lookup)| find(kind, &lookup, snapshot, now)) else { return Err(self.refuse(from)) };
         if caller.tenant.enabled { Ok(caller) } else { Err(Refusal::TenantDisabled) }
+    }
+
+    /// What [`Credential::lookup_of`] says.
+    pub fn look_up(&self, key: &str, last: &Cell<Option<LastKey>>) -> Option<(CredentialKind, [u8; 32])> {
+        let mark = self.marks.each_ref().map(|marks| marks.hash_one(key));
+        if let Some(known) = last.get()
+            && known.mark == mark
+        {
+            return Some((known.kind, known.lookup));
+        }
+        let (kind, lookup) = Credential::lookup_of(key)?;
+        last.set(Some(LastKey { mark, kind, lookup }));
+        Some((kind, lookup))
     }
 
     fn refuse(&self, from: Option<IpAddr>) -> Refusal {
@@ -84,10 +120,9 @@ pub fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-fn find(key: &str, snapshot: &Snapshot, now: i64) -> Option<Arc<Caller>> {
-    let (kind, lookup) = Credential::lookup_of(key)?;
-    let caller = snapshot.directory.callers.get(&lookup)?;
-    let is_same = secure_cmp(&caller.lookup, &lookup).is_ok();
+fn find(kind: CredentialKind, lookup: &[u8; 32], snapshot: &Snapshot, now: i64) -> Option<Arc<Caller>> {
+    let caller = snapshot.directory.callers.get(lookup)?;
+    let is_same = secure_cmp(&caller.lookup, lookup).is_ok();
     let is_alive = caller.expires_at.is_none_or(|at| now < at);
     (kind == CredentialKind::Virtual && is_same && is_alive).then(|| Arc::clone(caller))
 }
@@ -112,7 +147,7 @@ mod tests {
             let key = if nth % 2 == 0 { minted.text().expose() } else { &junk };
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {key}")).unwrap());
-            match doorman.admit(&headers, address, &snapshot, 0) {
+            match doorman.admit(&headers, &Cell::default(), address, &snapshot, 0) {
                 Err(Refusal::InvalidKey) => refusals.0 += 1,
                 Err(Refusal::TooManyFailures { .. }) => refusals.1 += 1,
                 other => panic!("{:?}", other.map(|caller| caller.key_id.clone())),
@@ -120,6 +155,23 @@ mod tests {
         }
         assert!(refusals.0 >= 600 && refusals.1 > 0, "{refusals:?}");
         assert_eq!(doorman.failures.len(), 1);
+    }
+
+    #[test]
+    fn what_a_connection_said_last_is_known_again_and_nothing_else_is_taken_for_it() {
+        let doorman = Doorman::new(1);
+        let last = Cell::default();
+        let keys: Vec<_> = (0..50).map(|_| Credential::mint(CredentialKind::Virtual).unwrap()).collect();
+        for key in keys.iter().flat_map(|key| [key, key, &keys[0], key]) {
+            let text = key.text().expose();
+            assert_eq!(doorman.look_up(text, &last), Credential::lookup_of(text));
+            assert_eq!(last.get().map(|last| last.lookup), Credential::lookup_of(text).map(|(_, lookup)| lookup));
+            // A key that is none leaves what is known as it is.
+            assert_eq!(doorman.look_up(&text[..56], &last), None);
+            assert_eq!(doorman.look_up("", &last), None);
+        }
+        let known = format!("{:?}", last.get());
+        assert!(keys.iter().all(|key| !known.contains(key.text().expose())));
     }
 
     #[test]
