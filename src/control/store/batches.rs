@@ -1,7 +1,7 @@
 //! What the two databases do not say alike: inserts of many rows, and inserts that pass over what is there.
 //!
 //! The only file that looks inside a [`AnyConnection`] to write. PostgreSQL takes a batch five times faster as one statement
-//! (spec/actix-notes.md section 8); SQLite prepares a single-row statement once.
+//! (spec/actix-notes.md section 8); SQLite prepares statements of a few sizes once.
 
 use diesel::prelude::*;
 use diesel::upsert::excluded;
@@ -13,6 +13,10 @@ use super::schema::{entries, entry_tags, journal_positions};
 /// Rows in one PostgreSQL statement: 32 columns and at most 65,535 parameters.
 const ROWS: usize = 1_000;
 
+/// Rows in one SQLite statement of a full batch, and in one of what is left of it.
+const MANY: usize = 32;
+const FEW: usize = 4;
+
 /// Stores entries and their tags, passing over those whose id is stored already.
 ///
 /// # Errors
@@ -20,8 +24,16 @@ const ROWS: usize = 1_000;
 pub fn insert_entries(connection: &mut AnyConnection, rows: &[EntryRow<'_>], tags: &[TagRow<'_>]) -> QueryResult<()> {
     match connection {
         AnyConnection::Sqlite(file) => {
-            for row in rows {
-                InsertIntoSqlite(row).execute(file)?;
+            let (many, rest) = rows.as_chunks::<MANY>();
+            let (few, rest) = rest.as_chunks::<FEW>();
+            for rows in many {
+                InsertIntoSqlite(rows).execute(file)?;
+            }
+            for rows in few {
+                InsertIntoSqlite(rows).execute(file)?;
+            }
+            for row in rest {
+                InsertIntoSqlite(std::array::from_ref(row)).execute(file)?;
             }
             for tag in tags {
                 diesel::insert_into(entry_tags::table).values(tag).on_conflict_do_nothing().execute(file)?;

@@ -96,28 +96,33 @@ pub struct TagRow<'a> {
 /// The longest indexed text, in bytes; PostgreSQL refuses rows whose index entry is over 2,700.
 const INDEXED: usize = 512;
 
-/// The insert of one row into SQLite, passing over an id that is stored already. Its text never changes, so the connection
-/// finds the prepared statement by this type alone; diesel's own insert would be written out again for each row.
-pub struct InsertIntoSqlite<'a>(pub &'a EntryRow<'a>);
+/// The insert of exactly so many rows into SQLite, passing over ids that are stored already. Its text never changes, so the
+/// connection finds the prepared statement by this type alone; diesel's own insert would be written out again each time.
+/// `OR FAIL`: a statement that may fail half-way needs no journal of its own, because the transaction around it is given up.
+pub struct InsertIntoSqlite<'a, const ROWS: usize>(pub &'a [EntryRow<'a>; ROWS]);
 
-impl QueryId for InsertIntoSqlite<'_> {
-    type QueryId = InsertIntoSqlite<'static>;
+impl<const ROWS: usize> QueryId for InsertIntoSqlite<'_, ROWS> {
+    type QueryId = InsertIntoSqlite<'static, ROWS>;
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl RunQueryDsl<SqliteConnection> for InsertIntoSqlite<'_> {}
+impl<const ROWS: usize> RunQueryDsl<SqliteConnection> for InsertIntoSqlite<'_, ROWS> {}
 
 /// Names each column once, with its type.
 macro_rules! insert {
-    ($row:expr, $out:expr, $first:ident: $first_type:ty, $($column:ident: $type:ty),+) => {
-        $out.push_sql(concat!("INSERT INTO entries (", stringify!($first), $(", ", stringify!($column)),+, ") VALUES ("));
-        $out.push_bind_param::<$first_type, _>(&$row.$first)?;
-        $($out.push_sql(", "); $out.push_bind_param::<$type, _>(&$row.$column)?;)+
-        $out.push_sql(") ON CONFLICT DO NOTHING");
+    ($rows:expr, $out:expr, $first:ident: $first_type:ty, $($column:ident: $type:ty),+) => {
+        $out.push_sql(concat!("INSERT OR FAIL INTO entries (", stringify!($first), $(", ", stringify!($column)),+, ") VALUES "));
+        for (nth, row) in $rows.iter().enumerate() {
+            $out.push_sql(if nth == 0 { "(" } else { ", (" });
+            $out.push_bind_param::<$first_type, _>(&row.$first)?;
+            $($out.push_sql(", "); $out.push_bind_param::<$type, _>(&row.$column)?;)+
+            $out.push_sql(")");
+        }
+        $out.push_sql(" ON CONFLICT DO NOTHING");
     };
 }
 
-impl QueryFragment<Sqlite> for InsertIntoSqlite<'_> {
+impl<const ROWS: usize> QueryFragment<Sqlite> for InsertIntoSqlite<'_, ROWS> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         insert!(
             self.0, out,
