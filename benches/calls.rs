@@ -15,7 +15,9 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use actix_web::{App, HttpServer, rt, web};
+use actix_server::ServerBuilder;
+use actix_web::middleware::from_fn;
+use actix_web::{App, rt, web};
 use aigw::catalog::snapshot::{Caller, Directory, Offerings, Snapshot, Standing, Tenant};
 use aigw::config::{self, DatabaseUrl, ProcessEnvironment, Settings};
 use aigw::control::store::Store;
@@ -25,6 +27,7 @@ use aigw::gateway::cell::{Fleet, Terms};
 use aigw::gateway::connector::SystemResolver;
 use aigw::gateway::upstream::Network;
 use aigw::guard::SelfListen;
+use aigw::http::connections::Connections;
 use aigw::http::health::Probes;
 use aigw::http::identity::Doorman;
 use aigw::http::{self, Front};
@@ -156,9 +159,12 @@ fn serve(settings: &Settings, snapshot: Snapshot, ledger: LedgerHandle, metrics:
         metrics: Arc::clone(metrics),
         probes: Probes { database: Box::new(|| Box::pin(async { true })), metrics: Box::new(|| (String::new(), Metrics::CONTENT_TYPE)) },
     });
-    let server = HttpServer::new(move || App::new().app_data(front.clone()).configure(http::routes)).workers(1).tcp_nodelay(true);
-    let server = server.keep_alive(LONG).disable_signals().bind("127.0.0.1:0").unwrap();
-    let address = server.addrs()[0];
+    let app = move || App::new().wrap(from_fn(http::threshold::pass)).app_data(front.clone()).configure(http::routes);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let lasting = config::Server { keep_alive: LONG, ..settings.server.clone() };
+    let builder = ServerBuilder::new().workers(1).disable_signals();
+    let server = http::serve::listen(builder, listener, &lasting, Connections::new(&lasting), app).unwrap();
     rt::spawn(server.run());
     address
 }

@@ -292,10 +292,9 @@ impl Control {
         let store = self.store.clone();
         let record =
             move |_: &mut AnyConnection| Ok::<_, StoreError>(Done { answer: (), action: "provider.rolled_back", target, changes: vec![] });
-        match blocking(move || store.mutate(&actor, now_ms(), record)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => log::warn!("the rollback is not recorded: {error}"),
-            Err(error) => log::warn!("the rollback is not recorded: {error}"),
+        let recorded = blocking(move || store.mutate(&actor, now_ms(), record)).await.and_then(|recorded| Ok(recorded?));
+        if let Err(error) = recorded {
+            log::warn!("the rollback is not recorded: {error}");
         }
     }
 

@@ -4,7 +4,8 @@
 //! # The way of a request
 //! Read these files in this order and you have followed a chat call from socket to ledger:
 //!
-//! 1. [`http`]: the route table. [`http::openai`] asks [`http::identity`] who calls, reads the body, has [`json`] find its
+//! 1. [`http`]: the route table, served by [`http::serve`] over connections that keep their own time ([`http::connections`]).
+//!    [`http::openai`] asks [`http::identity`] who calls, reads the body, has [`json`] find its
 //!    members in one pass, and makes a [`Job`](gateway::messages::Job).
 //! 2. [`gateway::router`]: asks the worker's [`catalog::actor`] for the chain of providers ([`catalog::chain`]), opens a
 //!    [`Settlement`](ledger::settlement::Settlement), and offers the job to one provider after the other.

@@ -1,6 +1,7 @@
 # aigw as a target of a side-by-side comparison of gateways: a runner sources this, calls `prepare` and `start`, and drives
 # http://127.0.0.1:$PORT while a mock upstream listens on $MOCK. Needs the release build; AIGW_BIN names another one.
-AIGW_BIN=${AIGW_BIN:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/target/release/aigw}
+AIGW_TARGET=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+AIGW_BIN=${AIGW_BIN:-$AIGW_TARGET/../../target/release/aigw}
 NOTE="2 workers; authentication, metrics and the ledger (SQLite) on"
 VERSION=$("$AIGW_BIN" --version)
 MODEL=gpt-4o-mini
@@ -19,28 +20,7 @@ url = "sqlite://$RUN/data/aigw.db"
 master_key_file = "$RUN/master"
 C
   (umask 077 && head -c 32 /dev/urandom | base64 > "$RUN/master")
-  cat > "$RUN/providers/mock.toml" <<C
-[kind.mock]
-base_url = "http://$MOCK/v1"
-allow_private = true
-[provider."1-mock"]
-kind = "mock"
-api_key_env = "MOCK_API_KEY"
-[model."gpt-4o-mini".served_by.mock]
-price = { input = 0.15, cached_input = 0.075, output = 0.6 }
-
-[kind.mock-anthropic]
-dialect = "anthropic"
-base_url = "http://$MOCK/v1"
-allow_private = true
-auth = { header = "x-api-key" }
-[provider."1-mock-anthropic"]
-kind = "mock-anthropic"
-api_key_env = "MOCK_API_KEY"
-[model."claude-sonnet".served_by.mock-anthropic]
-model = "claude-sonnet-4-6"
-price = { input = 3.0, output = 15.0 }
-C
+  sed "s,//MOCK/,//$MOCK/," "$AIGW_TARGET/mock.toml" > "$RUN/providers/mock.toml"
 }
 
 start() {

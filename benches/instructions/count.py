@@ -101,28 +101,7 @@ url = "sqlite://{run}/data/aigw.db"
 [sealing]
 master_key_file = "{run}/master"
 """
-PROVIDERS = """
-[kind.mock]
-base_url = "http://127.0.0.1:{upstream}/v1"
-allow_private = true
-[provider."1-mock"]
-kind = "mock"
-api_key_env = "MOCK_API_KEY"
-[model."gpt-4o-mini".served_by.mock]
-price = {{ input = 0.15, cached_input = 0.075, output = 0.6 }}
-
-[kind.mock-anthropic]
-dialect = "anthropic"
-base_url = "http://127.0.0.1:{upstream}/v1"
-allow_private = true
-auth = {{ header = "x-api-key" }}
-[provider."1-mock-anthropic"]
-kind = "mock-anthropic"
-api_key_env = "MOCK_API_KEY"
-[model."claude-sonnet".served_by.mock-anthropic]
-model = "claude-sonnet-4-6"
-price = {{ input = 3.0, output = 15.0 }}
-"""
+PROVIDERS = (HERE.parent / "compare" / "mock.toml").read_text()
 
 
 def free_port():
@@ -135,7 +114,7 @@ class Gateway:
         self.run, self.port, self.dumps = run, free_port(), 0
         (run / "providers").mkdir()
         (run / "aigw.toml").write_text(CONFIG.format(port=self.port, run=run))
-        (run / "providers" / "mock.toml").write_text(PROVIDERS.format(upstream=upstream))
+        (run / "providers" / "mock.toml").write_text(PROVIDERS.replace("//MOCK/", f"//127.0.0.1:{upstream}/"))
         master = run / "master"
         master.touch(mode=0o600)
         master.write_text("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n")

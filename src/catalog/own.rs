@@ -91,8 +91,8 @@ pub enum Idle {
 }
 
 impl Own {
-    /// Lays `accounts` over the offerings; those whose key is older than `marks` take no part. `before` lends its providers where nothing about them has changed, so that their
-    /// connections stay warm.
+    /// Lays `accounts` over the offerings; those whose key is older than `marks` take no part. `before` lends its providers where
+    /// nothing about them has changed, so that their connections stay warm.
     pub fn build(
         tenant: &Tenant,
         mut accounts: Vec<Arc<Account>>,

@@ -105,6 +105,7 @@ impl Connections {
 
     /// A connection has been accepted.
     pub fn accept(&self, socket: TcpStream) -> ClientStream {
+        no_delay(&socket);
         self.bound(&socket);
         ClientStream::new(socket, self.header_timeout)
     }
@@ -130,13 +131,10 @@ impl Connections {
         if let Err(error) = socket.set_tcp_user_timeout(Some(self.write_timeout)).and_then(|()| socket.set_tcp_notsent_lowat(UNSENT)) {
             log::debug!("a connection has no bounds for what is not read: {error}");
         }
-        no_delay(stream);
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn bound(&self, stream: &TcpStream) {
-        no_delay(stream);
-    }
+    fn bound(&self, _: &TcpStream) {}
 
     fn seat(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Seat> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -54,7 +54,7 @@ fn spend(gateway: &Gateway, key: &Key, script: &Script) {
 /// A gateway that has only ever spent the key: the process that took it is gone.
 fn spending(upstream: &Upstream, cache: &str) -> Option<(Gateway, Key, String)> {
     let gateway = setup(upstream).section(&format!("[sealing]\ncache = \"{cache}\"")).start();
-    if occurrences(&gateway, "aigw").is_none() {
+    if occurrences(&gateway, "aigw").is_none_or(|found| found == 0) {
         println!("skipped: the memory of another process may not be read here");
         return None;
     }
@@ -70,13 +70,18 @@ fn spending(upstream: &Upstream, cache: &str) -> Option<(Gateway, Key, String)> 
     Some((gateway, key, tenant))
 }
 
-#[test]
-fn p9_no_memory_holds_a_key_once_its_time_is_over() {
+/// Kept for that time, spent, and gone without anybody's doing.
+fn ends_by_itself(cache: &str) {
     let upstream = Upstream::start();
-    let Some((gateway, key, _)) = spending(&upstream, "2s") else { return };
+    let Some((gateway, key, _)) = spending(&upstream, cache) else { return };
     spend(&gateway, &key, &upstream.script());
     eventually("the key to be gone", || (occurrences(&gateway, CANARY) == Some(0)).then_some(()));
     gateway.chat(&key, &json!({"model": "solo", "messages": []})).send().expect(200);
+}
+
+#[test]
+fn p9_no_memory_holds_a_key_once_its_time_is_over() {
+    ends_by_itself("2s");
 }
 
 #[test]
@@ -91,8 +96,5 @@ fn p9_no_memory_holds_a_key_once_it_is_revoked() {
 
 #[test]
 fn p9_no_memory_holds_a_key_that_may_not_be_kept() {
-    let upstream = Upstream::start();
-    let Some((gateway, key, _)) = spending(&upstream, "0s") else { return };
-    spend(&gateway, &key, &upstream.script());
-    eventually("the key to be gone", || (occurrences(&gateway, CANARY) == Some(0)).then_some(()));
+    ends_by_itself("0s");
 }

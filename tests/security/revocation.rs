@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{bring, setup};
+use crate::support::client::Response;
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Key, Tenant};
 use crate::support::stage::SIMULATOR;
@@ -124,26 +125,9 @@ fn three_gateways_agree_within_two_seconds_that_a_key_is_revoked_rotated_expired
     }
 }
 
-/// What a request read before it waited for its upstream must not be written back when it is done.
-#[test]
-fn a_request_in_flight_does_not_bring_its_revoked_key_back() {
-    let upstream = Upstream::start();
-    let gateway = setup(&upstream).start();
-    let tenant = gateway.tenant();
-    bring(&tenant, "5-mine", "alpha", "sk-tenants-own-0123456789");
-    let key = tenant.key();
-    let (script, gate) = (upstream.script(), Gate::default());
-    script.on("alpha", [Answer::good().gate(&gate).before_head()]);
-    let waiting = gateway.chat(&key, &json!({"model": "solo", "messages": [], MARK: script.mark()})).start();
-    script.until("the call to be made", |calls| (!calls.is_empty()).then_some(()));
-    tenant.admin("DELETE", &format!("/keys/{}", key.id), None).expect(200);
-    gate.open();
-    let _ = waiting.try_reply();
-    gateway.chat(&key, &json!({"model": "solo", "messages": []})).send().error(401, "invalid_request_error", "invalid_api_key");
-}
-
-#[test]
-fn a_request_in_flight_does_not_bring_an_old_provider_key_back() {
+/// A tenant's request waits for its upstream while `meanwhile` happens, then ends. What it read before must not be written back:
+/// the answer to the next one, and what the upstream was sent as keys.
+fn overtaken(meanwhile: impl Fn(&Tenant<'_>, &Key)) -> (Response, Vec<String>) {
     let upstream = Upstream::start();
     let gateway = setup(&upstream).start();
     let tenant = gateway.tenant();
@@ -154,11 +138,24 @@ fn a_request_in_flight_does_not_bring_an_old_provider_key_back() {
     let body = json!({"model": "solo", "messages": [], MARK: script.mark()});
     let waiting = gateway.chat(&key, &body).start();
     script.until("the call to be made", |calls| (!calls.is_empty()).then_some(()));
-    bring(&tenant, "5-mine", "alpha", "sk-quite-another-0123456789");
+    meanwhile(&tenant, &key);
     gate.open();
     waiting.try_reply().unwrap();
-    gateway.chat(&key, &body).send().expect(200);
-    let sent: Vec<_> = script.calls().iter().map(|call| call.headers.get("authorization").unwrap().to_owned()).collect();
+    let next = gateway.chat(&key, &body).send();
+    (next, script.calls().iter().map(|call| call.headers.get("authorization").unwrap().to_owned()).collect())
+}
+
+#[test]
+fn a_request_in_flight_does_not_bring_its_revoked_key_back() {
+    let (next, sent) = overtaken(|tenant, key| drop(tenant.admin("DELETE", &format!("/keys/{}", key.id), None).expect(200)));
+    next.error(401, "invalid_request_error", "invalid_api_key");
+    assert_eq!(sent.len(), 1);
+}
+
+#[test]
+fn a_request_in_flight_does_not_bring_an_old_provider_key_back() {
+    let (next, sent) = overtaken(|tenant, _| drop(bring(tenant, "5-mine", "alpha", "sk-quite-another-0123456789")));
+    next.expect(200);
     assert_eq!(sent, ["Bearer sk-tenants-own-0123456789", "Bearer sk-quite-another-0123456789"]);
 }
 

@@ -10,7 +10,7 @@ use crate::terms::ProviderName;
 /// The newest epoch of each ring and the newest version under each name that one tenant's keys had.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
-    /// When the tenant was created, in Unix milliseconds: another one under the same id begins anew.
+    /// When the tenant was created, in Unix seconds: another one under the same id begins anew.
     since: i64,
     epochs: HashMap<Ring, Epoch>,
     versions: HashMap<ProviderName, Version>,

@@ -151,6 +151,21 @@ fn a_batch_that_comes_twice_is_stored_once_and_its_positions_move() {
 }
 
 #[test]
+fn a_batch_of_any_size_is_stored_whole_and_passes_over_what_is_there() {
+    on_each_database(|fresh| {
+        let mut known = 0;
+        for size in [1, 3, 4, 5, 31, 32, 33, 37, 71] {
+            // The first half of each batch is there already.
+            let entries = (0..size).map(|nth| entry(&format!("e-{:03}", known - known.min(size / 2) + nth), 1, "acme")).collect();
+            known += size - known.min(size / 2);
+            store_entries(&fresh.store, entries);
+            let expected: Vec<String> = (0..known).rev().map(|nth| format!("e-{nth:03}")).collect();
+            assert_eq!(page(&fresh.store, &LedgerFilter::default(), None, 1_000), expected);
+        }
+    });
+}
+
+#[test]
 fn a_tag_too_long_for_an_index_does_not_stop_the_ledger() {
     on_each_database(|Fresh { store, .. }| {
         let mut long = entry("long", 1, "acme");
