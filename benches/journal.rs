@@ -85,14 +85,25 @@ fn journal(c: &mut Criterion) {
     let entry = entry();
     let mut group = c.benchmark_group("journal");
     let mut record = Vec::new();
-    group.bench_function("encode", |b| b.iter(|| frame::encode(Kind::Settled, black_box(&entry), &mut record)));
+    group.bench_function("encode", |b| {
+        b.iter(|| {
+            record.clear();
+            frame::encode(Kind::Settled, black_box(&entry), &mut record)
+        });
+    });
+    record.clear();
     group.bench_function("decode", |b| {
         let body = frame::encode(Kind::Settled, &entry, &mut record).map(|()| record[frame::HEADER + entry.id.len()..].to_vec());
         let body = body.expect("a record");
         b.iter(|| frame::decode(black_box(&body)));
     });
     let at = place().expect("a temporary directory");
-    group.bench_function("append", |b| b.iter(|| at.journal.settle(&entry)));
+    group.bench_function("append", |b| {
+        b.iter(|| {
+            at.journal.settle(&entry);
+            at.journal.write();
+        });
+    });
     let at = place().expect("a temporary directory");
     group.bench_function("open and settle", |b| {
         b.iter_batched(|| entry.clone(), |draft| drop(Settlement::open(&at.journal, draft)), BatchSize::SmallInput);

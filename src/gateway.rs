@@ -16,6 +16,7 @@ pub mod incoming;
 pub mod messages;
 pub mod metering;
 pub mod passing;
+pub mod patience;
 pub mod pool;
 pub mod purse;
 pub mod relay;

@@ -21,7 +21,6 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::catalog::actor::Current;
 use crate::catalog::snapshot::Caller;
 use crate::config::{Server, Upstream};
 use crate::gateway::budget::Budget;
@@ -84,12 +83,11 @@ impl Front {
     ///
     /// # Errors
     /// As [`Doorman::admit`], or if it has been unknown for too long whether keys are revoked.
-    pub async fn identify(&self, request: &HttpRequest, cell: &Cell, now: i64) -> Result<Arc<Caller>, Refusal> {
-        let snapshot = cell.catalog.send(Current).await.map_err(|_| Refusal::Internal)?;
+    pub fn identify(&self, request: &HttpRequest, cell: &Cell, now: i64) -> Result<Arc<Caller>, Refusal> {
         let from = request.peer_addr().map(|peer| peer.ip());
         let alone = std::cell::Cell::default();
         let last = request.conn_data::<Rc<Connection>>().map_or(&alone, |connection| &connection.last_key);
-        let caller = self.doorman.admit(request.headers(), last, from, &snapshot, now)?;
+        let caller = self.doorman.admit(request.headers(), last, from, &cell.snapshot.borrow(), now)?;
         if self.fleet.is_trusted() { Ok(caller) } else { Err(Refusal::Unconfirmed) }
     }
 }

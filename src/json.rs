@@ -70,6 +70,14 @@ pub struct WrongType {
     pub expected: &'static str,
 }
 
+/// The top-level members of one JSON object, as they are spelled and in their order: for texts that are somebody else's to judge.
+/// `None` if the text is not of the plainest kind, and then may be valid all the same: whoever has to know asks serde_json.
+pub fn members(bytes: &[u8]) -> Option<impl Iterator<Item = (&[u8], &[u8])>> {
+    let limits = JsonLimits { depth: usize::MAX, strings: usize::MAX, keys: usize::MAX };
+    let members = scan::members(bytes, limits).ok().filter(|members| members.iter().all(|member| member.unescaped.is_none()))?;
+    Some(members.into_iter().map(|Member { key, value, .. }| (&bytes[key.start + 1..key.end - 1], &bytes[value])))
+}
+
 impl Document {
     /// Reads `bytes` as one JSON object: UTF-8 without BOM, no lone surrogates, finite numbers, nothing after the value, no
     /// top-level key twice (compared after unescaping), within `limits`.

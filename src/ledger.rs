@@ -7,8 +7,9 @@
 //! ledger thread              └────────► Ledger ── Reader ┴─► batch of ≤ 500 ──► EntrySink: entries + positions, one transaction
 //! ```
 //! 1. Before the first upstream call a [`settlement::Settlement`] writes an *opened* record: the entry as it will be if nothing
-//!    more is learnt. When its last holder lets go it writes the *settled* record. Both go to the worker's own file with one
-//!    `write(2)`; no worker ever waits for a database, an fsync or another worker.
+//!    more is learnt. When its last holder lets go it writes the *settled* record, before the end of the answer leaves. Both go to the
+//!    worker's own file, with one `write(2)` for all requests that are as far in the same turn of the worker; no worker ever waits
+//!    for a database, an fsync or another worker.
 //! 2. The ledger's thread reads the journals (up to the length the journal says it has written, so never half a record) and
 //!    hands batches to the [`EntrySink`], which stores a batch together with how far it reaches in one transaction. A sink that fails is
 //!    tried again with the same batch; meanwhile the journals grow, and the observer (metrics) is shown what is settled. One that

@@ -1,27 +1,24 @@
 //! The `Catalog` actor: one worker's replica of the snapshot, the only thing it holds.
 //!
-//! It reads no file and no database; a new world arrives as [`Adopt`].
+//! It reads no file and no database; a new world arrives as [`Adopt`]. Who only has to know what is now, as every request does
+//! before anybody is let in, watches: a message there and back would cost more than all that is looked up.
 
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Message, MessageResult};
+use tokio::sync::watch;
 
 use super::snapshot::{Caller, Resolved, Snapshot};
 
 /// One worker's view of the world.
 pub struct Catalog {
-    snapshot: Snapshot,
+    snapshot: watch::Sender<Snapshot>,
 }
 
 /// The world has changed: what starts from now on starts from this.
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "()")]
 pub struct Adopt(pub Snapshot);
-
-/// Asks for the world as it is now.
-#[derive(Message, Debug)]
-#[rtype(result = "Snapshot")]
-pub struct Current;
 
 /// Asks who may answer `model` for `caller`; `None`: unknown, not allowed, or nobody.
 #[derive(Message, Debug)]
@@ -36,7 +33,12 @@ pub struct Resolve {
 impl Catalog {
     /// A replica that starts with `snapshot`.
     pub fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot }
+        Self { snapshot: watch::Sender::new(snapshot) }
+    }
+
+    /// Sees the world as it is at any moment.
+    pub fn watch(&self) -> watch::Receiver<Snapshot> {
+        self.snapshot.subscribe()
     }
 }
 
@@ -53,15 +55,7 @@ impl Handler<Adopt> for Catalog {
     type Result = ();
 
     fn handle(&mut self, Adopt(snapshot): Adopt, _: &mut Self::Context) {
-        self.snapshot = snapshot;
-    }
-}
-
-impl Handler<Current> for Catalog {
-    type Result = MessageResult<Current>;
-
-    fn handle(&mut self, _: Current, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.snapshot.clone())
+        self.snapshot.send_replace(snapshot);
     }
 }
 
@@ -69,6 +63,6 @@ impl Handler<Resolve> for Catalog {
     type Result = MessageResult<Resolve>;
 
     fn handle(&mut self, ask: Resolve, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.snapshot.find(&ask.caller, &ask.model))
+        MessageResult(self.snapshot.borrow().find(&ask.caller, &ask.model))
     }
 }

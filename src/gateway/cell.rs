@@ -3,6 +3,7 @@
 //! Nothing of a cell leaves its thread but the addresses that receive a new snapshot.
 
 use std::cell::OnceCell;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr, Recipient};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::health::HealthBook;
@@ -22,10 +24,9 @@ use crate::ledger::actor::LedgerHandle;
 use crate::seal::spend::Edge;
 
 /// One worker's actors.
-#[derive(Clone)]
 pub struct Cell {
-    /// The replica of the snapshot.
-    pub catalog: Addr<Catalog>,
+    /// What the worker's catalog holds.
+    pub snapshot: watch::Receiver<Snapshot>,
     /// Where requests go.
     pub router: Addr<Router>,
 }
@@ -71,7 +72,7 @@ pub struct Place(Arc<Fleet>);
 const POLLS: Duration = Duration::from_millis(1_500);
 
 thread_local! {
-    static CELL: OnceCell<Cell> = const { OnceCell::new() };
+    static CELL: OnceCell<Rc<Cell>> = const { OnceCell::new() };
 }
 
 impl Fleet {
@@ -94,24 +95,26 @@ impl Fleet {
     ///
     /// # Errors
     /// The worker's journal cannot be opened.
-    pub fn cell(self: &Arc<Self>) -> std::io::Result<Cell> {
+    pub fn cell(self: &Arc<Self>) -> std::io::Result<Rc<Cell>> {
         CELL.with(|slot| {
             if let Some(cell) = slot.get() {
-                return Ok(cell.clone());
+                return Ok(Rc::clone(cell));
             }
-            let cell = self.start()?;
-            Ok(slot.get_or_init(|| cell).clone())
+            let cell = Rc::new(self.start()?);
+            Ok(Rc::clone(slot.get_or_init(|| cell)))
         })
     }
 
     fn start(&self) -> std::io::Result<Cell> {
         let mut roll = self.roll.lock().unwrap_or_else(PoisonError::into_inner);
         let journal = self.ledger.journal(roll.cells.len())?;
-        let catalog = Catalog::new(roll.latest.clone()).start();
+        let catalog = Catalog::new(roll.latest.clone());
+        let snapshot = catalog.watch();
+        let catalog = catalog.start();
         let purse = Purse::new(self.terms.edge.clone(), self.terms.cache);
         let router = Router::new(catalog.clone(), journal, Arc::clone(&self.health), self.network.clone(), purse).start();
-        roll.cells.push([catalog.clone().recipient(), router.clone().recipient()]);
-        Ok(Cell { catalog, router })
+        roll.cells.push([catalog.recipient(), router.clone().recipient()]);
+        Ok(Cell { snapshot, router })
     }
 
     /// Hands a new snapshot to every cell; done when all have it, so that what is refused now is refused everywhere here.

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::timeout;
 
 use super::budget::Claim;
 use super::exchange::{Cut, Receiving};
+use super::patience::within;
 use super::pool::{Origin, Pool};
 use super::upstream::CallError;
 
@@ -78,7 +78,7 @@ impl Incoming {
     /// # Errors
     /// As there, or nothing came in time.
     pub async fn next(&mut self, idle: Duration) -> Result<Option<Bytes>, CallError> {
-        timeout(idle, self.piece()).await.unwrap_or(Err(CallError::TIMED_OUT))
+        within(idle, self.piece()).await.unwrap_or(Err(CallError::TIMED_OUT))
     }
 
     /// The whole body, at most `limit` bytes of it, which `claim` is made to cover.

@@ -21,6 +21,7 @@ use super::incoming::Incoming;
 use super::messages::{Body, Job, Reply, Routed};
 use super::metering::{self, Extent};
 use super::passing::Passed;
+use super::patience::within;
 use super::scrub::Scrub;
 use super::upstream::CallError;
 use crate::catalog::snapshot::Offer;
@@ -91,7 +92,7 @@ impl Relay<'_> {
         let retry = &self.offer.provider.retry;
         let mut claim = self.job.budget.claim();
         let reading = body.whole(self.job.limits.max_body, retry.idle_timeout, &mut claim);
-        let body = timeout(retry.total_timeout, reading).await.unwrap_or(Err(CallError::TIMED_OUT)).map_err(Broken::Call)?;
+        let body = within(retry.total_timeout, reading).await.unwrap_or(Err(CallError::TIMED_OUT)).map_err(Broken::Call)?;
         let body = claim.around(self.reader.whole(body).map_err(Broken::Said)?);
         settle(self.settlement, self.job, self.offer, self.reader.as_ref(), Extent::Complete, |entry| {
             (entry.status, entry.outcome) = (status, Outcome::Ok);
@@ -148,7 +149,9 @@ impl Pump {
         let ending = relayed.unwrap_or_else(|_| Ending::Broken(Failure::interrupted("the gateway failed in the middle of the stream")));
         let is_complete = matches!(ending, Ending::Complete);
         // Settled before the last frame leaves: who has seen the end of a stream finds its entry.
-        self.settle(&ending);
+        if let Some(settlement) = self.settle(&ending) {
+            settlement.close().await;
+        }
         match &ending {
             Ending::Broken(failure) => frames.push(Scrub::of(self.sent.as_ref()).body(failure.frame())),
             Ending::Revoked => frames.push(Failure::interrupted("the virtual key has been revoked or has expired").frame()),
@@ -245,8 +248,9 @@ impl Pump {
         }
     }
 
-    fn settle(&mut self, ending: &Ending) {
-        let Some(settlement) = self.settlement.take() else { return };
+    /// Fills in the entry, unless that is done; letting go of what it gives writes it.
+    fn settle(&mut self, ending: &Ending) -> Option<Settlement> {
+        let settlement = self.settlement.take()?;
         let extent = if matches!(ending, Ending::Complete) { Extent::Complete } else { Extent::Partial };
         settle(&settlement, &self.job, &self.offer, self.reader.as_ref(), extent, |entry| {
             entry.status = 200;
@@ -257,13 +261,14 @@ impl Pump {
                 Ending::ClientGone(code) => (Outcome::ClientClosed, Some((*code).to_owned())),
             };
         });
+        Some(settlement)
     }
 }
 
 impl Drop for Pump {
     /// A pump that is dropped under way (its worker has stopped, or it panicked) still meters what was seen.
     fn drop(&mut self) {
-        self.settle(&Ending::Broken(Failure::interrupted("the gateway stopped")));
+        drop(self.settle(&Ending::Broken(Failure::interrupted("the gateway stopped"))));
     }
 }
 

@@ -40,7 +40,7 @@ struct Desk {
     network: Network,
     purse: Purse,
     /// By identity of the provider: a provider whose settings change is another provider, with another pool.
-    adapters: RefCell<HashMap<*const Provider, Station>>,
+    adapters: RefCell<HashMap<*const Provider, Rc<Station>>>,
 }
 
 /// An adapter at work, and the provider it works for.
@@ -113,21 +113,23 @@ impl Desk {
             let refusal = Refusal::UnsupportedOperation { model: plan.model.definition.id.clone(), operation: job.operation };
             return Err(refuse(&settlement, first, refusal));
         }
-        self.walk(&job, presented.as_ref(), &plan, settlement).await
+        let answer = self.walk(&job, presented.as_ref(), &plan, &settlement).await;
+        settlement.close().await;
+        answer
     }
 
     /// Tries one offer after the other until there is an answer for the client.
-    async fn walk(&self, job: &Arc<Job>, presented: Option<&Presented>, plan: &Resolved, settlement: Settlement) -> Answer {
+    async fn walk(&self, job: &Arc<Job>, presented: Option<&Presented>, plan: &Resolved, settlement: &Settlement) -> Answer {
         let able = || plan.chain.iter().filter(|offer| offer.can_do(job.operation));
         let mut last: Option<(&Arc<Offer>, Exhausted)> = None;
         let mut skipped = Vec::new();
         for offer in able() {
-            if self.station(&offer.provider).1.admits(Instant::now()) {
-                match self.attempt(job, presented, offer, &settlement).await {
+            if self.station(&offer.provider).health.admits(Instant::now()) {
+                match self.attempt(job, presented, offer, settlement).await {
                     Step::Answer(answer) => return answer,
                     Step::Next(exhausted) => last = Some((offer, exhausted)),
                     Step::Inexpressible(refused) if last.is_none() => {
-                        return Err(refuse(&settlement, offer, Refusal::Inexpressible(refused)));
+                        return Err(refuse(settlement, offer, Refusal::Inexpressible(refused)));
                     }
                     Step::Inexpressible(_) => {}
                 }
@@ -138,15 +140,15 @@ impl Desk {
         if last.is_none() {
             // All of them rest: better a resting provider than none.
             for offer in skipped {
-                match self.attempt(job, presented, offer, &settlement).await {
+                match self.attempt(job, presented, offer, settlement).await {
                     Step::Answer(answer) => return answer,
                     Step::Next(exhausted) => last = Some((offer, exhausted)),
-                    Step::Inexpressible(refused) => return Err(refuse(&settlement, offer, Refusal::Inexpressible(refused))),
+                    Step::Inexpressible(refused) => return Err(refuse(settlement, offer, Refusal::Inexpressible(refused))),
                 }
             }
         }
         let Some((offer, exhausted)) = last else { return Err(Refusal::UnknownModel(job.model.clone()).into()) };
-        give_up(job, &settlement, offer, exhausted)
+        give_up(job, settlement, offer, exhausted)
     }
 
     /// Sends one offer to its adapter. An adapter that dies of it is replaced, and that counts as a transient failure.
@@ -156,7 +158,7 @@ impl Desk {
             Some(stamp) => match self.purse.pay(presented, &job.caller, offer, stamp, &job.request_id) {
                 Ok(header) => Some(header),
                 Err(unspent) => {
-                    self.station(&offer.provider).1.told_nothing();
+                    self.station(&offer.provider).health.told_nothing();
                     return unpaid(offer, settlement, unspent);
                 }
             },
@@ -169,6 +171,7 @@ impl Desk {
                 metering::assume_prompt(entry, offer, job.prompt_bytes);
             });
         }
+        settlement.journaled().await;
         let calls = || settlement.with(|entry| u32::try_from(entry.attempts.len()).unwrap_or(u32::MAX));
         let before = calls();
         loop {
@@ -176,11 +179,11 @@ impl Desk {
             if tried >= offer.provider.retry.attempts {
                 return Step::Next(Exhausted { why: Why::Adapter, retry_after: None, said: None });
             }
-            let (adapter, health) = self.station(&offer.provider);
+            let station = self.station(&offer.provider);
             let begun = Instant::now();
             let attempt =
                 Attempt { job: Arc::clone(job), offer: Arc::clone(offer), settlement: settlement.clone(), tried, paid: paid.clone() };
-            match adapter.send(attempt).await {
+            match station.adapter.send(attempt).await {
                 Ok(Outcome::Relayed(reply)) => return Step::Answer(Ok(*reply)),
                 Ok(Outcome::Exhausted(exhausted)) => return Step::Next(exhausted),
                 Ok(Outcome::Inexpressible(refused)) => return Step::Inexpressible(refused),
@@ -189,12 +192,12 @@ impl Desk {
                     return Step::Answer(Err(Refusal::Internal.into()));
                 }
                 Err(_) => {
-                    if self.replace(&offer.provider, &adapter) {
+                    if self.replace(&station) {
                         log::error!("the adapter of provider {} failed and was replaced", offer.provider.name);
                     }
                     log::error!("a call of provider {} was lost, request {}", offer.provider.name, job.request_id);
                     // Ours to mend, and no news about the provider: it must not rest for it.
-                    health.told_nothing();
+                    station.health.told_nothing();
                     let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
                     let provider = offer.provider.name.clone();
                     let record = AttemptRecord { provider, status: None, error: Some("adapter".to_owned()), ms, request_id: None };
@@ -205,24 +208,25 @@ impl Desk {
     }
 
     /// The provider's adapter on this worker, started on first use, and its health.
-    fn station(&self, provider: &Arc<Provider>) -> (Addr<Adapter>, Arc<Health>) {
+    fn station(&self, provider: &Arc<Provider>) -> Rc<Station> {
         let mut adapters = self.adapters.borrow_mut();
         let station = adapters.entry(Arc::as_ptr(provider)).or_insert_with(|| {
             let health = self.health.of(owner(provider), &provider.name);
             let adapter = start(provider, &health, &self.network);
-            Station { provider: Arc::clone(provider), health, adapter }
+            Rc::new(Station { provider: Arc::clone(provider), health, adapter })
         });
-        (station.adapter.clone(), Arc::clone(&station.health))
+        Rc::clone(station)
     }
 
-    /// Starts another adapter in place of one that is gone; `false` if it is not, or somebody has done so already. A call
+    /// Puts another station in place of one whose adapter is gone; `false` if it is not, or somebody has done so already. A call
     /// that panicked by itself leaves its adapter at work.
-    fn replace(&self, provider: &Arc<Provider>, gone: &Addr<Adapter>) -> bool {
+    fn replace(&self, gone: &Rc<Station>) -> bool {
         let mut adapters = self.adapters.borrow_mut();
-        let Some(station) = adapters.get_mut(&Arc::as_ptr(provider)) else { return false };
-        let is_gone = station.adapter == *gone && !gone.connected();
+        let Some(station) = adapters.get_mut(&Arc::as_ptr(&gone.provider)) else { return false };
+        let is_gone = Rc::ptr_eq(station, gone) && !gone.adapter.connected();
         if is_gone {
-            station.adapter = start(provider, &station.health, &self.network);
+            let (provider, health) = (Arc::clone(&gone.provider), Arc::clone(&gone.health));
+            *station = Rc::new(Station { adapter: start(&provider, &health, &self.network), provider, health });
         }
         is_gone
     }

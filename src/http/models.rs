@@ -6,7 +6,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::{Front, answer, clock};
-use crate::catalog::actor::Current;
 use crate::catalog::price::decimal_usd;
 use crate::catalog::snapshot::{Caller, Resolved, Snapshot};
 use crate::gateway::messages::{Refusal, Rejection};
@@ -48,7 +47,6 @@ pub async fn list(request: HttpRequest, front: web::Data<Front>) -> HttpResponse
         let data = found.iter().map(|found| show(snapshot, found)).collect();
         Ok(HttpResponse::Ok().json(List { object: "list", data }))
     })
-    .await
 }
 
 /// `GET /v1/models/{id}`; ids may hold slashes.
@@ -57,22 +55,20 @@ pub async fn show_one(request: HttpRequest, id: web::Path<String>, front: web::D
         let found = snapshot.find(caller, &id).ok_or_else(|| Refusal::UnknownModel(id.to_string()))?;
         Ok(HttpResponse::Ok().json(show(snapshot, &found)))
     })
-    .await
 }
 
-async fn respond(
+fn respond(
     request: &HttpRequest,
     front: &Front,
     answer_from: impl FnOnce(&Snapshot, &Arc<Caller>) -> Result<HttpResponse, Refusal>,
 ) -> HttpResponse {
     let request_id = answer::request_id(request.headers());
-    let found = async {
+    let found = || {
         let cell = front.fleet.cell().map_err(|_| Refusal::Internal)?;
-        let caller = front.identify(request, &cell, clock::unix_millis() / 1000).await?;
-        let snapshot = cell.catalog.send(Current).await.map_err(|_| Refusal::Internal)?;
-        answer_from(&snapshot, &caller)
+        let caller = front.identify(request, &cell, clock::unix_millis() / 1000)?;
+        answer_from(&cell.snapshot.borrow(), &caller)
     };
-    match found.await {
+    match found() {
         Ok(mut response) => {
             answer::common_headers(response.headers_mut(), &request_id);
             response

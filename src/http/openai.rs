@@ -8,7 +8,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use tokio_util::sync::CancellationToken;
 
 use super::{Front, answer, body, clock, error, identity};
-use crate::gateway::cell::Cell;
 use crate::gateway::messages::{Answer, Job, Refusal, Rejection, Route};
 use crate::gateway::passing;
 use crate::gateway::purse::Presented;
@@ -59,8 +58,8 @@ async fn route(
     lifeline: CancellationToken,
 ) -> Answer {
     let (received, received_at) = (Instant::now(), clock::unix_millis());
-    let cell: Cell = front.fleet.cell().map_err(|_| Refusal::Internal)?;
-    let caller = front.identify(request, &cell, received_at / 1000).await?;
+    let cell = front.fleet.cell().map_err(|_| Refusal::Internal)?;
+    let caller = front.identify(request, &cell, received_at / 1000)?;
     let headers = request.headers();
     let presented = if caller.tenant.has_own { identity::presented(headers).map(Presented::new) } else { None };
     let body = body::read(payload, headers, &front.server, &front.budget).await?;

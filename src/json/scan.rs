@@ -143,6 +143,15 @@ impl Scan<'_> {
     fn string(&mut self) -> Scanned<bool> {
         let mut escaped = false;
         let (mut block, mut next) = (self.at + 1, self.at + 1);
+        // Keys and most values are short: one lane finds their end.
+        if let Some(lane) = self.bytes.get(block..).and_then(<[u8]>::first_chunk) {
+            let end = block + specials_of_lane(lane).trailing_zeros() as usize;
+            if end < block + LANE && self.bytes[end] == b'"' {
+                self.at = end + 1;
+                return Ok(false);
+            }
+            block = end.min(block + LANE);
+        }
         while let Some(bytes) = self.bytes.get(block..).filter(|bytes| !bytes.is_empty()) {
             let mut specials = specials(bytes);
             while specials != 0 {
@@ -282,7 +291,9 @@ impl Scan<'_> {
 }
 
 /// How many bytes are looked at together.
-const BLOCK: usize = 64;
+const BLOCK: usize = 4 * LANE;
+/// How many one vector holds.
+const LANE: usize = 16;
 
 /// Which of the first 64 bytes are no plain text of a string, a bit for each: quotes, backslashes, control characters.
 ///
@@ -290,13 +301,8 @@ const BLOCK: usize = 64;
 /// from one such byte to the next costs.
 fn specials(bytes: &[u8]) -> u64 {
     let of = |block: &[u8; BLOCK]| {
-        let lanes = block.as_chunks::<16>().0.iter().rev();
-        lanes.fold(0, |mask, lane| {
-            let lane = u8x16::new(*lane);
-            let controls = lane.min(u8x16::splat(0x1F)).simd_eq(lane);
-            let special = lane.simd_eq(u8x16::splat(b'"')) | lane.simd_eq(u8x16::splat(b'\\')) | controls;
-            mask << 16 | u64::from(special.to_bitmask())
-        })
+        let lanes = block.as_chunks().0.iter().rev();
+        lanes.fold(0, |mask, lane| mask << LANE | u64::from(specials_of_lane(lane)))
     };
     bytes.first_chunk().map_or_else(
         || {
@@ -306,4 +312,10 @@ fn specials(bytes: &[u8]) -> u64 {
         },
         of,
     )
+}
+
+fn specials_of_lane(lane: &[u8; LANE]) -> u32 {
+    let lane = u8x16::new(*lane);
+    let controls = lane.min(u8x16::splat(0x1F)).simd_eq(lane);
+    (lane.simd_eq(u8x16::splat(b'"')) | lane.simd_eq(u8x16::splat(b'\\')) | controls).to_bitmask()
 }

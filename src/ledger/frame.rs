@@ -52,10 +52,10 @@ pub enum Scan {
     Damaged,
 }
 
-/// Writes a record into `out`, which is emptied first.
+/// Writes a record to the end of `out`.
 ///
 /// # Errors
-/// The entry is larger than any record may be, or cannot be told at all.
+/// The entry is larger than any record may be, or cannot be told at all. `out` is as it was.
 pub fn encode(kind: Kind, entry: &Entry, out: &mut Vec<u8>) -> std::io::Result<()> {
     let id = &entry.id.as_bytes()[..entry.id.len().min(usize::from(u8::MAX))];
     let kind = match kind {
@@ -63,19 +63,42 @@ pub fn encode(kind: Kind, entry: &Entry, out: &mut Vec<u8>) -> std::io::Result<(
         Kind::Settled => b's',
         Kind::Foreign => b'?',
     };
-    out.clear();
+    let from = out.len();
     out.extend_from_slice(&[START, kind, VERSION, id.len() as u8]);
     out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(id);
-    *out = postcard::to_extend(entry, std::mem::take(out)).map_err(std::io::Error::other)?;
-    let length = out.len() - HEADER;
-    if length > LONGEST {
-        return Err(std::io::Error::other(format!("the entry takes {length} bytes, a journal record at most {LONGEST}")));
+    let written = postcard::to_extend(entry, Onto(out)).map(drop).map_err(std::io::Error::other);
+    let length = out.len() - from - HEADER;
+    let too_long = || std::io::Error::other(format!("the entry takes {length} bytes, a journal record at most {LONGEST}"));
+    if let Err(error) = written.and_then(|()| if length > LONGEST { Err(too_long()) } else { Ok(()) }) {
+        out.truncate(from);
+        return Err(error);
     }
-    out[4..8].copy_from_slice(&(length as u32).to_le_bytes());
-    let checksum = checksum(out);
-    out[8..HEADER].copy_from_slice(&checksum.to_le_bytes());
+    let record = &mut out[from..];
+    record[4..8].copy_from_slice(&(length as u32).to_le_bytes());
+    let checksum = checksum(record);
+    record[8..HEADER].copy_from_slice(&checksum.to_le_bytes());
     Ok(())
+}
+
+/// What is written goes to the end of a buffer, which is lent.
+struct Onto<'a>(&'a mut Vec<u8>);
+
+impl Extend<u8> for Onto<'_> {
+    fn extend<T: IntoIterator<Item = u8>>(&mut self, bytes: T) {
+        self.0.extend(bytes);
+    }
+}
+
+/// The settled entries among the records of `bytes`, which begin one after the other.
+pub fn settled_in(mut bytes: &[u8]) -> impl Iterator<Item = Entry> {
+    std::iter::from_fn(move || {
+        let Scan::Whole(layout) = scan(bytes) else { return None };
+        let (record, rest) = bytes.split_at(layout.end);
+        bytes = rest;
+        Some((layout.kind == Kind::Settled).then(|| decode(&record[layout.body..]).ok()).flatten())
+    })
+    .flatten()
 }
 
 /// The entry of a whole record's `body`.

@@ -1,11 +1,14 @@
 //! One worker's append-only record of what it opened and settled, in segment files.
 //!
-//! Written by the worker with one `write(2)` a record and no fsync, which outlives the process, not the machine. Reading,
-//! syncing and deleting are the ledger thread's. Nothing here fails a request: what the disk does not take is kept in memory.
+//! Records are gathered in memory and written by the worker with one `write(2)` for all that its requests had to say at that
+//! moment, without fsync: what is written outlives the process, not the machine. Reading, syncing and deleting are the ledger
+//! thread's. Nothing here fails a request: what the disk does not take is kept in memory.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::backlog::Backlog;
@@ -19,7 +22,7 @@ pub const SEGMENT_BYTES: u64 = 16 << 20;
 /// The least time between two complaints about the disk.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
-/// A buffer that one large record made larger than this is given back.
+/// As much is gathered before it is written; a buffer that was made larger is given back.
 const BUFFER: usize = 64 << 10;
 
 /// One worker's journal.
@@ -41,9 +44,25 @@ struct Head {
     left: Vec<Tip>,
     /// Nothing may follow in the current segment: it may end in half a record, or is closed.
     torn: bool,
-    /// Lent to each record.
+    /// Records that are to be written, one after the other.
     buffer: Vec<u8>,
+    gathered: Gathered,
     complained: Option<Instant>,
+}
+
+/// How many records wait to be written.
+#[derive(Clone, Copy, Default)]
+struct Gathered {
+    opened: u64,
+    settled: u64,
+}
+
+struct WritesOnDrop<'a>(&'a Journal);
+
+impl Drop for WritesOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.write();
+    }
 }
 
 /// A segment and how far it has been written.
@@ -79,7 +98,7 @@ impl Journal {
         wake_on_open: bool,
     ) -> io::Result<Arc<Self>> {
         let current = new_segment(instance, worker, 1)?;
-        let head = Head { current, left: Vec::new(), torn: false, buffer: Vec::new(), complained: None };
+        let head = Head { current, left: Vec::new(), torn: false, buffer: Vec::new(), gathered: Gathered::default(), complained: None };
         let (instance, backlog) = (Arc::clone(instance), Arc::clone(backlog));
         Ok(Arc::new(Self { instance, backlog, worker, segment_bytes, wake_on_open, keeps: true, head: Mutex::new(head) }))
     }
@@ -105,42 +124,97 @@ impl Journal {
         &self.backlog
     }
 
-    /// Writes that an entry is about to reach an upstream, or is so with a changed draft. Where the disk takes nothing the
-    /// request goes on, and this entry alone would not outlive a kill.
+    /// Gathers that an entry is about to reach an upstream, or is so with a changed draft. It outlives the process once it
+    /// is [`written`](Self::written). Where the disk takes nothing the request goes on, and this entry alone would not outlive a
+    /// kill.
     pub fn open(&self, draft: &Entry) {
-        if self.keeps && self.append(Kind::Opened, draft) && self.wake_on_open {
+        self.gather(Kind::Opened, draft);
+    }
+
+    /// Gathers a final entry. Where the disk takes nothing, [`write`](Self::write) keeps it in memory for the ledger's thread.
+    pub fn settle(&self, entry: &Entry) {
+        self.gather(Kind::Settled, entry);
+    }
+
+    /// Waits until what has been gathered is written. Whatever else is ready on this worker has its turn first, so that the
+    /// records of many requests leave in one write; dropped under way, it writes all the same.
+    pub async fn written(&self) {
+        let _writes = WritesOnDrop(self);
+        let mut has_yielded = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut has_yielded, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Writes what has been gathered.
+    pub fn write(&self) {
+        let gathered = self.write_gathered(&mut self.head());
+        if gathered.settled > 0 || (gathered.opened > 0 && self.wake_on_open) {
             self.backlog.touch();
         }
     }
 
-    /// Writes a final entry, or keeps it in memory for the ledger's thread.
-    pub fn settle(&self, entry: &Entry) {
+    fn gather(&self, kind: Kind, entry: &Entry) {
         if !self.keeps {
             return;
         }
-        if self.append(Kind::Settled, entry) || self.backlog.keep(entry.clone()) {
+        let mut head = self.head();
+        if let Err(error) = frame::encode(kind, entry, &mut head.buffer) {
+            self.complain(&mut head, &error);
+            if kind == Kind::Settled {
+                self.keep(entry.clone());
+            }
+            return;
+        }
+        match kind {
+            Kind::Settled => head.gathered.settled += 1,
+            Kind::Opened | Kind::Foreign => head.gathered.opened += 1,
+        }
+        if head.buffer.len() > BUFFER {
+            drop(head);
+            self.write();
+        }
+    }
+
+    fn write_gathered(&self, head: &mut Head) -> Gathered {
+        let gathered = std::mem::take(&mut head.gathered);
+        if head.buffer.is_empty() {
+            return gathered;
+        }
+        match self.append(head) {
+            Ok(()) => self.backlog.settled(gathered.settled),
+            Err(error) => {
+                self.complain(head, &error);
+                frame::settled_in(&head.buffer).for_each(|entry| self.keep(entry));
+            }
+        }
+        head.buffer.clear();
+        head.buffer.shrink_to(BUFFER);
+        gathered
+    }
+
+    fn keep(&self, entry: Entry) {
+        if self.backlog.keep(entry) {
             self.backlog.settled(1);
         } else {
             log::error!("a ledger entry was lost, there is no room for it on disk nor in memory: make room on the disk of the journal");
         }
-        self.backlog.touch();
     }
 
-    fn append(&self, kind: Kind, entry: &Entry) -> bool {
-        let mut head = self.head();
-        let result = self.write(&mut head, kind, entry);
-        if let Err(error) = &result {
-            self.backlog.write_failed();
-            if head.complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
-                head.complained = Some(Instant::now());
-                log::error!("the ledger's journal in {} is not written, entries wait in memory: {error}", self.instance.dir().display());
-            }
+    fn complain(&self, head: &mut Head, error: &io::Error) {
+        self.backlog.write_failed();
+        if head.complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
+            head.complained = Some(Instant::now());
+            log::error!("the ledger's journal in {} is not written, entries wait in memory: {error}", self.instance.dir().display());
         }
-        result.is_ok()
     }
 
-    fn write(&self, head: &mut Head, kind: Kind, entry: &Entry) -> io::Result<()> {
-        frame::encode(kind, entry, &mut head.buffer)?;
+    fn append(&self, head: &mut Head) -> io::Result<()> {
         let length = head.buffer.len() as u64;
         if !self.backlog.has_room(length) {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "as much waits in it as may: see that the database can be reached"));
@@ -159,9 +233,6 @@ impl Journal {
         }
         head.current.length += length;
         self.backlog.grew(length);
-        if head.buffer.capacity() > BUFFER {
-            head.buffer = Vec::new();
-        }
         Ok(())
     }
 
@@ -172,15 +243,18 @@ impl Journal {
         Ok(())
     }
 
-    /// The segments that were left since the last call, and the current one.
+    /// The segments that were left since the last call, and the current one, with all that has been gathered.
     pub(super) fn look(&self) -> (Vec<Tip>, Tip) {
         let mut head = self.head();
+        self.write_gathered(&mut head);
         (std::mem::take(&mut head.left), head.current.clone())
     }
 
     /// Writes nothing more to the current segment. What may come all the same goes into a new one.
     pub(super) fn close(&self) {
-        self.head().torn = true;
+        let mut head = self.head();
+        self.write_gathered(&mut head);
+        head.torn = true;
     }
 
     fn head(&self) -> MutexGuard<'_, Head> {

@@ -19,17 +19,19 @@ struct Inner {
     opened: Instant,
     /// What the draft gave as latency: the milliseconds that had passed when it was opened.
     passed_ms: u64,
+    is_settled: bool,
 }
 
 impl Settlement {
-    /// Journals that the request is about to reach an upstream. `draft` says what the entry will be if nothing more is learnt:
+    /// Gathers for the journal that the request is about to reach an upstream, which it may once this is [`journaled`](Self::journaled). `draft` says what the entry will be if nothing more is learnt:
     /// outcome, estimated usage and cost included. Its `latency_ms` is the time that has passed since the request was received.
     pub fn open(journal: &Arc<Journal>, mut draft: Entry) -> Self {
         draft.cut();
         journal.backlog().opened();
         journal.open(&draft);
         let passed_ms = draft.latency_ms;
-        Self(Arc::new(Inner { entry: Mutex::new(draft), journal: Arc::clone(journal), opened: Instant::now(), passed_ms }))
+        let (entry, journal, opened) = (Mutex::new(draft), Arc::clone(journal), Instant::now());
+        Self(Arc::new(Inner { entry, journal, opened, passed_ms, is_settled: false }))
     }
 
     /// Reads or changes the entry.
@@ -37,7 +39,12 @@ impl Settlement {
         change(&mut self.0.entry.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes the entry and journals it as the new draft: for a request that moves on to another provider, so that a killed
+    /// Waits until the draft is in the journal: from then on a killed process bills it.
+    pub async fn journaled(&self) {
+        self.0.journal.written().await;
+    }
+
+    /// Changes the entry and gathers it as the new draft: for a request that moves on to another provider, so that a killed
     /// process bills the one that was called last.
     pub fn redraft(&self, change: impl FnOnce(&mut Entry)) {
         self.with(|entry| {
@@ -46,11 +53,19 @@ impl Settlement {
             self.0.journal.open(entry);
         });
     }
+
+    /// Lets go. If this was the last hold, waits until the entry is in the journal; a plain drop writes it at once and alone.
+    pub async fn close(self) {
+        if let Some(mut inner) = Arc::into_inner(self.0) {
+            inner.settle();
+            inner.journal.written().await;
+        }
+    }
 }
 
-impl Drop for Inner {
-    /// Settles. An entry that nobody gave a latency gets the time until now.
-    fn drop(&mut self) {
+impl Inner {
+    /// An entry that nobody gave a latency gets the time until now.
+    fn settle(&mut self) {
         let entry = self.entry.get_mut().unwrap_or_else(PoisonError::into_inner);
         if entry.latency_ms == self.passed_ms {
             entry.latency_ms += u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -58,5 +73,15 @@ impl Drop for Inner {
         entry.cut();
         self.journal.settle(entry);
         self.journal.backlog().closed();
+        self.is_settled = true;
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.settle();
+            self.journal.write();
+        }
     }
 }

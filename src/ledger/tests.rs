@@ -2,6 +2,7 @@
 
 mod actor;
 mod crash;
+mod gathering;
 mod promises;
 
 use std::collections::BTreeMap;
@@ -180,8 +181,11 @@ impl Process {
         Self { backlog, reader, seen, journals }
     }
 
+    /// Opens, and is journaled.
     fn open(&self, worker: usize, id: &str) -> Settlement {
-        Settlement::open(&self.journals[worker], draft(id))
+        let settlement = Settlement::open(&self.journals[worker], draft(id));
+        self.journals[worker].write();
+        settlement
     }
 
     /// Opens and settles at once.

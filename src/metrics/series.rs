@@ -3,9 +3,9 @@
 //! Labels come from the catalog and the contract, never from what a client sent; names of BYO providers are tenants' own,
 //! so the number of pairs of model and provider is bounded here: what is beyond it is counted as `other`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -13,8 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::ledger::entry::{Billing, Entry};
-use crate::terms::{ModelId, NanoUsd, ProviderName};
+use crate::ledger::entry::{Billing, Entry, Outcome};
+use crate::terms::{ModelId, NanoUsd, Operation, ProviderName};
 
 /// Pairs of model and provider that are counted apart.
 const PAIRS: usize = 2_000;
@@ -30,8 +30,38 @@ pub struct Series {
     tokens: Family<ByType, Counter>,
     cost: Family<ByBilling, Counter<f64>>,
     retries: Family<ByError, Counter>,
-    pairs: Mutex<HashSet<Pair>>,
+    /// Found once for all entries of a sort: finding each by its labels takes longer than counting.
+    sorts: Mutex<Sorts>,
 }
+
+#[derive(Default)]
+struct Sorts {
+    pairs: HashSet<Pair>,
+    known: HashMap<Sort, Counters>,
+}
+
+/// What entries have in common that are counted by the same counters.
+#[derive(PartialEq, Eq, Hash)]
+struct Sort {
+    model: ModelId,
+    provider: ProviderName,
+    operation: Operation,
+    outcome: Outcome,
+    billing: Billing,
+}
+
+/// The counters of a sort. Those that may never count are looked for when they first do.
+struct Counters {
+    pair: Pair,
+    requests: Counter,
+    duration: Histogram,
+    first_byte: OnceLock<Histogram>,
+    tokens: [OnceLock<Counter>; TYPES.len()],
+    cost: OnceLock<Counter<f64>>,
+}
+
+/// Types of tokens.
+const TYPES: [&str; 5] = ["prompt", "cached", "cache_write", "completion", "reasoning"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Pair {
@@ -90,7 +120,7 @@ impl Series {
             tokens: Family::default(),
             cost: Family::default(),
             retries: Family::default(),
-            pairs: Mutex::default(),
+            sorts: Mutex::default(),
         };
         registry.register("aigw_requests", "Settled requests", series.requests.clone());
         registry.register("aigw_request_duration_seconds", "From the request to the end of the answer", series.duration.clone());
@@ -111,62 +141,84 @@ impl Series {
 
     /// Counts one entry.
     pub fn count(&self, entry: &Entry) {
-        let Pair { model, provider } = self.pair(entry);
+        let sort = Sort {
+            model: entry.model.clone(),
+            provider: entry.provider.clone(),
+            operation: entry.operation,
+            outcome: entry.outcome,
+            billing: entry.billing,
+        };
+        let mut sorts = self.sorts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counters) = sorts.known.get(&sort) {
+            return self.count_by(counters, entry);
+        }
+        let (pair, is_known) = sorts.pair(entry);
+        let counters = self.counters(pair, entry);
+        self.count_by(&counters, entry);
+        if is_known {
+            sorts.known.insert(sort, counters);
+        }
+    }
+
+    fn counters(&self, pair: Pair, entry: &Entry) -> Counters {
         let by_outcome = ByOutcome {
             operation: entry.operation.as_str(),
-            model: model.clone(),
-            provider: provider.clone(),
+            model: pair.model.clone(),
+            provider: pair.provider.clone(),
             outcome: entry.outcome.as_str(),
         };
-        self.requests.get_or_create(&by_outcome).inc();
-        self.duration.get_or_create(&by_outcome).observe(entry.latency_ms as f64 / 1000.0);
+        Counters {
+            pair,
+            requests: self.requests.get_or_create_owned(&by_outcome),
+            duration: self.duration.get_or_create_owned(&by_outcome),
+            first_byte: OnceLock::new(),
+            tokens: Default::default(),
+            cost: OnceLock::new(),
+        }
+    }
+
+    fn count_by(&self, counters: &Counters, entry: &Entry) {
+        let Pair { model, provider } = &counters.pair;
+        counters.requests.inc();
+        counters.duration.observe(entry.latency_ms as f64 / 1000.0);
         if let Some(attempt) = entry.attempts.last().filter(|attempt| attempt.error.is_none()) {
-            let pair = Pair { model: model.clone(), provider: provider.clone() };
-            self.first_byte.get_or_create(&pair).observe(attempt.ms as f64 / 1000.0);
+            let first_byte = counters.first_byte.get_or_init(|| self.first_byte.get_or_create_owned(&counters.pair));
+            first_byte.observe(attempt.ms as f64 / 1000.0);
         }
         if let Some((_, followed)) = entry.attempts.split_last() {
             for attempt in followed {
                 let error = attempt.error.clone().unwrap_or_else(|| "unknown".to_owned());
-                let provider = if *provider == *entry.provider { attempt.provider.clone() } else { provider.clone() };
+                let provider = if *provider == entry.provider { attempt.provider.clone() } else { provider.clone() };
                 self.retries.get_or_create(&ByError { provider, error }).inc();
             }
         }
-        self.count_tokens(&model, &provider, entry);
+        let usage = &entry.usage;
+        let tokens = [usage.prompt_tokens, usage.cached_tokens, usage.cache_write_tokens, usage.completion_tokens, usage.reasoning_tokens];
+        for ((r#type, tokens), counter) in TYPES.into_iter().zip(tokens).zip(&counters.tokens) {
+            if tokens > 0 {
+                let labels = || ByType { model: model.clone(), provider: provider.clone(), r#type };
+                counter.get_or_init(|| self.tokens.get_or_create_owned(&labels())).inc_by(tokens);
+            }
+        }
         let cost = match entry.billing {
             Billing::Brokered => entry.cost,
             Billing::Byo => entry.list_cost,
         };
         if cost > NanoUsd(0) {
-            let by_billing = ByBilling { model, provider, billing: entry.billing.as_str() };
-            self.cost.get_or_create(&by_billing).inc_by(cost.0 as f64 / 1e9);
+            let labels = || ByBilling { model: model.clone(), provider: provider.clone(), billing: entry.billing.as_str() };
+            counters.cost.get_or_init(|| self.cost.get_or_create_owned(&labels())).inc_by(cost.0 as f64 / 1e9);
         }
     }
+}
 
-    fn count_tokens(&self, model: &ModelId, provider: &ProviderName, entry: &Entry) {
-        let usage = &entry.usage;
-        for (r#type, tokens) in [
-            ("prompt", usage.prompt_tokens),
-            ("cached", usage.cached_tokens),
-            ("cache_write", usage.cache_write_tokens),
-            ("completion", usage.completion_tokens),
-            ("reasoning", usage.reasoning_tokens),
-        ] {
-            if tokens > 0 {
-                self.tokens.get_or_create(&ByType { model: model.clone(), provider: provider.clone(), r#type }).inc_by(tokens);
-            }
-        }
-    }
-
-    /// The labels of an entry's model and provider, or `other` once there are too many.
-    fn pair(&self, entry: &Entry) -> Pair {
+impl Sorts {
+    /// The labels of an entry's model and provider, or `other`, and `false`, once there are too many.
+    fn pair(&mut self, entry: &Entry) -> (Pair, bool) {
         let pair = Pair { model: entry.model.clone(), provider: entry.provider.clone() };
-        let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
-        if pairs.len() >= PAIRS && !pairs.contains(&pair) {
-            return Pair { model: "other".into(), provider: "other".into() };
+        if self.pairs.len() >= PAIRS && !self.pairs.contains(&pair) {
+            return (Pair { model: "other".into(), provider: "other".into() }, false);
         }
-        if !pairs.contains(&pair) {
-            pairs.insert(pair.clone());
-        }
-        pair
+        self.pairs.insert(pair.clone());
+        (pair, true)
     }
 }

@@ -3,17 +3,17 @@
 //! A body passes byte for byte. Of a stream the complete events of a piece pass at once, as slices of it; only a usage
 //! event the client did not ask for is cut out.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::glance::{Glance, glance};
 use super::{failure, usage};
 use crate::dialect::sse::{Event, Scanner, SseLimits};
 use crate::dialect::{Failure, Flow, Observed, Reader};
+use crate::json;
 use crate::terms::Operation;
 
 /// The reader of the universal path.
@@ -30,18 +30,15 @@ pub(super) struct Universal {
     observed: Observed,
 }
 
-/// The members of an answer or event that decide something. All others are passed over.
-#[derive(Deserialize)]
+/// The members of an answer or event that decide something, as they are spelled; `null` is as good as absent. All others are
+/// passed over.
+#[derive(Default)]
 struct Answer<'a> {
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow)]
-    object: Option<&'a RawValue>,
-    #[serde(borrow)]
-    choices: Option<&'a RawValue>,
-    data: Option<IgnoredAny>,
+    error: Option<&'a [u8]>,
+    usage: Option<&'a [u8]>,
+    object: Option<&'a [u8]>,
+    choices: Option<&'a [u8]>,
+    data: Option<&'a [u8]>,
 }
 
 impl<'a> Answer<'a> {
@@ -51,15 +48,50 @@ impl<'a> Answer<'a> {
         if json.trim_ascii_start().first() != Some(&b'{') {
             return None;
         }
-        serde_json::from_slice(json).ok().or_else(|| {
-            // Whatever else is odd about it, such as a key that stands twice, is between client and upstream.
-            let odd: HashMap<String, IgnoredAny> = serde_json::from_slice(json).ok()?;
-            Some(Self { error: None, usage: None, object: None, choices: None, data: odd.get("data").copied() })
-        })
+        Self::look(json).or_else(|| Self::read(json))
+    }
+
+    /// The answer of nearly every upstream.
+    fn look(json: &'a [u8]) -> Option<Self> {
+        let mut answer = Self::default();
+        for (name, value) in json::members(json)? {
+            let member = match name {
+                b"error" => &mut answer.error,
+                b"usage" => &mut answer.usage,
+                b"object" => &mut answer.object,
+                b"choices" => &mut answer.choices,
+                b"data" => &mut answer.data,
+                _ => continue,
+            };
+            if member.replace(value).is_some() {
+                return None;
+            }
+        }
+        Some(answer.without_nulls())
+    }
+
+    /// Whatever else is JSON. A key that stands twice is between client and upstream: then nothing is known but that there are data.
+    fn read(json: &'a [u8]) -> Option<Self> {
+        let members: BTreeMap<String, &'a RawValue> = match serde_json::from_slice(json) {
+            Ok(Members { error, usage, object, choices, data }) => {
+                let spelled = |raw: Option<&'a RawValue>| raw.map(|raw| raw.get().as_bytes());
+                let [error, usage, object, choices, data] = [error, usage, object, choices, data].map(spelled);
+                return Some(Self { error, usage, object, choices, data });
+            }
+            Err(_) => serde_json::from_slice(json).ok()?,
+        };
+        Some(Self { data: members.get("data").map(|raw| raw.get().as_bytes()), ..Self::default() }.without_nulls())
+    }
+
+    fn without_nulls(self) -> Self {
+        let Self { error, usage, object, choices, data } = self;
+        let [error, usage, object, choices, data] =
+            [error, usage, object, choices, data].map(|value| value.filter(|value| *value != b"null"));
+        Self { error, usage, object, choices, data }
     }
 
     fn is_error(&self) -> bool {
-        self.error.is_some() || self.object.is_some_and(|object| object.get() == "\"error\"")
+        self.error.is_some() || self.object == Some(b"\"error\"")
     }
 
     fn has_choices(&self) -> bool {
@@ -68,12 +100,27 @@ impl<'a> Answer<'a> {
 
     /// Whether it tells the usage of the whole stream and nothing else.
     fn is_usage_alone(&self) -> bool {
-        self.choices.is_some_and(is_empty_array) && self.usage.is_some_and(|usage| usage.get().starts_with('{'))
+        self.choices.is_some_and(is_empty_array) && self.usage.is_some_and(|usage| usage.starts_with(b"{"))
     }
 }
 
-fn is_empty_array(json: &RawValue) -> bool {
-    json.get().strip_prefix('[').is_some_and(|inside| inside.trim_start().starts_with(']'))
+/// [`Answer`], as serde_json reads it.
+#[derive(Deserialize)]
+struct Members<'a> {
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow)]
+    choices: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+fn is_empty_array(json: &[u8]) -> bool {
+    json.strip_prefix(b"[").is_some_and(|inside| inside.trim_ascii_start().starts_with(b"]"))
 }
 
 /// What becomes of an event.
@@ -117,8 +164,8 @@ impl Universal {
     }
 
     /// What was reported last counts.
-    fn report(&mut self, reported: &RawValue) {
-        self.observed.usage = usage::read(reported.get());
+    fn report(&mut self, reported: &[u8]) {
+        self.observed.usage = str::from_utf8(reported).ok().and_then(usage::read);
         self.observed.has_absurd_usage = self.observed.usage.is_none();
     }
 

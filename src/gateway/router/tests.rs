@@ -337,7 +337,7 @@ impl Bench {
     }
 
     fn adapter(&self) -> Addr<Adapter> {
-        self.desk.station(&self.alpha).0
+        self.desk.station(&self.alpha).adapter.clone()
     }
 
     /// Every entry, by request id; each request's only one.
@@ -398,7 +398,7 @@ async fn with_two_hundred_in_flight(fault: Fault, calls_of_the_waiting: usize) {
     assert!(answers[1].iter().all(|answer| *answer == ("gamma".to_owned(), 1)), "{fault:?}: {answers:?}");
     assert!(bench.adapter().connected());
     assert_eq!(bench.adapter() == before, before.connected(), "{fault:?}");
-    assert_eq!(bench.desk.station(&bench.alpha).1.checkup(Instant::now()).rests_until, None, "our fault is not the provider's");
+    assert_eq!(bench.desk.station(&bench.alpha).health.checkup(Instant::now()).rests_until, None, "our fault is not the provider's");
     assert_eq!((bench.upstream.calls("alpha"), bench.upstream.calls("beta"), bench.upstream.calls("gamma")), (200, 0, 50));
     let entries = bench.entries().await;
     assert_eq!(entries.len(), 250);
@@ -440,7 +440,7 @@ async fn a_dialect_that_panics_costs_one_attempt_and_no_adapter() {
     let answers = [answers(flight).await, self::answers(others).await];
     assert!(answers[1].iter().all(|answer| *answer == ("gamma".to_owned(), 1)), "{answers:?}");
     assert!(bench.adapter() == before && before.connected(), "a panic in one call was taken for a dead adapter");
-    assert_eq!(bench.desk.station(&bench.alpha).1.checkup(Instant::now()).rests_until, None, "our fault is not the provider's");
+    assert_eq!(bench.desk.station(&bench.alpha).health.checkup(Instant::now()).rests_until, None, "our fault is not the provider's");
     let entries = bench.entries().await;
     assert_eq!(entries.len(), 250);
     let lost: usize = entries.values().map(|entry| errors(entry).iter().filter(|error| **error == Some("adapter")).count()).sum();

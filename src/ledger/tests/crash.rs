@@ -14,6 +14,7 @@ fn what_a_killed_process_left_open_is_settled_as_interrupted_by_the_next() {
     let open = process.open(1, "open");
     let moved = process.open(1, "moved");
     moved.redraft(|entry| entry.provider = "2-backup".into());
+    process.journals[1].write();
     let dir = killed(dir.path());
     drop((open, moved));
 
@@ -298,6 +299,7 @@ proptest! {
                 Event::Redraft(index) if !open.is_empty() => {
                     let index = index % open.len();
                     open[index].1.redraft(|entry| entry.status = 200);
+                    process.journals.iter().for_each(|journal| journal.write());
                 }
                 Event::Settle(_) | Event::Redraft(_) => {}
                 Event::Step => drop(process.reader.step(&mut sink)),
