@@ -14,25 +14,35 @@ import json
 import multiprocessing
 import os
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from gateway import ROOT, Gateway, free_port, post
+
 AIGW = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "target/release/aigw").resolve()
 PHASE = float(os.environ.get("SECONDS", "20"))
 READERS, BOMBS, HEALTHY = 1000, 100, 4
 MOST_MEMORY, MOST_SLOWDOWN = 1.5 * 2**30, 2.0
-TOKEN = "token-0123456789-of-the-soak-test"
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+PROVIDERS = """
+[kind.simulator]
+dialect = "simulator"
+auth = "none"
+[provider.simulator]
+kind = "simulator"
+[model.sim-echo]
+served_by.simulator = {{ price = "free" }}
+[kind.endless]
+base_url = "http://127.0.0.1:{source}/v1"
+allow_private = true
+auth = "none"
+[provider.endless]
+kind = "endless"
+[model.endless]
+served_by.endless = {{ price = "free" }}
+"""
 
 
 def upstream(port):
@@ -56,13 +66,6 @@ def upstream(port):
         await server.serve_forever()
 
     asyncio.run(run())
-
-
-def post(port, key, body, headers=()):
-    """The head and body of a chat request."""
-    head = ["POST /v1/chat/completions HTTP/1.1", f"host: 127.0.0.1:{port}", f"authorization: Bearer {key}"]
-    head += ["content-type: application/json", f"content-length: {len(body)}", *headers]
-    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
 
 def slow_readers(port, key, ready, stop):
@@ -141,85 +144,34 @@ def measure(port, key):
     return [measured[int(len(measured) * share)] * 1000 for share in (0.5, 0.99)]
 
 
-def memory(pid, field):
-    with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field))
-
-
-def settle(pid):
-    """Waits until the streams have filled what there is to fill, and the gateway is quiet."""
-    used, until = None, time.monotonic() + 60
-    while time.monotonic() < until:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        now = int(fields[11]) + int(fields[12])
-        if used is not None and now - used < 0.2 * os.sysconf("SC_CLK_TCK"):
-            return
-        used = now
-        time.sleep(1)
-    print("the gateway is not quiet after a minute")
-
-
 def main():
     with tempfile.TemporaryDirectory() as state:
-        port, source = free_port(), free_port()
-        Path(state, "aigw.toml").write_text(f"""
-include = ["soak.toml"]
-[server]
-listen = "127.0.0.1:{port}"
-[database]
-url = "sqlite://{state}/aigw.db"
-""")
-        Path(state, "soak.toml").write_text(f"""
-[kind.simulator]
-dialect = "simulator"
-auth = "none"
-[provider.simulator]
-kind = "simulator"
-[model.sim-echo]
-served_by.simulator = {{ price = "free" }}
-[kind.endless]
-base_url = "http://127.0.0.1:{source}/v1"
-allow_private = true
-auth = "none"
-[provider.endless]
-kind = "endless"
-[model.endless]
-served_by.endless = {{ price = "free" }}
-""")
-        environment = os.environ | {"AIGW_ADMIN_TOKEN": TOKEN, "AIGW_URL": f"http://127.0.0.1:{port}"}
-        log = open(Path(state, "log"), "wb")
-        gateway = subprocess.Popen([AIGW, "serve", "--config", "aigw.toml"], cwd=state, env=environment, stdout=log, stderr=log)
+        source = free_port()
+        gateway = Gateway(AIGW, state, PROVIDERS.format(source=source))
+        port, key = gateway.port, gateway.key
         stop, ready, refused = multiprocessing.Event(), multiprocessing.Event(), multiprocessing.Value("q", 0)
         others = [multiprocessing.Process(target=upstream, args=(source,), daemon=True)]
         others[0].start()
         try:
-            cli = lambda *arguments: subprocess.run([AIGW, *arguments], env=environment, check=True, capture_output=True).stdout
-            until = time.monotonic() + 10
-            while subprocess.run([AIGW, "tenant", "list"], env=environment, capture_output=True).returncode:
-                assert time.monotonic() < until, Path(state, "log").read_text()
-                time.sleep(0.1)
-            cli("tenant", "create", "soak", "--name", "Soak")
-            key = json.loads(cli("key", "create", "soak", "--name", "soak", "--subject", "soak", "--json"))["key"]
             measure(port, key)
             before = measure(port, key)
             others.append(multiprocessing.Process(target=slow_readers, args=(port, key, ready, stop)))
             others[-1].start()
             ready.wait()
-            settle(gateway.pid)
-            filled = memory(gateway.pid, "VmRSS")
+            gateway.settle()
+            filled = gateway.memory()
             reading = measure(port, key)
             others.append(multiprocessing.Process(target=bombs, args=(port, key, refused)))
             others[-1].start()
             under = measure(port, key)
-            peak, now = memory(gateway.pid, "VmHWM"), memory(gateway.pid, "VmRSS")
+            peak, now = gateway.memory("VmHWM"), gateway.memory()
             stop.set()
             for other in others[1:]:
                 other.join()
         finally:
             for other in others:
                 other.terminate()
-            gateway.terminate()
-            gateway.wait()
+            gateway.stop()
     slowdown = under[1] / before[1]
     for name, (median, late) in {"alone": before, "with slow readers": reading, "with bombs too": under}.items():
         print(f"healthy requests {name}: p50 {median:.2f} ms, p99 {late:.2f} ms")

@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Opens ten thousand streams that say one word and then nothing, and tells what each costs the gateway in memory.
+
+Usage: tests/soak/idle_streams.py [AIGW]   (the binary; default target/release/aigw). Needs nothing but Python; Linux only.
+
+Two descriptors a stream: raises its own limit where it may, and opens fewer where it may not. STREAMS in the environment is how
+many are wanted. Fails if one of them is lost, or costs more than 64 KiB.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import os
+import resource
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from gateway import ROOT, Gateway, free_port, post
+
+AIGW = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "target/release/aigw").resolve()
+WANTED = int(os.environ.get("STREAMS", "10000"))
+MOST_BYTES = 64 << 10
+PROVIDERS = """
+[kind.patient]
+base_url = "http://127.0.0.1:{source}/v1"
+allow_private = true
+auth = "none"
+[provider.patient]
+kind = "patient"
+retry.idle_timeout = "1h"
+[model.patient]
+served_by.patient = {{ price = "free" }}
+"""
+
+
+def upstream(port):
+    choice = {"index": 0, "delta": {"content": "word"}, "finish_reason": None}
+    event = b"data: " + json.dumps({"object": "chat.completion.chunk", "choices": [choice]}).encode() + b"\n\n"
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(event), event))
+        await reader.read()
+
+    async def run():
+        server = await asyncio.start_server(serve, "127.0.0.1", port, backlog=1000)
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+def allowed():
+    """How many streams the limit of descriptors has room for."""
+    need = 2 * WANTED + 500
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limit in ((need, max(need, hard)), (hard, hard)):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+            break
+        except (ValueError, OSError):
+            pass
+    return min(WANTED, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500) // 2)
+
+
+def open_stream(port, request):
+    client = socket.create_connection(("127.0.0.1", port))
+    client.sendall(request)
+    seen = b""
+    while b"word" not in seen:
+        piece = client.recv(4096)
+        assert piece, seen
+        seen += piece
+    client.setblocking(False)
+    return client
+
+
+def is_open(client):
+    try:
+        return client.recv(4096) != b""
+    except BlockingIOError:
+        return True
+
+
+def main():
+    streams = allowed()
+    with tempfile.TemporaryDirectory() as state:
+        source = free_port()
+        serving = multiprocessing.Process(target=upstream, args=(source,), daemon=True)
+        serving.start()
+        gateway = Gateway(AIGW, state, PROVIDERS.format(source=source), f"max_in_flight = {streams + 100}\nmax_connections = {streams + 100}")
+        request = post(gateway.port, gateway.key, json.dumps({"model": "patient", "stream": True, "messages": []}).encode())
+        try:
+            warm = [open_stream(gateway.port, request) for _ in range(20)]
+            before = gateway.memory()
+            begun = time.monotonic()
+            clients = [open_stream(gateway.port, request) for _ in range(streams)]
+            took = time.monotonic() - begun
+            gateway.settle()
+            used, cpu = gateway.memory() - before, gateway.cpu()
+            time.sleep(5)
+            idle = (gateway.cpu() - cpu) / 5
+            lost = sum(not is_open(client) for client in warm + clients)
+        finally:
+            serving.terminate()
+            gateway.stop()
+    each = used / streams
+    print(f"{streams} idle streams at once, opened in {took:.1f} s one after the other; {lost} lost")
+    print(f"memory: {before / 2**20:.1f} MiB before, {used / 2**20:.1f} MiB more with them: {each / 1024:.1f} KiB a stream; {idle:.1%} of a core while idle")
+    if lost or each > MOST_BYTES:
+        sys.exit(f"too much: no stream may be lost, and each may cost {MOST_BYTES >> 10} KiB")
+
+
+if __name__ == "__main__":
+    main()
