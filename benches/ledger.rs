@@ -22,6 +22,7 @@ use aigw::ledger::instance::Instance;
 use aigw::ledger::journal::Journal;
 use aigw::ledger::reader::{Durability, Reader, Step};
 use aigw::ledger::settlement::Settlement;
+use aigw::ledger::trail::BATCH;
 use aigw::metrics::Metrics;
 use aigw::secret::Secret;
 use aigw::terms::{NanoUsd, Operation, Usage};
@@ -29,10 +30,8 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 
 const DAY: i64 = 86_400_000;
-/// What the ledger stores at a time.
-const BATCH: usize = 500;
 /// Entries stored in one way before it is the other's turn.
-const TURN: u64 = 2_000;
+const TURN: u64 = BATCH as u64;
 
 fn entry(nth: u64, count: u64) -> Entry {
     let (tenant, key, model, provider) = (nth * 7 % 20, nth * 31 % 200, nth * 13 % 12, nth % 4);

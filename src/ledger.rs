@@ -4,7 +4,7 @@
 //! ```text
 //! worker ── Settlement ── Journal ──write(2)──► <dir>/<instance>-<worker>-<sequence>.journal
 //!                            │ "look" (coalesced)        │
-//! ledger thread              └────────► Ledger ── Reader ┴─► batch of ≤ 500 ──► EntrySink: entries + positions, one transaction
+//! ledger thread              └────────► Ledger ── Reader ┴─► batch of ≤ 2,000 ──► EntrySink: entries + positions, one transaction
 //! ```
 //! 1. Before the first upstream call a [`settlement::Settlement`] writes an *opened* record: the entry as it will be if nothing
 //!    more is learnt. When its last holder lets go it writes the *settled* record, before the end of the answer leaves. Both go to the
@@ -100,7 +100,7 @@ pub type Positions = BTreeMap<String, u64>;
 /// Entries to store, and the positions that storing them reaches.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// At most 500.
+    /// At most 2,000.
     pub entries: Vec<Entry>,
     /// Only segments that moved.
     pub positions: Positions,

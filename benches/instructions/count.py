@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Counts the instructions a request costs the gateway, by valgrind's callgrind: a figure that a busy machine does not move.
 
-usage: benches/instructions/count.py [--save] [--keep DIR] [BINARY]
+usage: benches/instructions/count.py [--save] [--stages] [--keep DIR] [BINARY]
 
 Runs BINARY (target/release/aigw) as a user would, with authentication, metrics and the SQLite ledger on, before an upstream of
 its own, and counts for each kind of request what all its threads execute in user space. Compares with baseline.json beside this
-file: more than 5 % worse is exit 1. --save makes what was counted the new baseline; --keep leaves callgrind's files in DIR.
+file: more than 5 % worse is exit 1. --save makes what was counted the new baseline; --stages tells
+which stage of a chat takes how many of them, for a build that is not stripped; --keep leaves callgrind's files in DIR.
 """
-import argparse, http.client, json, os, pathlib, shutil, signal, socket, subprocess, sys, tempfile, threading, time
+import argparse, http.client, json, os, pathlib, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 
 HERE = pathlib.Path(__file__).resolve().parent
 BASELINE = HERE / "baseline.json"
@@ -192,9 +193,40 @@ SCENARIOS = {
 }
 
 
+# Functions that are a stage each, by a part of their names; what they call counts as theirs.
+STAGES = {
+    "parse the client's head": ["<actix_http::h1::codec::Codec as tokio_util::codec::decoder::Decoder>::decode"],
+    "identity": ["aigw::http::Front::identify"],
+    "parse the body": ["aigw::json::Document::parse"],
+    "resolve": ["aigw::catalog::snapshot::Snapshot::find"],
+    "splice": ["<aigw::dialect::openai::OpenAi as aigw::dialect::Dialect>::request"],
+    "upstream write": ["AsyncWrite>::poll_write_vectored"],
+    "parse the upstream's head": ["actix_http::h1::client::ClientCodec as tokio_util::codec::decoder::Decoder>::decode"],
+    "relay: read, meter": ["<aigw::dialect::openai::reader::Universal as aigw::dialect::Reader>::whole"],
+    "relay: the answer's head": ["aigw::http::answer::route_headers", "actix_http::h1::codec::Codec as tokio_util::codec::encoder::Encoder"],
+    "journal, settle": ["aigw::ledger::journal::Journal::gather", "aigw::ledger::journal::Journal::write"],
+    "store (the ledger's thread)": ["aigw::ledger::actor::Ledger::step"],
+}
+
+
+def stages(dump, requests):
+    """Prints what each stage takes; a part of what is left over is actors, tasks and the server around them."""
+    command = ["callgrind_annotate", "--inclusive=yes", "--threshold=100", dump]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    counted = [(int(found[1].replace(",", "")), line) for line in lines if (found := re.match(r" *([\d,]+) ", line))]
+    total = next(count for count, line in counted if "PROGRAM TOTALS" in line)
+    left = total
+    for stage, functions in STAGES.items():
+        taken = sum(max((count for count, line in counted if function in line), default=0) for function in functions)
+        left -= taken
+        print(f"    {stage:30} {taken / requests:>9,.0f}  {taken / total:5.1%}")
+    print(f"    {'all else':30} {left / requests:>9,.0f}  {left / total:5.1%}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--save", action="store_true", help="make what is counted the new baseline")
+    parser.add_argument("--stages", action="store_true", help="tell what the stages of a chat take")
     parser.add_argument("--keep", metavar="DIR", help="leave callgrind's files in DIR")
     parser.add_argument("binary", nargs="?", default=str(HERE.parents[1] / "target/release/aigw"))
     options = parser.parse_args()
@@ -208,6 +240,9 @@ def main():
         gateway = Gateway(options.binary, run, listener.getsockname()[1])
         try:
             counted = {name: gateway.count(*scenario) for name, scenario in SCENARIOS.items()}
+            if options.stages:
+                print("a chat by stage:")
+                stages(run / "callgrind.out.1", SCENARIOS["chat"][1])
         finally:
             gateway.stop()
     baseline = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}

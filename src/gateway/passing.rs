@@ -2,14 +2,24 @@
 
 use std::time::{Duration, SystemTime};
 
-use actix_web::http::header::{CONNECTION, CONTENT_TYPE, HeaderMap};
+use actix_web::http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER};
 
 use super::messages::Forwarded;
 use super::retry;
 use crate::ledger::entry::Billing;
 
-/// Client headers that go upstream as they are. `content-type` is ours: the body is JSON.
-const FORWARDED: [&str; 5] = ["accept", "openai-beta", "anthropic-version", "anthropic-beta", "idempotency-key"];
+/// Client headers that go upstream as they are. `content-type` is ours: the body is JSON. Like all names here they are made once:
+/// a name that is looked for by its text is parsed each time.
+static FORWARDED: [HeaderName; 5] = [
+    ACCEPT,
+    HeaderName::from_static("openai-beta"),
+    HeaderName::from_static("anthropic-version"),
+    HeaderName::from_static("anthropic-beta"),
+    HeaderName::from_static("idempotency-key"),
+];
+
+/// How upstreams call their id of a call.
+static REQUEST_IDS: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderName::from_static("request-id")];
 
 /// What an upstream's id of a call is called at the client, where `x-request-id` is ours.
 pub const UPSTREAM_REQUEST_ID: &str = "x-upstream-request-id";
@@ -19,13 +29,13 @@ const LONGEST_ID: usize = 200;
 
 /// Upstream headers that say how much of a rate limit is left, and Anthropic's names for them; the operator's own are
 /// nobody else's business.
-const RATE_LIMITS: [(&str, Option<&str>); 6] = [
-    ("x-ratelimit-limit-requests", Some("anthropic-ratelimit-requests-limit")),
-    ("x-ratelimit-limit-tokens", Some("anthropic-ratelimit-tokens-limit")),
-    ("x-ratelimit-remaining-requests", Some("anthropic-ratelimit-requests-remaining")),
-    ("x-ratelimit-remaining-tokens", Some("anthropic-ratelimit-tokens-remaining")),
-    ("x-ratelimit-reset-requests", None),
-    ("x-ratelimit-reset-tokens", None),
+static RATE_LIMITS: [(HeaderName, Option<HeaderName>); 6] = [
+    (HeaderName::from_static("x-ratelimit-limit-requests"), Some(HeaderName::from_static("anthropic-ratelimit-requests-limit"))),
+    (HeaderName::from_static("x-ratelimit-limit-tokens"), Some(HeaderName::from_static("anthropic-ratelimit-tokens-limit"))),
+    (HeaderName::from_static("x-ratelimit-remaining-requests"), Some(HeaderName::from_static("anthropic-ratelimit-requests-remaining"))),
+    (HeaderName::from_static("x-ratelimit-remaining-tokens"), Some(HeaderName::from_static("anthropic-ratelimit-tokens-remaining"))),
+    (HeaderName::from_static("x-ratelimit-reset-requests"), None),
+    (HeaderName::from_static("x-ratelimit-reset-tokens"), None),
 ];
 
 /// What passes of an upstream's head.
@@ -39,10 +49,12 @@ pub struct Passed {
 
 /// What passes of a client's head. What `connection` names is between the client and us alone (RFC 9110 7.6.1).
 pub fn request(headers: &HeaderMap) -> Forwarded {
-    let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
     let is_hop = |name: &str| headers.get_all(CONNECTION).any(|value| value.to_str().is_ok_and(|names| lists(names, name)));
-    let passes = |name: &&'static str| headers.contains_key(*name) && !is_hop(name);
-    Forwarded { headers: FORWARDED.into_iter().filter(passes).filter_map(|name| Some((name, text(name)?))).collect() }
+    let passes = |name: &'static HeaderName| {
+        let value = headers.get(name)?.to_str().ok()?;
+        (!is_hop(name.as_str())).then(|| (name.as_str(), value.to_owned()))
+    };
+    Forwarded { headers: FORWARDED.iter().filter_map(passes).collect() }
 }
 
 fn lists(names: &str, name: &str) -> bool {
@@ -59,19 +71,19 @@ impl Forwarded {
 /// What passes of an upstream's head.
 pub fn response(headers: &HeaderMap, billing: Billing) -> Passed {
     // `to_str` is the visible-ASCII check.
-    let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
+    let text = |name: &HeaderName| Some(headers.get(name)?.to_str().ok()?.to_owned());
     let mut passed = Vec::new();
-    if let Some(id) = text("x-request-id").or_else(|| text("request-id")) {
+    if let Some(id) = REQUEST_IDS.iter().find_map(text) {
         passed.push((UPSTREAM_REQUEST_ID, id));
     }
-    if let Some(wait) = text("retry-after") {
+    if let Some(wait) = text(&RETRY_AFTER) {
         passed.push(("retry-after", wait));
     }
     if billing == Billing::Byo {
-        let said = |name, theirs: Option<&str>| text(name).or_else(|| text(theirs?));
-        passed.extend(RATE_LIMITS.into_iter().filter_map(|(name, theirs)| Some((name, said(name, theirs)?))));
+        let said = |name, theirs: Option<&HeaderName>| text(name).or_else(|| text(theirs?));
+        passed.extend(RATE_LIMITS.iter().filter_map(|(name, theirs)| Some((name.as_str(), said(name, theirs.as_ref())?))));
     }
-    Passed { content_type: text(CONTENT_TYPE.as_str()).unwrap_or_default(), headers: passed }
+    Passed { content_type: text(&CONTENT_TYPE).unwrap_or_default(), headers: passed }
 }
 
 impl Passed {
@@ -193,7 +205,7 @@ mod tests {
             }
             let visible = |value: &str| value.bytes().all(|byte| matches!(byte, 0x20..=0x7e | b'\t'));
             for (name, value) in request(&head).headers {
-                prop_assert!(FORWARDED.contains(&name) && visible(&value));
+                prop_assert!(FORWARDED.iter().any(|forwarded| forwarded == name) && visible(&value));
                 prop_assert_eq!(head.get(name).and_then(|value| value.to_str().ok()), Some(value.as_str()));
             }
             let billing = if is_byo { Billing::Byo } else { Billing::Brokered };

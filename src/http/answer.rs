@@ -17,10 +17,20 @@ use crate::gateway::cell::Place;
 use crate::gateway::messages::{Body, Rejection, Reply, Routed};
 use crate::terms::RequestId;
 
+// Made once: a name made of its text is checked each time.
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+static X_AIGW_COST_USD: HeaderName = HeaderName::from_static("x-aigw-cost-usd");
+static X_AIGW_PROVIDER: HeaderName = HeaderName::from_static("x-aigw-provider");
+static X_AIGW_MODEL: HeaderName = HeaderName::from_static("x-aigw-model");
+static X_AIGW_ATTEMPTS: HeaderName = HeaderName::from_static("x-aigw-attempts");
+static X_UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
+static X_AIGW_DROPPED_PARAMS: HeaderName = HeaderName::from_static("x-aigw-dropped-params");
+
 /// The client's own request id if it is sane, else a new one.
 pub fn request_id(headers: &HeaderMap) -> RequestId {
     let sane = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
-    match headers.get("x-request-id").and_then(|value| value.to_str().ok()).filter(sane) {
+    match headers.get(&X_REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane) {
         Some(id) => RequestId::from(id),
         None => RequestId::from(format!("req_{}", uuid::Uuid::now_v7().simple())),
     }
@@ -45,10 +55,10 @@ pub fn relayed(reply: Reply, request_id: &RequestId, place: Place, lifeline: Dro
     }
     insert(headers, CONTENT_TYPE, &reply.content_type);
     if is_stream {
-        headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+        headers.insert(X_ACCEL_BUFFERING.clone(), HeaderValue::from_static("no"));
     }
     if let Some(cost) = reply.routed.cost {
-        insert(headers, HeaderName::from_static("x-aigw-cost-usd"), &cost.to_string());
+        insert(headers, X_AIGW_COST_USD.clone(), &cost.to_string());
     }
     route_headers(headers, &reply.routed);
     common_headers(headers, request_id);
@@ -67,20 +77,20 @@ pub fn refused(rejection: &Rejection, request_id: &RequestId) -> HttpResponse {
 
 /// What every answer carries.
 pub fn common_headers(headers: &mut HeaderMap, request_id: &RequestId) {
-    insert(headers, HeaderName::from_static("x-request-id"), request_id);
+    insert(headers, X_REQUEST_ID.clone(), request_id);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 fn route_headers(headers: &mut HeaderMap, routed: &Routed) {
-    insert(headers, HeaderName::from_static("x-aigw-provider"), &routed.provider);
-    insert(headers, HeaderName::from_static("x-aigw-model"), &routed.model);
-    headers.insert(HeaderName::from_static("x-aigw-attempts"), HeaderValue::from(routed.attempts));
+    insert(headers, X_AIGW_PROVIDER.clone(), &routed.provider);
+    insert(headers, X_AIGW_MODEL.clone(), &routed.model);
+    headers.insert(X_AIGW_ATTEMPTS.clone(), HeaderValue::from(routed.attempts));
     if let Some(id) = &routed.upstream_request_id {
-        insert(headers, HeaderName::from_static("x-upstream-request-id"), id);
+        insert(headers, X_UPSTREAM_REQUEST_ID.clone(), id);
     }
     if !routed.dropped.is_empty() {
-        insert(headers, HeaderName::from_static("x-aigw-dropped-params"), &routed.dropped.join(","));
+        insert(headers, X_AIGW_DROPPED_PARAMS.clone(), &routed.dropped.join(","));
     }
 }
 

@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use orion::util::secure_cmp;
@@ -98,13 +98,16 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Where a key may stand.
+static KEY_HEADERS: [HeaderName; 3] = [AUTHORIZATION, HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
+
 /// The one key the request presents; two that differ are none.
 pub fn presented(headers: &HeaderMap) -> Option<&str> {
     let mut found: Option<&str> = None;
-    for name in ["authorization", "x-api-key", "api-key"] {
+    for name in &KEY_HEADERS {
         for value in headers.get_all(name) {
             let text = value.to_str().ok()?;
-            let key = if name == "authorization" { bearer(text)? } else { text.trim() };
+            let key = if *name == AUTHORIZATION { bearer(text)? } else { text.trim() };
             match found {
                 Some(other) if other != key => return None,
                 _ => found = Some(key),

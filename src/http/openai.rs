@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
 use tokio_util::sync::CancellationToken;
 
@@ -114,9 +114,11 @@ fn prompt_bytes(document: &Document, operation: Operation) -> u64 {
     document.raw(member).map_or(0, |raw| raw.len() as u64)
 }
 
+static X_AIGW_TAGS: HeaderName = HeaderName::from_static("x-aigw-tags");
+
 /// `x-aigw-tags: project=apollo,use-case=summaries`
 fn tags(headers: &HeaderMap) -> Result<Vec<(String, String)>, Refusal> {
-    let Some(value) = headers.get("x-aigw-tags") else { return Ok(Vec::new()) };
+    let Some(value) = headers.get(&X_AIGW_TAGS) else { return Ok(Vec::new()) };
     let wrong = || Refusal::InvalidValue {
         param: "x-aigw-tags".to_owned(),
         message: "x-aigw-tags has to read name=value,name=value: at most 16 tags of at most 64 visible characters each way".to_owned(),

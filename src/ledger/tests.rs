@@ -106,7 +106,7 @@ impl Memory {
 
 impl EntrySink for Memory {
     fn store(&mut self, batch: &Batch) -> Result<(), SinkError> {
-        assert!(batch.entries.len() <= 500 && !batch.entries.is_empty());
+        assert!(batch.entries.len() <= 2_000 && !batch.entries.is_empty());
         let mut stored = self.call()?;
         stored.batches += 1;
         for entry in &batch.entries {

@@ -83,12 +83,12 @@ async fn entries_that_are_to_outlive_the_machine_are_stored_all_the_same() {
 async fn a_flush_after_a_kill_answers_when_what_was_left_is_stored_too() {
     let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let process = Process::start(dir.path());
-    let open: Vec<_> = (0..1_200).map(|n| process.open(0, &format!("{n}"))).collect();
+    let open: Vec<_> = (0..4_200).map(|n| process.open(0, &format!("{n}"))).collect();
     let dir = killed(dir.path());
     drop(open);
     let ledger = begin(dir.path(), &sink);
     ledger.flush(LONG).await.unwrap();
-    assert_eq!(sink.ids().len(), 1_200);
+    assert_eq!(sink.ids().len(), 4_200);
 }
 
 #[test]

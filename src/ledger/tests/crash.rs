@@ -186,16 +186,16 @@ impl EntrySink for Witness {
 #[test]
 fn a_recovery_killed_at_any_moment_is_finished_by_the_next_with_the_same_result() {
     let dir = tempfile::tempdir().unwrap();
-    let process = Process::with(dir.path(), u64::MAX, 300_000);
-    let open: Vec<_> = (0..700).map(|n| process.open(n % 2, &format!("open {n}"))).collect();
-    (0..700).for_each(|n| process.serve(n % 2, &format!("settled {n}")));
+    let process = Process::with(dir.path(), u64::MAX, 900_000);
+    let open: Vec<_> = (0..2_100).map(|n| process.open(n % 2, &format!("open {n}"))).collect();
+    (0..2_100).for_each(|n| process.serve(n % 2, &format!("settled {n}")));
     let dir = killed(dir.path());
     drop(open);
     let mut witness = Witness { dir: dir.path().to_owned(), sink: Memory::default(), moments: Vec::new() };
     let mut next = Process::recovering(dir.path());
     while let Step::Stored(_) = next.reader.step(&mut witness) {}
     let expected = witness.sink.now().entries;
-    assert_eq!(expected.len(), 1_400);
+    assert_eq!(expected.len(), 4_200);
     assert!(witness.moments.len() >= 8);
     for (dir, mut sink) in witness.moments {
         Process::recovering(dir.path()).drain(&mut sink);

@@ -95,14 +95,14 @@ fn a_sink_that_panics_has_only_failed() {
 }
 
 #[test]
-fn a_batch_holds_at_most_500_entries() {
+fn a_batch_holds_at_most_2000_entries() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::with(dir.path(), u64::MAX, 1 << 20);
-    for n in 0..1_203 {
+    for n in 0..4_203 {
         process.serve(n % 2, &format!("{n}"));
     }
     process.drain(&mut sink);
-    assert_eq!((sink.now().batches, sink.now().entries.len()), (3, 1_203));
+    assert_eq!((sink.now().batches, sink.now().entries.len()), (3, 4_203));
 }
 
 #[test]
@@ -195,17 +195,17 @@ fn a_journal_that_may_not_grow_further_raises_the_alarm_and_loses_nothing() {
 fn a_mark_is_reached_when_all_before_it_is_stored_and_not_earlier() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::with(dir.path(), u64::MAX, 1 << 20);
-    (0..700).for_each(|n| process.serve(0, &format!("a{n}")));
+    (0..2_200).for_each(|n| process.serve(0, &format!("a{n}")));
     process.serve(1, "b");
     let mark = process.reader.mark();
     assert!(!process.reader.has_stored(&mark));
-    assert!(matches!(process.reader.step(&mut sink), Step::Stored(500)));
-    (0..700).for_each(|n| process.serve(0, &format!("later{n}")));
+    assert!(matches!(process.reader.step(&mut sink), Step::Stored(2_000)));
+    (0..2_200).for_each(|n| process.serve(0, &format!("later{n}")));
     assert!(!process.reader.has_stored(&mark));
     while !process.reader.has_stored(&mark) {
         assert!(matches!(process.reader.step(&mut sink), Step::Stored(_)));
     }
-    assert!(sink.ids().contains(&"b".to_owned()) && sink.ids().contains(&"a699".to_owned()));
+    assert!(sink.ids().contains(&"b".to_owned()) && sink.ids().contains(&"a2199".to_owned()));
 }
 
 #[test]
