@@ -1,16 +1,25 @@
-//! The stages every request passes: reading the body, splicing it, reading the stream, pricing. `cargo bench --bench hot`
+//! The stages every request passes: finding the caller and the chain, reading the body, splicing it, which headers pass, reading the
+//! answer, pricing. `cargo bench --bench hot`; the journal and what follows is in `journal` and `ledger`.
 //!
 //! Each stands beside what it is measured against: serde_json passing over the same bytes, or one copy of them.
 
+use std::cell::Cell;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use aigw::catalog::price;
-use aigw::config::{Price, Rates};
+use aigw::catalog::snapshot::{Caller, Directory, Offerings, Snapshot, Standing, Tenant};
+use aigw::config::{self, Price, ProcessEnvironment, Rates};
+use aigw::credential::{Credential, CredentialKind};
 use aigw::dialect::openai::OpenAi;
 use aigw::dialect::sse::{Scanner, SseLimits};
 use aigw::dialect::{Ask, Dialect, Quirks, Reader};
+use aigw::gateway::passing;
+use aigw::http::identity::Doorman;
 use aigw::json::{Document, JsonLimits};
+use aigw::ledger::entry::Billing;
 use aigw::terms::{Operation, PicoUsd, Usage};
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -104,6 +113,83 @@ fn streams(criterion: &mut Criterion) {
     }
 }
 
+/// A world with so many keys, and one of them.
+fn world(keys: usize) -> Option<(Snapshot, Credential)> {
+    let directory = tempfile::tempdir().ok()?;
+    let file = directory.path().join("aigw.toml");
+    let catalog = r#"
+        [kind.mock]
+        base_url = "http://127.0.0.1:9/v1"
+        auth = "none"
+        allow_private = true
+        [provider."1-mock"]
+        kind = "mock"
+        [model.gpt.served_by.mock]
+        price = { input = 1.0, output = 2.0 }
+    "#;
+    std::fs::write(directory.path().join("mock.toml"), catalog).ok()?;
+    std::fs::write(&file, "include = [\"mock.toml\"]\n").ok()?;
+    let settings = config::load(&file, &ProcessEnvironment).ok()?;
+    let tenant =
+        Tenant { id: "acme".into(), name: "Acme".to_owned(), brokered: true, broker_fallback: false, enabled: true, has_own: false };
+    let tenant = Arc::new(tenant);
+    let caller = |lookup| Caller {
+        tenant: Arc::clone(&tenant),
+        key_id: "key_0199c0de00007000".into(),
+        lookup,
+        name: "bench".to_owned(),
+        subject: "ada@example.com".into(),
+        team: None,
+        tags: Vec::new(),
+        allowed_models: None,
+        expires_at: None,
+        rpm: None,
+        tpm: None,
+        max_concurrency: None,
+        monthly_budget_cents: None,
+        grants: Vec::new(),
+        standing: Standing::until(None),
+    };
+    let key = Credential::mint(CredentialKind::Virtual).ok()?;
+    let others = (0..keys).map(|nth| [&nth.to_le_bytes()[..], &[7; 24]].concat()).filter_map(|lookup| lookup.try_into().ok());
+    let callers = others.chain([key.lookup()]).map(|lookup| Arc::new(caller(lookup)));
+    let directory = Arc::new(Directory::build([Arc::clone(&tenant)], callers));
+    Some((Snapshot { offerings: Arc::new(Offerings::build(&settings.catalog, None, 0)), directory }, key))
+}
+
+fn routes(criterion: &mut Criterion) {
+    let Some((snapshot, key)) = world(10_000) else { return };
+    let mut headers = HeaderMap::new();
+    for (name, value) in [("authorization", format!("Bearer {}", key.text().expose())), ("accept", "application/json".to_owned())] {
+        let Ok(value) = HeaderValue::from_str(&value) else { return };
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    let (doorman, last) = (Doorman::new(600), Cell::default());
+    let admit = || doorman.admit(black_box(&headers), &last, None, &snapshot, 1_760_000_000);
+    let Ok(caller) = admit() else { return };
+    criterion.bench_function("identity, one of 10,000 keys", |bencher| bencher.iter(admit));
+    criterion.bench_function("resolve", |bencher| bencher.iter(|| snapshot.find(black_box(&caller), black_box("gpt"))));
+    criterion.bench_function("headers that pass upstream", |bencher| bencher.iter(|| passing::request(black_box(&headers))));
+    criterion
+        .bench_function("headers that pass back", |bencher| bencher.iter(|| passing::response(black_box(&headers), Billing::Brokered)));
+}
+
+fn answers(criterion: &mut Criterion) {
+    let answer = json!({
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "A line of an answer. ".repeat(25)}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 20, "completion_tokens": 120, "total_tokens": 140},
+    });
+    let answer = Bytes::from(answer.to_string());
+    let quirks = Quirks::default();
+    let Ok(document) = Document::parse(body(100), JsonLimits::default()) else { return };
+    let reader = || OpenAi.request(&ask(&document, &quirks)).map(|prepared| prepared.reader);
+    criterion.bench_function("whole answer of 0.8 KB", |bencher| {
+        let read = |reader: Result<Box<dyn Reader>, _>| reader.map(|mut reader| reader.whole(answer.clone()).map_err(drop)).is_ok();
+        bencher.iter_batched(reader, read, BatchSize::SmallInput);
+    });
+}
+
 fn costs(criterion: &mut Criterion) {
     let rate = PicoUsd(2_500_000);
     let base = Rates { input: rate, cached_input: rate, cache_write: rate, cache_write_1h: rate, output: rate };
@@ -115,6 +201,6 @@ fn costs(criterion: &mut Criterion) {
 criterion_group! {
     name = hot;
     config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(30);
-    targets = requests, streams, costs
+    targets = routes, requests, streams, answers, costs
 }
 criterion_main!(hot);
