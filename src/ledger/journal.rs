@@ -57,6 +57,7 @@ struct Gathered {
     settled: u64,
 }
 
+/// What has been gathered is written whatever becomes of who waits for it.
 struct WritesOnDrop<'a>(&'a Journal);
 
 impl Drop for WritesOnDrop<'_> {
@@ -166,8 +167,10 @@ impl Journal {
         let mut head = self.head();
         if let Err(error) = frame::encode(kind, entry, &mut head.buffer) {
             self.complain(&mut head, &error);
+            drop(head);
             if kind == Kind::Settled {
                 self.keep(entry.clone());
+                self.backlog.touch();
             }
             return;
         }
