@@ -120,7 +120,7 @@ fn world(keys: usize) -> (Snapshot, Credential) {
     let file = directory.path().join("aigw.toml");
     let catalog = r#"
         [kind.mock]
-        base_url = "http://127.0.0.1:9/v1"
+        base_url = "http://127.0.0.1:8080/v1"
         auth = "none"
         allow_private = true
         [provider."1-mock"]

@@ -165,7 +165,7 @@ impl Universal {
 
     /// What was reported last counts.
     fn report(&mut self, reported: &[u8]) {
-        self.observed.usage = usage::read(reported);
+        self.observed.usage = str::from_utf8(reported).ok().and_then(usage::read);
         self.observed.has_absurd_usage = self.observed.usage.is_none();
     }
 
