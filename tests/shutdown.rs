@@ -1,5 +1,6 @@
 //! Stopping, gently and not: no stream is cut, no entry is lost.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -86,8 +87,13 @@ fn ask(gateway: &Gateway, key: &Key, upstream: &Upstream, stream: bool) -> bool 
     let answer = if stream { Answer::streamed(&[&text], Some(&good_usage())) } else { Answer::json(200, &completion(&text)) };
     script.on("alpha", [answer]);
     let request = gateway.chat(key, &json!({"model": "solo", "messages": [], "stream": stream, MARK: script.mark()}));
-    // There is always somebody who listens.
-    let mut connection = Connection::open(gateway.address);
+    let mut connection = match Connection::try_open(gateway.address) {
+        Ok(connection) => connection,
+        // It was in the queue of a listener that closed: nobody has accepted it.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => return false,
+        // There is always somebody who listens.
+        Err(error) => panic!("cannot connect: {error}"),
+    };
     let reply = if connection.try_write(&request.wire()) { connection.try_reply() } else { Err(String::new()) };
     let Ok(reply) = reply else {
         // The connection was closed before anybody took the request from it: whoever asks may ask again.
