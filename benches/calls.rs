@@ -3,12 +3,14 @@
 //! Two gateways in this process, alike but for the journals of one, which forget what they are told, so that nothing is stored
 //! either. The same clients ask them in turns of half a second, now the one first and now the other, so that whatever else the
 //! machine does hits both alike. Between turns the ledger stores what waits: the gateway without one never pays for the other's.
-//! First over loopback from an upstream that takes 20 ms, a tenth of what a fast model takes; then from one that answers at once:
+//! First over loopback from an upstream that takes 20 ms, which is little for a model; then from one that answers at once:
 //! those ratios are the worst there is.
 //!
 //! `cargo bench --bench calls`; `AIGW_BENCH_TURNS` says how many turns each gateway has.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "the peers are the benchmark's own")]
+
+mod world;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -20,8 +22,8 @@ use std::time::{Duration, Instant};
 use actix_server::ServerBuilder;
 use actix_web::middleware::from_fn;
 use actix_web::{App, rt, web};
-use aigw::catalog::snapshot::{Caller, Directory, Offerings, Snapshot, Standing, Tenant};
-use aigw::config::{self, DatabaseUrl, ProcessEnvironment, Settings};
+use aigw::catalog::snapshot::Snapshot;
+use aigw::config::{self, DatabaseUrl, Settings};
 use aigw::control::store::Store;
 use aigw::credential::{Credential, CredentialKind};
 use aigw::gateway::budget::Budget;
@@ -109,49 +111,6 @@ fn upstream() -> SocketAddr {
     address
 }
 
-fn settings(directory: &Path, upstream: SocketAddr) -> Settings {
-    let file = directory.join("aigw.toml");
-    let text = format!(
-        r#"[kind.mock]
-base_url = "http://{upstream}/v1"
-auth = "none"
-allow_private = true
-[provider."1-mock"]
-kind = "mock"
-[model.m.served_by.mock]
-price = {{ input = 1.0, output = 2.0 }}
-"#
-    );
-    std::fs::write(directory.join("mock.toml"), text).unwrap();
-    std::fs::write(&file, "include = [\"mock.toml\"]\n").unwrap();
-    config::load(&file, &ProcessEnvironment).unwrap_or_else(|problems| panic!("{problems}"))
-}
-
-fn snapshot(settings: &Settings, key: &Credential) -> Snapshot {
-    let tenant =
-        Tenant { id: "acme".into(), name: "Acme".to_owned(), brokered: true, broker_fallback: false, enabled: true, has_own: false };
-    let tenant = Arc::new(tenant);
-    let caller = Caller {
-        tenant: Arc::clone(&tenant),
-        key_id: "key_0199c0de00007000".into(),
-        lookup: key.lookup(),
-        name: "bench".to_owned(),
-        subject: "ada@example.com".into(),
-        team: Some("search".into()),
-        tags: vec![("project".to_owned(), "apollo".to_owned())],
-        allowed_models: None,
-        expires_at: None,
-        rpm: None,
-        tpm: None,
-        max_concurrency: None,
-        monthly_budget_cents: None,
-        grants: Vec::new(),
-        standing: Standing::until(None),
-    };
-    let offerings = Arc::new(Offerings::build(&settings.catalog, None, 0));
-    Snapshot { offerings, directory: Arc::new(Directory::build([tenant], [Arc::new(caller)])) }
-}
-
 /// Starts a gateway of one worker.
 fn serve(settings: &Settings, snapshot: Snapshot, ledger: LedgerHandle, metrics: &Arc<Metrics>) -> SocketAddr {
     let network = Network { resolver: Arc::new(SystemResolver), self_listen: SelfListen::default() };
@@ -177,7 +136,7 @@ fn serve(settings: &Settings, snapshot: Snapshot, ledger: LedgerHandle, metrics:
 
 /// Both gateways, on threads of their own until the process ends.
 fn stage(directory: &Path) -> Stage {
-    let settings = settings(directory, upstream());
+    let settings = world::settings(upstream());
     let store = Store::open(&DatabaseUrl::Sqlite(directory.join("bench.db"))).unwrap();
     let options = Options::new(directory.join("journal"));
     let (sender, receiver) = mpsc::channel();
@@ -186,7 +145,7 @@ fn stage(directory: &Path) -> Stage {
             let metrics = Arc::new(Metrics::new());
             let ledger = start(options, Box::new(store.sink()), Arc::clone(&metrics) as Arc<dyn Observer>).unwrap();
             let key = Credential::mint(CredentialKind::Virtual).unwrap();
-            let snapshot = snapshot(&settings, &key);
+            let snapshot = world::snapshot(&settings, &key, 0);
             let with = serve(&settings, snapshot.clone(), ledger.clone(), &metrics);
             let without = serve(&settings, snapshot, ledger.clone().forgetful(), &metrics);
             sender.send(Stage { with, without, ledger, key }).unwrap();

@@ -4,15 +4,15 @@
 //! Each stands beside what it is measured against: serde_json passing over the same bytes, or one copy of them.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
+mod world;
+
 use std::cell::Cell;
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use aigw::catalog::price;
-use aigw::catalog::snapshot::{Caller, Directory, Offerings, Snapshot, Standing, Tenant};
-use aigw::config::{self, Price, ProcessEnvironment, Rates};
+use aigw::config::{Price, Rates};
 use aigw::credential::{Credential, CredentialKind};
 use aigw::dialect::openai::OpenAi;
 use aigw::dialect::sse::{Scanner, SseLimits};
@@ -114,52 +114,9 @@ fn streams(criterion: &mut Criterion) {
     }
 }
 
-/// A world with so many keys, and one of them.
-fn world(keys: usize) -> (Snapshot, Credential) {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("aigw.toml");
-    let catalog = r#"
-        [kind.mock]
-        base_url = "http://127.0.0.1:8080/v1"
-        auth = "none"
-        allow_private = true
-        [provider."1-mock"]
-        kind = "mock"
-        [model.gpt.served_by.mock]
-        price = { input = 1.0, output = 2.0 }
-    "#;
-    std::fs::write(directory.path().join("mock.toml"), catalog).unwrap();
-    std::fs::write(&file, "include = [\"mock.toml\"]\n").unwrap();
-    let settings = config::load(&file, &ProcessEnvironment).unwrap();
-    let tenant =
-        Tenant { id: "acme".into(), name: "Acme".to_owned(), brokered: true, broker_fallback: false, enabled: true, has_own: false };
-    let tenant = Arc::new(tenant);
-    let caller = |lookup| Caller {
-        tenant: Arc::clone(&tenant),
-        key_id: "key_0199c0de00007000".into(),
-        lookup,
-        name: "bench".to_owned(),
-        subject: "ada@example.com".into(),
-        team: None,
-        tags: Vec::new(),
-        allowed_models: None,
-        expires_at: None,
-        rpm: None,
-        tpm: None,
-        max_concurrency: None,
-        monthly_budget_cents: None,
-        grants: Vec::new(),
-        standing: Standing::until(None),
-    };
-    let key = Credential::mint(CredentialKind::Virtual).unwrap();
-    let others = (0..keys).map(|nth| [&nth.to_le_bytes()[..], &[7; 24]].concat()).map(|lookup| lookup.try_into().unwrap());
-    let callers = others.chain([key.lookup()]).map(|lookup| Arc::new(caller(lookup)));
-    let directory = Arc::new(Directory::build([Arc::clone(&tenant)], callers));
-    (Snapshot { offerings: Arc::new(Offerings::build(&settings.catalog, None, 0)), directory }, key)
-}
-
 fn routes(criterion: &mut Criterion) {
-    let (snapshot, key) = world(10_000);
+    let key = Credential::mint(CredentialKind::Virtual).unwrap();
+    let snapshot = world::snapshot(&world::settings(([127, 0, 0, 1], 8080).into()), &key, 10_000);
     let mut headers = HeaderMap::new();
     for (name, value) in [("authorization", format!("Bearer {}", key.text().expose())), ("accept", "application/json".to_owned())] {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_str(&value).unwrap());
@@ -168,7 +125,7 @@ fn routes(criterion: &mut Criterion) {
     let admit = || doorman.admit(black_box(&headers), &last, None, &snapshot, 1_760_000_000);
     let caller = admit().unwrap();
     criterion.bench_function("identity, one of 10,000 keys", |bencher| bencher.iter(admit));
-    criterion.bench_function("resolve", |bencher| bencher.iter(|| snapshot.find(black_box(&caller), black_box("gpt"))));
+    criterion.bench_function("resolve", |bencher| bencher.iter(|| snapshot.find(black_box(&caller), black_box("m"))));
     criterion.bench_function("headers that pass upstream", |bencher| bencher.iter(|| passing::request(black_box(&headers))));
     criterion
         .bench_function("headers that pass back", |bencher| bencher.iter(|| passing::response(black_box(&headers), Billing::Brokered)));

@@ -100,7 +100,7 @@ pub type Positions = BTreeMap<String, u64>;
 /// Entries to store, and the positions that storing them reaches.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// At most 2,000.
+    /// At most [`trail::BATCH`].
     pub entries: Vec<Entry>,
     /// Only segments that moved.
     pub positions: Positions,

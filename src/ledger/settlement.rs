@@ -23,8 +23,9 @@ struct Inner {
 }
 
 impl Settlement {
-    /// Gathers for the journal that the request is about to reach an upstream, which it may once this is [`journaled`](Self::journaled). `draft` says what the entry will be if nothing more is learnt:
-    /// outcome, estimated usage and cost included. Its `latency_ms` is the time that has passed since the request was received.
+    /// Gathers for the journal that the request is about to reach an upstream, which it may once this is
+    /// [`journaled`](Self::journaled). `draft` says what the entry will be if nothing more is learnt: outcome, estimated usage and
+    /// cost included. Its `latency_ms` is the time that has passed since the request was received.
     pub fn open(journal: &Arc<Journal>, mut draft: Entry) -> Self {
         draft.cut();
         journal.backlog().opened();

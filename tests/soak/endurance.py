@@ -185,7 +185,7 @@ async def load(gateway, tally, ends_of_minutes, on_minute):
 
 
 def restarts(port, until):
-    """Kills the upstream in the middle of every minute; it is away for two seconds."""
+    """Kills the upstream once a minute, whatever it is at; it is away for two seconds."""
     while True:
         serving = multiprocessing.Process(target=upstream, args=(port,))
         serving.start()
