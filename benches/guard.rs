@@ -58,7 +58,7 @@ async fn call(connection: Connection, config: &ServiceConfig) -> Connection {
 async fn guarded(pool: &Pool, target: &Uri, config: &ServiceConfig) -> Duration {
     let begun = Instant::now();
     for _ in 0..EXCHANGES {
-        let connection = match pool.take(target) {
+        let connection = match pool.take(target, Instant::now()) {
             Some(connection) => connection,
             None => pool.open(target).await.unwrap(),
         };

@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Instant;
 
 use aigw::ledger::backlog::Backlog;
 use aigw::ledger::entry::{AttemptRecord, Billing, Entry, Outcome, UsageSource};
@@ -106,7 +107,7 @@ fn journal(c: &mut Criterion) {
     });
     let at = place().expect("a temporary directory");
     group.bench_function("open and settle", |b| {
-        b.iter_batched(|| entry.clone(), |draft| drop(Settlement::open(&at.journal, draft)), BatchSize::SmallInput);
+        b.iter_batched(|| entry.clone(), |draft| drop(Settlement::open(&at.journal, draft, Instant::now())), BatchSize::SmallInput);
     });
     group.finish();
 }
@@ -120,7 +121,7 @@ fn reader(c: &mut Criterion) {
                 let at = place().expect("a temporary directory");
                 let mut reader = Reader::new(Arc::clone(&at.instance), Arc::clone(&at.backlog), Arc::clone(&observer), Durability::Process);
                 reader.join(Arc::clone(&at.journal));
-                (0..500).for_each(|_| drop(Settlement::open(&at.journal, entry.clone())));
+                (0..500).for_each(|_| drop(Settlement::open(&at.journal, entry.clone(), Instant::now())));
                 (at, reader)
             },
             |(at, mut reader)| {

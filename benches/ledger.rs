@@ -157,7 +157,7 @@ fn fill(name: &str, url: &DatabaseUrl, store: &Store, count: u64) {
                 plain.on(batch.len() as u64, || insert(&mut connection, &rows, &tags));
             }
         } else {
-            entries.into_iter().for_each(|entry| drop(Settlement::open(&ledger.journal, entry)));
+            entries.into_iter().for_each(|entry| drop(Settlement::open(&ledger.journal, entry, Instant::now())));
             by_ledger.on(end - begin, || ledger.store(name, end - begin));
         }
     }

@@ -70,7 +70,7 @@ impl Handler<Attempt> for Adapter {
 /// Calls until there is an answer, the policy is used up, or the client has gone.
 async fn attempt_until_settled(upstream: &Upstream, health: &Health, attempt: &Attempt) -> Outcome {
     let provider = &attempt.offer.provider;
-    let (mut tried, mut may_try_stale) = (attempt.tried, true);
+    let (mut tried, mut may_try_stale, mut begun) = (attempt.tried, true, attempt.begun);
     loop {
         let prepared = match prepare(attempt, tried) {
             Ok(prepared) => prepared,
@@ -79,12 +79,11 @@ async fn attempt_until_settled(upstream: &Upstream, health: &Health, attempt: &A
                 return Outcome::Inexpressible(refused);
             }
         };
-        let begun = Instant::now();
         let mut request_id = None;
         let result = select! {
             biased;
             () = attempt.job.lifeline.cancelled() => None,
-            result = call(upstream, attempt, prepared, &mut request_id) => Some(result),
+            result = call(upstream, attempt, prepared, begun, &mut request_id) => Some(result),
         };
         let (status, error) = match &result {
             None => (None, Some("client_closed")),
@@ -113,7 +112,7 @@ async fn attempt_until_settled(upstream: &Upstream, health: &Health, attempt: &A
             return Outcome::Exhausted(fallen.exhausted);
         }
         if fallen.may_be_stale && may_try_stale && begun.elapsed() < STALE_WITHIN {
-            may_try_stale = false;
+            (may_try_stale, begun) = (false, Instant::now());
             continue;
         }
         health.failed(fallen.name, &provider.retry.cooldown, Instant::now());
@@ -124,7 +123,7 @@ async fn attempt_until_settled(upstream: &Upstream, health: &Health, attempt: &A
         select! {
             biased;
             () = attempt.job.lifeline.cancelled() => return Outcome::Abandoned,
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(pause) => begun = Instant::now(),
         }
     }
 }
@@ -161,13 +160,19 @@ fn record(attempt: &Attempt, begun: Instant, status: Option<u16>, error: Option<
     });
 }
 
-/// One call, up to an answer that can be relayed: whole, or as far as the first event. `request_id` is the upstream's, known as
-/// soon as a head is in, whatever becomes of the call.
-async fn call(upstream: &Upstream, attempt: &Attempt, prepared: Prepared, request_id: &mut Option<String>) -> Result<Box<Reply>, Fallen> {
+/// One call that begins at `begun`, up to an answer that can be relayed: whole, or as far as the first event. `request_id` is the
+/// upstream's, known as soon as a head is in, whatever becomes of the call.
+async fn call(
+    upstream: &Upstream,
+    attempt: &Attempt,
+    prepared: Prepared,
+    begun: Instant,
+    request_id: &mut Option<String>,
+) -> Result<Box<Reply>, Fallen> {
     let (job, offer) = (&attempt.job, &attempt.offer);
     let provider = &offer.provider;
     let Prepared { call, reader, dropped } = prepared;
-    let deadline = tokio::time::Instant::now() + provider.retry.first_byte_timeout;
+    let deadline = begun + provider.retry.first_byte_timeout;
     let arrived = match call {
         Call::Http { headers, body } => {
             let target = offer.targets.get(&job.operation).ok_or_else(|| Fallen::ours("no_target"))?;
@@ -180,7 +185,8 @@ async fn call(upstream: &Upstream, attempt: &Attempt, prepared: Prepared, reques
                 more: &headers,
                 credential,
                 body,
-                head_within: provider.retry.first_byte_timeout,
+                begun,
+                head_until: deadline,
                 billing: provider.billing,
             };
             upstream.exchange(request).await
@@ -195,7 +201,7 @@ async fn call(upstream: &Upstream, attempt: &Attempt, prepared: Prepared, reques
     let scrub = if is_failure { Scrub::of(sent) } else { Scrub::default() };
     let mut passed = arrived.passed.without(|value| scrub::quotes(value, sent) || scrub.shows(value));
     *request_id = passed.upstream_request_id().map(str::to_owned);
-    let retry_after = passed.retry_after(SystemTime::now());
+    let retry_after = passed.retry_after(SystemTime::now);
     let refused = |failure: Failure| Fallen::said(status, failure, retry_after);
     if is_failure {
         let mut claim = job.budget.claim();
@@ -215,7 +221,7 @@ async fn call(upstream: &Upstream, attempt: &Attempt, prepared: Prepared, reques
         }
         return Ok(Box::new(fault(attempt, failure, passed)));
     }
-    let relay = Relay { job, offer, settlement: &attempt.settlement, passed, dropped, reader, deadline, sent };
+    let relay = Relay { job, offer, settlement: &attempt.settlement, passed, dropped, reader, deadline: deadline.into(), sent };
     let is_stream = job.stream && !relay.passed.content_type.starts_with("application/json");
     let result = if is_stream { relay.stream(arrived.body).await } else { relay.whole(status, arrived.body).await };
     match result {

@@ -1,6 +1,7 @@
 //! The body of an answer as it comes in, from the network or from a script: with patience, within limits.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -78,7 +79,7 @@ impl Incoming {
     /// # Errors
     /// As there, or nothing came in time.
     pub async fn next(&mut self, idle: Duration) -> Result<Option<Bytes>, CallError> {
-        within(idle, self.piece()).await.unwrap_or(Err(CallError::TIMED_OUT))
+        within(idle, pin!(self.piece())).await.unwrap_or(Err(CallError::TIMED_OUT))
     }
 
     /// The whole body, at most `limit` bytes of it, which `claim` is made to cover.

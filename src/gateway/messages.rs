@@ -69,7 +69,7 @@ pub struct Forwarded {
 #[rtype(result = "Answer")]
 pub struct Route {
     /// The request.
-    pub job: Job,
+    pub job: Arc<Job>,
     /// The virtual key it presents, where its tenant's own providers may have to be paid with it.
     pub presented: Option<Presented>,
 }
@@ -89,6 +89,8 @@ pub struct Attempt {
     pub settlement: Settlement,
     /// Calls of this provider that were made for the request already.
     pub tried: u32,
+    /// When the first of these calls begins.
+    pub begun: Instant,
     /// The tenant's own key as a header, marked sensitive, where that is what pays.
     pub paid: Option<(HeaderName, HeaderValue)>,
 }

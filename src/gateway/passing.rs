@@ -119,9 +119,9 @@ impl Passed {
     }
 
     /// How long the upstream asks to wait.
-    pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
+    pub fn retry_after(&self, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
         let (_, value) = self.headers.iter().find(|(name, _)| *name == "retry-after")?;
-        retry::retry_after(value, now)
+        retry::retry_after(value, now())
     }
 }
 
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(brokered.content_type, "application/json");
         let expected = vec![("x-upstream-request-id", "req_1".to_owned()), ("retry-after", "7".to_owned())];
         assert_eq!(brokered.headers, expected);
-        assert_eq!(brokered.retry_after(SystemTime::UNIX_EPOCH), Some(Duration::from_secs(7)));
+        assert_eq!(brokered.retry_after(|| SystemTime::UNIX_EPOCH), Some(Duration::from_secs(7)));
         assert!(response(&got, Billing::Byo).headers.contains(&("x-ratelimit-limit-requests", "50".to_owned())));
         let theirs = head(&[("anthropic-ratelimit-tokens-remaining", "9")]);
         assert_eq!(response(&theirs, Billing::Byo).headers, [("x-ratelimit-remaining-tokens", "9".to_owned())]);

@@ -55,16 +55,15 @@ impl Pool {
         Self { connector, connect_timeout, idle: RefCell::default() }
     }
 
-    /// An idle connection to where `target` is.
-    pub fn take(&self, target: &Uri) -> Option<Connection> {
-        let now = Instant::now();
+    /// An idle connection to where `target` is, for an exchange that begins `now`.
+    pub fn take(&self, target: &Uri, now: Instant) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        while idle.front().is_some_and(|oldest| now - oldest.since > KEEP_ALIVE) {
+        while idle.front().is_some_and(|oldest| now.saturating_duration_since(oldest.since) > KEEP_ALIVE) {
             idle.pop_front();
         }
         let leads_there = |idle: &Idle| idle.origin.0.as_ref() == target.scheme() && idle.origin.1.as_ref() == target.authority();
         while let Some(mut newest) = idle.iter().rposition(leads_there).and_then(|at| idle.remove(at)) {
-            if now - newest.connection.opened < LIFETIME && is_quiet(&mut newest.connection) {
+            if now.saturating_duration_since(newest.connection.opened) < LIFETIME && is_quiet(&mut newest.connection) {
                 return Some(newest.connection);
             }
         }

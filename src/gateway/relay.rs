@@ -91,8 +91,10 @@ impl Relay<'_> {
     pub async fn whole(mut self, status: u16, body: Incoming) -> Result<Reply, Broken> {
         let retry = &self.offer.provider.retry;
         let mut claim = self.job.budget.claim();
-        let reading = body.whole(self.job.limits.max_body, retry.idle_timeout, &mut claim);
-        let body = within(retry.total_timeout, reading).await.unwrap_or(Err(CallError::TIMED_OUT)).map_err(Broken::Call)?;
+        let body = {
+            let reading = pin!(body.whole(self.job.limits.max_body, retry.idle_timeout, &mut claim));
+            within(retry.total_timeout, reading).await.unwrap_or(Err(CallError::TIMED_OUT)).map_err(Broken::Call)?
+        };
         let body = claim.around(self.reader.whole(body).map_err(Broken::Said)?);
         settle(self.settlement, self.job, self.offer, self.reader.as_ref(), Extent::Complete, |entry| {
             (entry.status, entry.outcome) = (status, Outcome::Ok);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, ResponseFuture, Supervisor};
+use uuid::{NoContext, Timestamp, Uuid};
 
 use super::adapter::Adapter;
 use super::health::{Health, HealthBook};
@@ -102,13 +103,12 @@ fn owner(provider: &Provider) -> Option<&TenantId> {
 }
 
 impl Desk {
-    async fn route(&self, job: Job, presented: Option<Presented>) -> Answer {
+    async fn route(&self, job: Arc<Job>, presented: Option<Presented>) -> Answer {
         let resolve = Resolve { caller: Arc::clone(&job.caller), model: job.model.clone() };
         let plan = self.catalog.send(resolve).await.map_err(|_| Refusal::Internal)?;
-        let Some(plan) = plan else { return Err(Refusal::UnknownModel(job.model).into()) };
-        let Some(first) = plan.chain.first() else { return Err(Refusal::UnknownModel(job.model).into()) };
-        let job = Arc::new(job);
-        let settlement = Settlement::open(&self.journal, draft(&job, &plan, first));
+        let Some(plan) = plan else { return Err(Refusal::UnknownModel(job.model.clone()).into()) };
+        let Some(first) = plan.chain.first() else { return Err(Refusal::UnknownModel(job.model.clone()).into()) };
+        let settlement = Settlement::open(&self.journal, draft(&job, &plan, first), job.received);
         if !first.can_do(job.operation) {
             let refusal = Refusal::UnsupportedOperation { model: plan.model.definition.id.clone(), operation: job.operation };
             return Err(refuse(&settlement, first, refusal));
@@ -180,9 +180,8 @@ impl Desk {
                 return Step::Next(Exhausted { why: Why::Adapter, retry_after: None, said: None });
             }
             let station = self.station(&offer.provider);
-            let begun = Instant::now();
-            let attempt =
-                Attempt { job: Arc::clone(job), offer: Arc::clone(offer), settlement: settlement.clone(), tried, paid: paid.clone() };
+            let (begun, paid) = (Instant::now(), paid.clone());
+            let attempt = Attempt { job: Arc::clone(job), offer: Arc::clone(offer), settlement: settlement.clone(), tried, begun, paid };
             match station.adapter.send(attempt).await {
                 Ok(Outcome::Relayed(reply)) => return Step::Answer(Ok(*reply)),
                 Ok(Outcome::Exhausted(exhausted)) => return Step::Next(exhausted),
@@ -264,7 +263,7 @@ fn start(provider: &Arc<Provider>, health: &Arc<Health>, network: &Network) -> A
 fn draft(job: &Job, plan: &Resolved, first: &Offer) -> Entry {
     let caller = &job.caller;
     let mut entry = Entry {
-        id: uuid::Uuid::now_v7().to_string(),
+        id: id(job.received_at),
         request_id: job.request_id.clone(),
         created_at: job.received_at,
         tenant: caller.tenant.id.clone(),
@@ -294,6 +293,14 @@ fn draft(job: &Job, plan: &Resolved, first: &Offer) -> Entry {
     };
     metering::assume_prompt(&mut entry, first, job.prompt_bytes);
     entry
+}
+
+/// An entry's id: unique, and sorted by when its request was received, in Unix milliseconds. The counter that `Uuid::now_v7` keeps
+/// for the whole process would be a lock between the workers.
+fn id(received_at: i64) -> String {
+    let milliseconds = u64::try_from(received_at).unwrap_or_default();
+    let within_second = (milliseconds % 1_000) as u32 * 1_000_000;
+    Uuid::new_v7(Timestamp::from_unix(NoContext, milliseconds / 1_000, within_second)).to_string()
 }
 
 /// The key's tags with the request's laid over, sorted by name.

@@ -6,13 +6,13 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_http::ServiceConfig;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use actix_web::http::{Uri, Version};
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use zeroize::Zeroizing;
 
 use super::connector::{DialError, GuardedConnector, Resolve};
@@ -57,8 +57,10 @@ pub struct Request<'a> {
     pub credential: Option<&'a (HeaderName, HeaderValue)>,
     /// The body.
     pub body: Bytes,
-    /// How long the head may take.
-    pub head_within: Duration,
+    /// When the call began.
+    pub begun: Instant,
+    /// Until when the head has to be in.
+    pub head_until: Instant,
     /// Whose bill: decides what passes of the answer's head.
     pub billing: Billing,
 }
@@ -121,16 +123,17 @@ impl Upstream {
     /// # Errors
     /// Everything that keeps a usable head from arriving: DNS, guard, TCP, TLS, time, and answers that are not HTTP as we need it.
     pub async fn exchange(&self, request: Request<'_>) -> Result<Arrived, CallError> {
-        let (within, billing, target) = (request.head_within, request.billing, request.target);
+        let (until, billing, target) = (request.head_until, request.billing, request.target);
         let sending = async {
-            let connection = match self.pool.take(target) {
+            let connection = match self.pool.take(target, request.begun) {
                 Some(connection) => connection,
-                None => self.pool.open(target).await.map_err(|error| undialled(&error))?,
+                // Boxed: dialling takes room that most calls do without.
+                None => Box::pin(self.pool.open(target)).await.map_err(|error| undialled(&error))?,
             };
             let head = request.head();
             exchange(connection, head, request.body, &self.http).await.map_err(|(broken, connection)| unanswered(&broken, &connection))
         };
-        let (head, receiving) = timeout(within, sending).await.map_err(|_| CallError::TIMED_OUT)??;
+        let (head, receiving) = timeout_at(until.into(), sending).await.map_err(|_| CallError::TIMED_OUT)??;
         let status = head.status.as_u16();
         let headers = &head.headers;
         let unusable = |name| CallError { status: Some(status), ..CallError::unreachable(name) };

@@ -11,6 +11,7 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::DropGuard;
+use uuid::{NoContext, Timestamp, Uuid};
 
 use super::error;
 use crate::gateway::cell::Place;
@@ -32,7 +33,7 @@ pub fn request_id(headers: &HeaderMap) -> RequestId {
     let sane = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
     match headers.get(&X_REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane) {
         Some(id) => RequestId::from(id),
-        None => RequestId::from(format!("req_{}", uuid::Uuid::now_v7().simple())),
+        None => RequestId::from(format!("req_{}", Uuid::new_v7(Timestamp::now(NoContext)).simple())),
     }
 }
 

@@ -31,12 +31,18 @@ struct Arriving<'a> {
 /// As much is allocated because a head promises it; more only as it comes.
 const BELIEVED: usize = 1 << 20;
 
-/// Reads and decodes a body that has to be JSON. The bytes hold their share of `budget`.
+/// Reads and decodes a body that has to be JSON, whose head was `received` then. The bytes hold their share of `budget`.
 ///
 /// # Errors
 /// Its head promises what is not taken; it is too large, too slow, cut short or not what its encoding says; the budget is
 /// used up. What was not read is never read: the connection has to be closed.
-pub async fn read(payload: web::Payload, headers: &HeaderMap, server: &Server, budget: &Arc<Budget>) -> Result<Bytes, Refusal> {
+pub async fn read(
+    payload: web::Payload,
+    headers: &HeaderMap,
+    received: std::time::Instant,
+    server: &Server,
+    budget: &Arc<Budget>,
+) -> Result<Bytes, Refusal> {
     let encoding = Encoding::of(headers)?;
     expect_json(headers)?;
     let promised = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
@@ -44,7 +50,7 @@ pub async fn read(payload: web::Payload, headers: &HeaderMap, server: &Server, b
         return Err(Refusal::TooLarge { limit: server.max_body });
     }
     let mut claim = budget.claim();
-    let (begun, pace, limit) = (Instant::now(), Pace::of(server), server.max_body);
+    let (begun, pace, limit) = (received.into(), Pace::of(server), server.max_body);
     let arriving = Arriving { payload, begun, pace, received: 0, limit, claim: &mut claim };
     let encoded = arriving.whole(promised).await?;
     let room = Room { body: server.max_body, window: server.max_zstd_window };

@@ -62,9 +62,9 @@ async fn route(
     let caller = front.identify(request, &cell, received_at / 1000)?;
     let headers = request.headers();
     let presented = if caller.tenant.has_own { identity::presented(headers).map(Presented::new) } else { None };
-    let body = body::read(payload, headers, &front.server, &front.budget).await?;
+    let body = body::read(payload, headers, received, &front.server, &front.budget).await?;
     let document = Document::parse(body, front.server.json).map_err(|error| Refusal::InvalidJson(error.to_string()))?;
-    let job = Job {
+    let job = Arc::new(Job {
         request_id,
         caller,
         operation,
@@ -82,7 +82,7 @@ async fn route(
         budget: Arc::clone(&front.budget),
         lifeline,
         stopping: front.fleet.stopping.clone(),
-    };
+    });
     cell.router.send(Route { job, presented }).await.map_err(|_| Refusal::Internal)?
 }
 

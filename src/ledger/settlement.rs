@@ -16,23 +16,20 @@ pub struct Settlement(Arc<Inner>);
 struct Inner {
     entry: Mutex<Entry>,
     journal: Arc<Journal>,
-    opened: Instant,
-    /// What the draft gave as latency: the milliseconds that had passed when it was opened.
-    passed_ms: u64,
+    received: Instant,
     is_settled: bool,
 }
 
 impl Settlement {
     /// Gathers for the journal that the request is about to reach an upstream, which it may once this is
     /// [`journaled`](Self::journaled). `draft` says what the entry will be if nothing more is learnt: outcome, estimated usage and
-    /// cost included. Its `latency_ms` is the time that has passed since the request was received.
-    pub fn open(journal: &Arc<Journal>, mut draft: Entry) -> Self {
+    /// cost included. The request was `received` then.
+    pub fn open(journal: &Arc<Journal>, mut draft: Entry, received: Instant) -> Self {
         draft.cut();
         journal.backlog().opened();
         journal.open(&draft);
-        let passed_ms = draft.latency_ms;
-        let (entry, journal, opened) = (Mutex::new(draft), Arc::clone(journal), Instant::now());
-        Self(Arc::new(Inner { entry, journal, opened, passed_ms, is_settled: false }))
+        let (entry, journal) = (Mutex::new(draft), Arc::clone(journal));
+        Self(Arc::new(Inner { entry, journal, received, is_settled: false }))
     }
 
     /// Reads or changes the entry.
@@ -56,20 +53,21 @@ impl Settlement {
     }
 
     /// Lets go. If this was the last hold, waits until the entry is in the journal; a plain drop writes it at once and alone.
-    pub async fn close(self) {
-        if let Some(mut inner) = Arc::into_inner(self.0) {
-            inner.settle();
-            inner.journal.written().await;
-        }
+    pub async fn close(mut self) {
+        let Some(inner) = Arc::get_mut(&mut self.0) else { return };
+        inner.settle();
+        let journal = Arc::clone(&inner.journal);
+        drop(self);
+        journal.written().await;
     }
 }
 
 impl Inner {
-    /// An entry that nobody gave a latency gets the time until now.
+    /// An entry that nobody gave a latency gets the time since its request was received.
     fn settle(&mut self) {
         let entry = self.entry.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if entry.latency_ms == self.passed_ms {
-            entry.latency_ms += u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if entry.latency_ms == 0 {
+            entry.latency_ms = u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX);
         }
         entry.cut();
         self.journal.settle(entry);

@@ -8,6 +8,7 @@ mod promises;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use tempfile::TempDir;
 
@@ -183,7 +184,7 @@ impl Process {
 
     /// Opens, and is journaled.
     fn open(&self, worker: usize, id: &str) -> Settlement {
-        let settlement = Settlement::open(&self.journals[worker], draft(id));
+        let settlement = Settlement::open(&self.journals[worker], draft(id), Instant::now());
         self.journals[worker].write();
         settlement
     }

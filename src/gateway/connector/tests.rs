@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use super::*;
 use crate::config::Reach;
@@ -109,7 +110,7 @@ fn client_of(policy: Policy, resolver: &Arc<Scripted>) -> Pool {
 /// The status, or the code of the refusal, or what else went wrong.
 async fn get(client: &Pool, url: &str) -> String {
     let Ok(target) = url.parse::<Uri>() else { return "no URI".to_owned() };
-    let connection = match client.take(&target) {
+    let connection = match client.take(&target, Instant::now()) {
         Some(connection) => connection,
         None => match client.open(&target).await {
             Ok(connection) => connection,

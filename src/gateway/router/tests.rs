@@ -330,7 +330,7 @@ impl Bench {
     /// Sends requests with numbers from `first` on, and gives them back once each has reached its adapter's mailbox.
     async fn send(&self, model: &str, first: usize, count: usize) -> Flight {
         let open = self.ledger.open_settlements() + count;
-        let send = |nth| self.router.send(Route { job: job(model, nth, false), presented: None });
+        let send = |nth| self.router.send(Route { job: Arc::new(job(model, nth, false)), presented: None });
         let flight = (first..first + count).map(send).map(|sent| rt::spawn(async move { sent.await.unwrap() })).collect();
         until("the settlements to be opened", || self.ledger.open_settlements() == open).await;
         flight
@@ -463,7 +463,7 @@ async fn a_dialect_that_always_panics_leaves_the_request_to_the_next_provider() 
 #[actix_web::test]
 async fn a_dialect_that_panics_in_the_middle_of_a_stream_ends_it_with_a_word() {
     let bench = bench(0).await;
-    let reply = bench.router.send(Route { job: job("pair", 0, true), presented: None }).await.unwrap().unwrap();
+    let reply = bench.router.send(Route { job: Arc::new(job("pair", 0, true)), presented: None }).await.unwrap().unwrap();
     let Body::Stream(mut frames) = reply.body else { panic!("no stream") };
     assert!(frames.recv().await.is_some());
     bench.upstream.gate.send_replace(true);

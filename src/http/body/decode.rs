@@ -73,11 +73,12 @@ impl Encoding {
     pub async fn decode(self, encoded: Bytes, room: Room, claim: &mut Claim) -> Result<Bytes, Refusal> {
         match self {
             Self::Identity => Ok(encoded),
-            Self::Gzip => drain(MultiGzDecoder::new(&encoded[..]), encoded.len(), GZIP_STATE, room, claim).await,
+            // Boxed: decoding takes room that most bodies do without.
+            Self::Gzip => Box::pin(drain(MultiGzDecoder::new(&encoded[..]), encoded.len(), GZIP_STATE, room, claim)).await,
             Self::Zstd => {
                 let mut decoder = ZstdDecoder::with_buffer(&encoded[..]).map_err(|_| Refusal::Internal)?;
                 decoder.window_log_max(room.window.ilog2()).map_err(|_| Refusal::Internal)?;
-                drain(decoder, encoded.len(), room.window, room, claim).await
+                Box::pin(drain(decoder, encoded.len(), room.window, room, claim)).await
             }
         }
     }

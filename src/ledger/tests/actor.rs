@@ -1,6 +1,6 @@
 //! The actor and its handle, on a real thread.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::ledger::actor::{FlushError, LedgerHandle, Options, start};
@@ -16,7 +16,7 @@ async fn a_flush_answers_when_everything_before_it_is_stored() {
     let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let ledger = begin(dir.path(), &sink);
     let journal = ledger.journal(0).unwrap();
-    let settlement = Settlement::open(&journal, draft("a"));
+    let settlement = Settlement::open(&journal, draft("a"), Instant::now());
     assert_eq!(ledger.open_settlements(), 1);
     drop(settlement);
     assert_eq!(ledger.open_settlements(), 0);
@@ -31,7 +31,7 @@ async fn entries_are_stored_without_being_asked_for() {
     let ledger = begin(dir.path(), &sink);
     let journal = ledger.journal(0).unwrap();
     for round in 0..3 {
-        drop(Settlement::open(&journal, draft(&format!("{round}"))));
+        drop(Settlement::open(&journal, draft(&format!("{round}")), Instant::now()));
         while sink.ids().len() <= round {
             actix_web::rt::task::yield_now().await;
         }
@@ -45,10 +45,10 @@ async fn a_flush_outlasts_a_sink_that_fails_for_a_while_and_tells_of_one_that_do
     let ledger = begin(dir.path(), &sink);
     let journal = ledger.journal(0).unwrap();
     sink.fail(2);
-    drop(Settlement::open(&journal, draft("a")));
+    drop(Settlement::open(&journal, draft("a"), Instant::now()));
     ledger.flush(LONG).await.unwrap();
     sink.fail(usize::MAX);
-    drop(Settlement::open(&journal, draft("b")));
+    drop(Settlement::open(&journal, draft("b"), Instant::now()));
     assert!(matches!(ledger.flush(Duration::ZERO).await, Err(FlushError::Sink(_))));
     assert_eq!(ledger.lag().entries, 1);
     sink.fail(0);
@@ -61,7 +61,7 @@ async fn a_stopped_ledger_has_stored_everything_and_left_nothing() {
     let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let ledger = begin(dir.path(), &sink);
     let journal = ledger.journal(3).unwrap();
-    drop(Settlement::open(&journal, draft("a")));
+    drop(Settlement::open(&journal, draft("a"), Instant::now()));
     ledger.stop(LONG).await.unwrap();
     assert_eq!(sink.ids(), ["a"]);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -74,7 +74,7 @@ async fn entries_that_are_to_outlive_the_machine_are_stored_all_the_same() {
     let options = Options { durability: Durability::Power, ..Options::new(dir.path()) };
     let ledger = start(options, Box::new(sink.clone()), Arc::new(Seen::default())).unwrap();
     let journal = ledger.journal(0).unwrap();
-    drop(Settlement::open(&journal, draft("a")));
+    drop(Settlement::open(&journal, draft("a"), Instant::now()));
     ledger.flush(LONG).await.unwrap();
     assert_eq!((sink.ids(), ledger.lag().write_errors), (vec!["a".to_owned()], 0));
 }

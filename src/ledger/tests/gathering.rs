@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};
+use std::time::Instant;
 
 use actix_web::rt;
 use futures_util::FutureExt;
@@ -32,7 +33,7 @@ fn waits(settlement: Settlement, dir: &Path, closes: bool) -> rt::task::JoinHand
 async fn what_is_opened_and_closed_at_the_same_time_is_written_together() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::with(dir.path(), u64::MAX, 1 << 20);
-    let open: Vec<_> = (0..20).map(|nth| Settlement::open(&process.journals[0], draft(&format!("{nth:02}")))).collect();
+    let open: Vec<_> = (0..20).map(|nth| Settlement::open(&process.journals[0], draft(&format!("{nth:02}")), Instant::now())).collect();
     let after =
         |waiting: Vec<rt::task::JoinHandle<u64>>| join_all(waiting).map(|seen| seen.into_iter().map(Result::unwrap).collect::<Vec<_>>());
     let when_journaled = after(open.iter().map(|settlement| waits(settlement.clone(), dir.path(), false)).collect()).await;
@@ -49,7 +50,7 @@ fn whoever_gives_up_waiting_has_written() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let process = Process::start(dir.path());
     let mut context = Context::from_waker(Waker::noop());
-    let settlement = Settlement::open(&process.journals[0], draft("a"));
+    let settlement = Settlement::open(&process.journals[0], draft("a"), Instant::now());
     {
         let mut journaled = pin!(settlement.journaled());
         assert!(journaled.as_mut().poll(&mut context).is_pending());

@@ -1,6 +1,7 @@
 //! Entries, order, failing sinks, full disks, segments.
 
 use super::*;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_settled_entry_is_stored_once_and_seen_once() {
@@ -51,11 +52,12 @@ fn a_panic_of_its_holder_settles_with_what_was_known() {
 }
 
 #[test]
-fn latency_is_what_had_passed_and_the_time_since_unless_it_is_given() {
+fn latency_is_the_time_since_the_request_was_received_unless_it_is_given() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::start(dir.path());
-    drop(Settlement::open(&process.journals[0], Entry { latency_ms: 1_000, ..draft("a") }));
-    Settlement::open(&process.journals[0], Entry { latency_ms: 1_000, ..draft("b") }).with(|entry| entry.latency_ms = 7);
+    let received = Instant::now() - Duration::from_secs(1);
+    drop(Settlement::open(&process.journals[0], draft("a"), received));
+    Settlement::open(&process.journals[0], draft("b"), received).with(|entry| entry.latency_ms = 7);
     process.drain(&mut sink);
     assert!((1_000..60_000).contains(&sink.now().entries["a"].latency_ms));
     assert_eq!(sink.now().entries["b"].latency_ms, 7);
