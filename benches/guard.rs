@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_http::ServiceConfig;
 use actix_web::http::Uri;
 use actix_web::rt;
 use aigw::config::Reach;
@@ -47,31 +46,31 @@ async fn upstream() -> SocketAddr {
 }
 
 /// One exchange; the connection, which can carry another.
-async fn call(connection: Connection, config: &ServiceConfig) -> Connection {
-    let answered = exchange(connection, Bytes::from_static(HEAD), Bytes::from_static(BODY), config).await;
+async fn call(connection: Connection) -> Connection {
+    let answered = exchange(connection, Bytes::from_static(HEAD), Bytes::from_static(BODY)).await;
     let Ok((head, mut body)) = answered else { panic!("no answer") };
-    assert!(head.status.is_success());
+    assert!(head.status == 200);
     while body.next().await.unwrap().is_some() {}
     body.into_connection().unwrap()
 }
 
-async fn guarded(pool: &Pool, target: &Uri, config: &ServiceConfig) -> Duration {
+async fn guarded(pool: &Pool, target: &Uri) -> Duration {
     let begun = Instant::now();
     for _ in 0..EXCHANGES {
         let connection = match pool.take(target, Instant::now()) {
             Some(connection) => connection,
             None => pool.open(target).await.unwrap(),
         };
-        pool.put(call(connection, config).await, Origin::of(target));
+        pool.put(call(connection).await, Origin::of(target));
     }
     begun.elapsed() / EXCHANGES
 }
 
-async fn bare(line: &mut Option<Connection>, config: &ServiceConfig) -> Duration {
+async fn bare(line: &mut Option<Connection>) -> Duration {
     let begun = Instant::now();
     for _ in 0..EXCHANGES {
         let connection = line.take().unwrap();
-        *line = Some(call(connection, config).await);
+        *line = Some(call(connection).await);
     }
     begun.elapsed() / EXCHANGES
 }
@@ -91,11 +90,10 @@ fn main() {
         let socket = TcpStream::connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
         let mut line = Some(Connection::new(Wire::Plain(socket), Instant::now()));
-        let config = ServiceConfig::default();
         let (mut with, mut without) = (Vec::new(), Vec::new());
         for _ in 0..TURNS {
-            without.push(bare(&mut line, &config).await);
-            with.push(guarded(&pool, &target, &config).await);
+            without.push(bare(&mut line).await);
+            with.push(guarded(&pool, &target).await);
         }
         let (with, without) = (median(with), median(without));
         println!("an exchange over a kept connection: {without:.2} us bare, {with:.2} us through the guarded pool: {:.3}", with / without);

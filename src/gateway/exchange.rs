@@ -1,25 +1,27 @@
 //! One HTTP/1.1 exchange on one connection: a request goes out, a head and a body come in. No time-outs, no retries, no pool.
 //!
-//! actix-http's codec reads what comes. Head and body of the request leave in one write without being copied together, and an
-//! answer that comes before all of it is sent (413, 429) is read all the same. Unlike awc, which is built of the same parts,
-//! this makes no clock and no buffers for each request, and knows a body that was cut short from one that is complete.
+//! `head` reads what comes first, `framing` where the body ends. Head and body of the request leave in one write without being
+//! copied together; an answer that comes before all of it is sent (413, 429) is read all the same; and a body that was cut short
+//! is told from one that is complete. Codecs of larger libraries cost a seventh more of a whole call: they build a map of headers
+//! that nobody asks for.
+
+mod framing;
+mod head;
 
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use actix_http::error::ParseError;
-use actix_http::h1::{ClientCodec, ClientPayloadCodec, MessageType};
-use actix_http::{ResponseHead, ServiceConfig};
-use actix_web::http::Version;
-use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
-use tokio_util::codec::Decoder;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 use super::wire::Connection;
+use framing::{Framing, Piece};
+use head::NoHead;
+
+pub use head::Head;
 
 /// Room for one read.
 const READ: usize = 8 << 10;
@@ -53,10 +55,7 @@ pub enum Cut {
 /// A body that is being received. Dropped before its end, it closes the connection.
 pub struct Receiving {
     connection: Connection,
-    /// `None`: it has come to its end.
-    codec: Option<ClientPayloadCodec>,
-    /// The end of the connection is the end of the body (HTTP/1.0).
-    ends_with_connection: bool,
+    framing: Framing,
     /// The connection can carry another exchange once the body is read.
     is_reusable: bool,
 }
@@ -65,14 +64,8 @@ pub struct Receiving {
 ///
 /// # Errors
 /// What broke, and the connection, which says whether it had been used before and whether a byte of an answer had come.
-pub async fn exchange(
-    mut connection: Connection,
-    head: Bytes,
-    body: Bytes,
-    config: &ServiceConfig,
-) -> Result<(ResponseHead, Receiving), (Broken, Connection)> {
+pub async fn exchange(mut connection: Connection, head: Bytes, body: Bytes) -> Result<(Head, Receiving), (Broken, Connection)> {
     let mut outgoing = Buf::chain(head, body);
-    let mut codec = ClientCodec::new(config.clone());
     let mut send_error = None;
     let answered = poll_fn(|cx| {
         if send_error.is_none()
@@ -81,16 +74,17 @@ pub async fn exchange(
             // An answer may have been given before the rest was refused.
             send_error = Some(error);
         }
-        match poll_head(&mut connection, cx, &mut codec) {
+        match poll_head(&mut connection, cx) {
             Poll::Pending if send_error.is_some() => Poll::Ready(Err(Broken::Send)),
             Poll::Ready(Err(Broken::Closed | Broken::Reset)) if send_error.is_some() => Poll::Ready(Err(Broken::Send)),
             other => other,
         }
     });
-    match answered.await {
-        Ok(head) => {
+    let answered = answered.await.and_then(|head| Framing::of(&head).map(|framing| (head, framing)).map_err(|_| Broken::NotHttp));
+    match answered {
+        Ok((head, framing)) => {
             let is_sent = send_error.is_none() && !outgoing.has_remaining();
-            let receiving = Receiving::new(connection, codec, &head, is_sent);
+            let receiving = Receiving::new(connection, framing, &head, is_sent);
             Ok((head, receiving))
         }
         Err(broken) => Err((broken, connection)),
@@ -107,14 +101,14 @@ fn poll_send(connection: &mut Connection, cx: &mut Context<'_>, outgoing: &mut i
     Pin::new(&mut connection.wire).poll_flush(cx)
 }
 
-fn poll_head(connection: &mut Connection, cx: &mut Context<'_>, codec: &mut ClientCodec) -> Poll<Result<ResponseHead, Broken>> {
+fn poll_head(connection: &mut Connection, cx: &mut Context<'_>) -> Poll<Result<Head, Broken>> {
     loop {
         if !connection.buffer.is_empty() {
-            match codec.decode(&mut connection.buffer) {
+            match Head::take(&mut connection.buffer) {
                 Ok(Some(head)) => return Poll::Ready(Ok(head)),
                 Ok(None) => {}
-                Err(ParseError::TooLarge) => return Poll::Ready(Err(Broken::HeadTooLarge)),
-                Err(_) => return Poll::Ready(Err(Broken::NotHttp)),
+                Err(NoHead::TooLarge) => return Poll::Ready(Err(Broken::HeadTooLarge)),
+                Err(NoHead::NotHttp) => return Poll::Ready(Err(Broken::NotHttp)),
             }
         }
         match ready!(poll_fill(connection, cx)) {
@@ -133,16 +127,24 @@ fn poll_fill(connection: &mut Connection, cx: &mut Context<'_>) -> Poll<io::Resu
 }
 
 impl Receiving {
-    fn new(connection: Connection, codec: ClientCodec, head: &ResponseHead, is_sent: bool) -> Self {
-        let (has_length, is_chunked) = (head.headers.contains_key(CONTENT_LENGTH), head.headers.contains_key(TRANSFER_ENCODING));
-        let is_empty = codec.message_type() == MessageType::None;
-        Self {
-            connection,
-            codec: (!is_empty).then(|| codec.into_payload_codec()),
-            ends_with_connection: !has_length && !is_chunked,
-            // Two ways of telling its length are one too many to trust what follows (RFC 9112 6.3).
-            is_reusable: is_sent && head.keep_alive() && head.version == Version::HTTP_11 && !(has_length && is_chunked),
+    fn new(connection: Connection, framing: Framing, head: &Head, is_sent: bool) -> Self {
+        // Two ways of telling its length are one too many to trust what follows (RFC 9112 6.3).
+        let is_told_twice = matches!(framing, Framing::Chunked(_)) && head.get("content-length").is_some();
+        let is_reusable = is_sent && head.keeps_connection() && framing != Framing::UntilClosed && !is_told_twice;
+        Self { connection, framing, is_reusable }
+    }
+
+    /// How long the body is, if the head says so.
+    pub fn promised(&self) -> Option<u64> {
+        match self.framing {
+            Framing::Length(length) => Some(length),
+            Framing::Chunked(_) | Framing::UntilClosed => None,
         }
+    }
+
+    /// Whether the end of the connection is the end of the body.
+    pub fn ends_with_connection(&self) -> bool {
+        self.framing == Framing::UntilClosed
     }
 
     /// The next piece; `None`: the body is complete.
@@ -154,20 +156,16 @@ impl Receiving {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Cut>> {
-        let Some(codec) = &mut self.codec else { return Poll::Ready(Ok(None)) };
         loop {
-            match codec.decode(&mut self.connection.buffer) {
-                Ok(Some(Some(piece))) => return Poll::Ready(Ok(Some(piece))),
-                Ok(Some(None)) => {
-                    self.codec = None;
-                    return Poll::Ready(Ok(None));
-                }
-                Ok(None) => {}
+            match self.framing.next(&mut self.connection.buffer) {
+                Ok(Piece::Data(piece)) => return Poll::Ready(Ok(Some(piece))),
+                Ok(Piece::End) => return Poll::Ready(Ok(None)),
+                Ok(Piece::Short) => {}
                 Err(_) => return Poll::Ready(Err(Cut::Reset)),
             }
             match ready!(poll_fill(&mut self.connection, cx)) {
-                Ok(0) if self.ends_with_connection => {
-                    (self.codec, self.is_reusable) = (None, false);
+                Ok(0) if self.framing == Framing::UntilClosed => {
+                    self.framing = Framing::Length(0);
                     return Poll::Ready(Ok(None));
                 }
                 Ok(0) => return Poll::Ready(Err(Cut::Truncated)),
@@ -179,7 +177,7 @@ impl Receiving {
 
     /// The connection, if the body was read to its end and another exchange can follow.
     pub fn into_connection(self) -> Option<Connection> {
-        let is_free = self.codec.is_none() && self.is_reusable && self.connection.buffer.is_empty();
+        let is_free = self.framing.has_ended() && self.is_reusable && self.connection.buffer.is_empty();
         is_free.then_some(self.connection)
     }
 }

@@ -2,14 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use actix_web::http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER};
+use actix_web::http::header::{ACCEPT, CONNECTION, HeaderMap, HeaderName};
 
+use super::exchange::Head;
 use super::messages::Forwarded;
 use super::retry;
 use crate::ledger::entry::Billing;
 
-/// Client headers that go upstream as they are. `content-type` is ours: the body is JSON. Like all names here they are made once:
-/// a name that is looked for by its text is parsed each time.
+/// Client headers that go upstream as they are. `content-type` is ours: the body is JSON. Made once: a name that is looked for by
+/// its text is parsed each time.
 static FORWARDED: [HeaderName; 5] = [
     ACCEPT,
     HeaderName::from_static("openai-beta"),
@@ -19,7 +20,7 @@ static FORWARDED: [HeaderName; 5] = [
 ];
 
 /// How upstreams call their id of a call.
-static REQUEST_IDS: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderName::from_static("request-id")];
+const REQUEST_IDS: [&str; 2] = ["x-request-id", "request-id"];
 
 /// What an upstream's id of a call is called at the client, where `x-request-id` is ours.
 pub const UPSTREAM_REQUEST_ID: &str = "x-upstream-request-id";
@@ -29,13 +30,13 @@ const LONGEST_ID: usize = 200;
 
 /// Upstream headers that say how much of a rate limit is left, and Anthropic's names for them; the operator's own are
 /// nobody else's business.
-static RATE_LIMITS: [(HeaderName, Option<HeaderName>); 6] = [
-    (HeaderName::from_static("x-ratelimit-limit-requests"), Some(HeaderName::from_static("anthropic-ratelimit-requests-limit"))),
-    (HeaderName::from_static("x-ratelimit-limit-tokens"), Some(HeaderName::from_static("anthropic-ratelimit-tokens-limit"))),
-    (HeaderName::from_static("x-ratelimit-remaining-requests"), Some(HeaderName::from_static("anthropic-ratelimit-requests-remaining"))),
-    (HeaderName::from_static("x-ratelimit-remaining-tokens"), Some(HeaderName::from_static("anthropic-ratelimit-tokens-remaining"))),
-    (HeaderName::from_static("x-ratelimit-reset-requests"), None),
-    (HeaderName::from_static("x-ratelimit-reset-tokens"), None),
+const RATE_LIMITS: [(&str, Option<&str>); 6] = [
+    ("x-ratelimit-limit-requests", Some("anthropic-ratelimit-requests-limit")),
+    ("x-ratelimit-limit-tokens", Some("anthropic-ratelimit-tokens-limit")),
+    ("x-ratelimit-remaining-requests", Some("anthropic-ratelimit-requests-remaining")),
+    ("x-ratelimit-remaining-tokens", Some("anthropic-ratelimit-tokens-remaining")),
+    ("x-ratelimit-reset-requests", None),
+    ("x-ratelimit-reset-tokens", None),
 ];
 
 /// What passes of an upstream's head.
@@ -69,21 +70,20 @@ impl Forwarded {
 }
 
 /// What passes of an upstream's head.
-pub fn response(headers: &HeaderMap, billing: Billing) -> Passed {
-    // `to_str` is the visible-ASCII check.
-    let text = |name: &HeaderName| Some(headers.get(name)?.to_str().ok()?.to_owned());
-    let mut passed = Vec::new();
-    if let Some(id) = REQUEST_IDS.iter().find_map(text) {
-        passed.push((UPSTREAM_REQUEST_ID, id));
+pub fn response(head: &Head, billing: Billing) -> Passed {
+    let text = |name: &str| head.text(name).map(str::to_owned);
+    let mut headers = Vec::new();
+    if let Some(id) = REQUEST_IDS.into_iter().find_map(text) {
+        headers.push((UPSTREAM_REQUEST_ID, id));
     }
-    if let Some(wait) = text(&RETRY_AFTER) {
-        passed.push(("retry-after", wait));
+    if let Some(wait) = text("retry-after") {
+        headers.push(("retry-after", wait));
     }
     if billing == Billing::Byo {
-        let said = |name, theirs: Option<&HeaderName>| text(name).or_else(|| text(theirs?));
-        passed.extend(RATE_LIMITS.iter().filter_map(|(name, theirs)| Some((name.as_str(), said(name, theirs.as_ref())?))));
+        let said = |name, theirs: Option<&str>| text(name).or_else(|| text(theirs?));
+        headers.extend(RATE_LIMITS.into_iter().filter_map(|(name, theirs)| Some((name, said(name, theirs)?))));
     }
-    Passed { content_type: text(&CONTENT_TYPE).unwrap_or_default(), headers: passed }
+    Passed { content_type: text("content-type").unwrap_or_default(), headers }
 }
 
 impl Passed {
@@ -128,12 +128,24 @@ impl Passed {
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
+    use bytes::BytesMut;
     use proptest::prelude::*;
 
     use super::*;
 
+    /// A client's.
     fn head(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         lines.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    /// An upstream's.
+    fn answer<'a>(lines: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Head {
+        let mut bytes = BytesMut::from("HTTP/1.1 200 OK\r\n");
+        for part in lines.into_iter().flat_map(|(name, value)| [name.as_bytes(), b": ", value, b"\r\n"]) {
+            bytes.extend_from_slice(part);
+        }
+        bytes.extend_from_slice(b"\r\n");
+        Head::take(&mut bytes).unwrap().unwrap()
     }
 
     #[test]
@@ -170,23 +182,24 @@ mod tests {
 
     #[test]
     fn only_listed_headers_come_back_and_rate_limits_only_to_their_owner() {
-        let got = head(&[
-            ("content-type", "application/json"),
+        let lines = [
+            ("Content-Type", "application/json"),
             ("set-cookie", "a=1"),
             ("server", "b"),
             ("openai-organization", "c"),
             ("location", "d"),
             ("request-id", "req_1"),
-            ("retry-after", "7"),
+            ("Retry-After", "7"),
             ("x-ratelimit-limit-requests", "50"),
-        ]);
+        ];
+        let got = answer(lines.map(|(name, value)| (name, value.as_bytes())));
         let brokered = response(&got, Billing::Brokered);
         assert_eq!(brokered.content_type, "application/json");
         let expected = vec![("x-upstream-request-id", "req_1".to_owned()), ("retry-after", "7".to_owned())];
         assert_eq!(brokered.headers, expected);
         assert_eq!(brokered.retry_after(|| SystemTime::UNIX_EPOCH), Some(Duration::from_secs(7)));
         assert!(response(&got, Billing::Byo).headers.contains(&("x-ratelimit-limit-requests", "50".to_owned())));
-        let theirs = head(&[("anthropic-ratelimit-tokens-remaining", "9")]);
+        let theirs = answer([("anthropic-ratelimit-tokens-remaining", b"9".as_slice())]);
         assert_eq!(response(&theirs, Billing::Byo).headers, [("x-ratelimit-remaining-tokens", "9".to_owned())]);
         assert!(response(&theirs, Billing::Brokered).headers.is_empty());
     }
@@ -198,18 +211,22 @@ mod tests {
             is_byo in any::<bool>(),
         ) {
             let mut head = HeaderMap::new();
+            let mut sent = Vec::new();
             for (name, value) in &lines {
-                if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
-                    head.append(name, value);
+                let value = value.trim_ascii();
+                if let (Ok(header), Ok(bytes)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+                    head.append(header, bytes);
+                    sent.push((name.as_str(), value));
                 }
             }
+            let answer = answer(sent);
             let visible = |value: &str| value.bytes().all(|byte| matches!(byte, 0x20..=0x7e | b'\t'));
             for (name, value) in request(&head).headers {
                 prop_assert!(FORWARDED.iter().any(|forwarded| forwarded == name) && visible(&value));
                 prop_assert_eq!(head.get(name).and_then(|value| value.to_str().ok()), Some(value.as_str()));
             }
             let billing = if is_byo { Billing::Byo } else { Billing::Brokered };
-            for (name, value) in response(&head, billing).headers {
+            for (name, value) in response(&answer, billing).headers {
                 let listed = ["x-upstream-request-id", "retry-after"].contains(&name) || is_byo && RATE_LIMITS.iter().any(|(limit, _)| *limit == name);
                 prop_assert!(listed && visible(&value), "{}: {:?}", name, value);
             }
@@ -218,8 +235,6 @@ mod tests {
 
     #[test]
     fn a_value_with_invisible_bytes_does_not_pass() {
-        let mut got = HeaderMap::new();
-        got.insert(HeaderName::from_static("request-id"), HeaderValue::from_bytes(b"caf\xe9").unwrap());
-        assert!(response(&got, Billing::Brokered).headers.is_empty());
+        assert!(response(&answer([("request-id", b"caf\xe9".as_slice())]), Billing::Brokered).headers.is_empty());
     }
 }

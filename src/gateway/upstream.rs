@@ -8,9 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_http::ServiceConfig;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use actix_web::http::{Uri, Version};
+use actix_web::http::Uri;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use tokio::time::{timeout, timeout_at};
 use zeroize::Zeroizing;
@@ -39,8 +38,6 @@ pub struct Network {
 /// The way to one provider on one worker: its guard and its pool.
 pub struct Upstream {
     pool: Rc<Pool>,
-    /// One for all exchanges: making one starts a clock.
-    http: ServiceConfig,
 }
 
 /// What is sent.
@@ -115,7 +112,7 @@ impl Upstream {
     pub fn new(network: &Network, provider: &Provider) -> Self {
         let policy = Policy { source: provider.source.clone(), self_listen: network.self_listen.clone() };
         let connector = GuardedConnector::new(policy, Arc::clone(&network.resolver));
-        Self { pool: Rc::new(Pool::new(connector, provider.retry.connect_timeout)), http: ServiceConfig::default() }
+        Self { pool: Rc::new(Pool::new(connector, provider.retry.connect_timeout)) }
     }
 
     /// Sends one request and waits for the head of the answer.
@@ -131,25 +128,23 @@ impl Upstream {
                 None => Box::pin(self.pool.open(target)).await.map_err(|error| undialled(&error))?,
             };
             let head = request.head();
-            exchange(connection, head, request.body, &self.http).await.map_err(|(broken, connection)| unanswered(&broken, &connection))
+            exchange(connection, head, request.body).await.map_err(|(broken, connection)| unanswered(&broken, &connection))
         };
         let (head, receiving) = timeout_at(until.into(), sending).await.map_err(|_| CallError::TIMED_OUT)??;
-        let status = head.status.as_u16();
-        let headers = &head.headers;
+        let status = head.status;
         let unusable = |name| CallError { status: Some(status), ..CallError::unreachable(name) };
         if status < 200 {
             return Err(CallError::unreachable("informational"));
         }
-        if headers.get(CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        if head.get("content-encoding").is_some_and(|value| !value.eq_ignore_ascii_case(b"identity")) {
             return Err(unusable("encoded"));
         }
-        let promised = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let is_framed = promised.is_some() || headers.contains_key(TRANSFER_ENCODING) || status == 204 || status == 304;
-        if !is_framed && head.version == Version::HTTP_11 {
-            // The codec reads such a body as empty: better no answer than half of one.
+        if receiving.ends_with_connection() && head.is_http_1_1 {
+            // Nobody could tell half of such a body from all of it: better no answer than half of one.
             return Err(unusable("framing"));
         }
-        let passed = passing::response(headers, billing);
+        let promised = receiving.promised();
+        let passed = passing::response(&head, billing);
         let body = Incoming::Remote(Remote::new(receiving, promised, &self.pool, Origin::of(target)));
         Ok(Arrived { status, passed, body })
     }

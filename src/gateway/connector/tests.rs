@@ -119,13 +119,13 @@ async fn get(client: &Pool, url: &str) -> String {
         },
     };
     let head = format!("GET {} HTTP/1.1\r\nhost: upstream\r\n\r\n", target.path());
-    let answer = exchange(connection, head.into(), bytes::Bytes::new(), &actix_http::ServiceConfig::default()).await;
+    let answer = exchange(connection, head.into(), bytes::Bytes::new()).await;
     let (head, mut receiving) = answer.map_err(|(broken, _)| broken).expect("an answer");
     while receiving.next().await.expect("a whole body").is_some() {}
     if let Some(connection) = receiving.into_connection() {
         client.put(connection, Origin::of(&target));
     }
-    head.status.as_str().to_owned()
+    head.status.to_string()
 }
 
 #[actix_web::test]

@@ -17,10 +17,6 @@ async fn pair() -> (Connection, TcpStream) {
     (Connection::new(Wire::Plain(stream), Instant::now()), peer)
 }
 
-fn config() -> ServiceConfig {
-    ServiceConfig::default()
-}
-
 /// Reads a request's head and `body` bytes more.
 async fn read_request(peer: &mut TcpStream, body: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -48,10 +44,9 @@ async fn seen(answer: &[u8]) -> Result<(u16, Vec<u8>, Result<(), Cut>, bool), Br
         peer.shutdown().await.unwrap();
         peer
     };
-    let config = config();
     let asking = async {
         let (head, mut receiving) =
-            exchange(connection, Bytes::from_static(HEAD), Bytes::from_static(b"{}"), &config).await.map_err(|(broken, _)| broken)?;
+            exchange(connection, Bytes::from_static(HEAD), Bytes::from_static(b"{}")).await.map_err(|(broken, _)| broken)?;
         let mut body = Vec::new();
         let ended = loop {
             match receiving.next().await {
@@ -60,7 +55,7 @@ async fn seen(answer: &[u8]) -> Result<(u16, Vec<u8>, Result<(), Cut>, bool), Br
                 Err(cut) => break Err(cut),
             }
         };
-        Ok((head.status.as_u16(), body, ended, receiving.into_connection().is_some()))
+        Ok((head.status, body, ended, receiving.into_connection().is_some()))
     };
     futures_util::future::join(asking, answering).await.0
 }
@@ -118,8 +113,7 @@ async fn what_is_no_answer_is_told_apart() {
 async fn head_and_body_arrive_as_they_were_given() {
     let (connection, mut peer) = pair().await;
     let body = Bytes::from(vec![b'x'; 3_000_000]);
-    let config = config();
-    let asking = exchange(connection, Bytes::from_static(HEAD), body.clone(), &config);
+    let asking = exchange(connection, Bytes::from_static(HEAD), body.clone());
     let answering = async {
         let request = read_request(&mut peer, body.len()).await;
         peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
@@ -133,8 +127,7 @@ async fn head_and_body_arrive_as_they_were_given() {
 #[actix_web::test]
 async fn an_answer_before_the_whole_request_is_sent_is_read_and_ends_the_connection() {
     let (connection, mut peer) = pair().await;
-    let config = config();
-    let asking = exchange(connection, Bytes::from_static(HEAD), Bytes::from(vec![b'x'; 30_000_000]), &config);
+    let asking = exchange(connection, Bytes::from_static(HEAD), Bytes::from(vec![b'x'; 30_000_000]));
     let answering = async {
         // No more than the head is ever read: the rest does not fit between the two.
         read_request(&mut peer, 0).await;
@@ -143,7 +136,7 @@ async fn an_answer_before_the_whole_request_is_sent_is_read_and_ends_the_connect
     };
     let (asked, _peer) = futures_util::future::join(asking, answering).await;
     let (head, mut receiving) = asked.map_err(|(broken, _)| broken).unwrap();
-    assert_eq!(head.status.as_u16(), 413);
+    assert_eq!(head.status, 413);
     assert_eq!(receiving.next().await.unwrap().unwrap(), "no");
     assert_eq!(receiving.next().await, Ok(None));
     assert!(receiving.into_connection().is_none());
@@ -154,15 +147,14 @@ async fn however_an_answer_is_cut_into_reads_it_is_the_same() {
     let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nx-request-id: a\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n";
     for cut in 1..answer.len() {
         let (connection, mut peer) = pair().await;
-        let config = config();
         let asking = async {
-            let answered = exchange(connection, Bytes::from_static(HEAD), Bytes::from_static(b"{}"), &config).await;
+            let answered = exchange(connection, Bytes::from_static(HEAD), Bytes::from_static(b"{}")).await;
             let (head, mut receiving) = answered.map_err(|(broken, _)| broken).unwrap();
             let mut body = Vec::new();
             while let Some(piece) = receiving.next().await.unwrap() {
                 body.extend_from_slice(&piece);
             }
-            (head.status.as_u16(), body, receiving.into_connection().is_some())
+            (head.status, body, receiving.into_connection().is_some())
         };
         let answering = async {
             peer.set_nodelay(true).unwrap();
