@@ -56,7 +56,7 @@ fn entry() -> Entry {
         status: 200,
         outcome: Outcome::Ok,
         error_code: None,
-        finish_reason: Some("stop".to_owned()),
+        finish_reason: Some("stop".into()),
         usage: Usage { prompt_tokens: 1_000, completion_tokens: 500, ..Usage::default() },
         usage_source: UsageSource::Upstream,
         cost: NanoUsd(10_500_000),

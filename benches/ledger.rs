@@ -59,7 +59,7 @@ fn entry(nth: u64, count: u64) -> Entry {
         status: 200,
         outcome: Outcome::Ok,
         error_code: None,
-        finish_reason: Some("stop".to_owned()),
+        finish_reason: Some("stop".into()),
         usage: Usage { prompt_tokens: prompt, cached_tokens: prompt / 3, completion_tokens: completion, ..Usage::default() },
         usage_source: UsageSource::Upstream,
         cost,

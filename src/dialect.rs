@@ -11,6 +11,7 @@ pub mod sse;
 use std::time::Duration;
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 
 use crate::json::Document;
 use crate::terms::{Operation, Usage};
@@ -218,7 +219,7 @@ pub struct Observed {
     /// Whether it reported some that cannot be: negative, absurdly large, a part larger than its whole. Then `usage` is `None`.
     pub has_absurd_usage: bool,
     /// OpenAI's `finish_reason` of the first choice.
-    pub finish_reason: Option<String>,
+    pub finish_reason: Option<SmolStr>,
     /// UTF-8 bytes of generated text seen so far (content, reasoning, tool arguments): the base of an estimate.
     pub output_bytes: u64,
 }

@@ -4,7 +4,7 @@
 //! a chain and walks it; an [`adapter`] calls one provider through its [`upstream`], and [`retry`] decides what a failure means; the
 //! [`relay`] carries the answer back; [`metering`] says what it used. Below the upstream are its [`pool`] of connections, the
 //! [`connector`] that guards every address, one HTTP [`exchange`] over a [`wire`], and the body of the answer, [`incoming`].
-//! [`health`] lets a failing provider rest; a [`purse`] pays with tenants' own keys. A [`cell`] is all of this on one worker.
+//! [`health`] lets a failing provider rest; a [`lifeline`] tells that the client has gone; a [`purse`] pays with tenants' own keys. A [`cell`] is all of this on one worker.
 
 pub mod adapter;
 pub mod budget;
@@ -13,6 +13,7 @@ pub mod connector;
 pub mod exchange;
 pub mod health;
 pub mod incoming;
+pub mod lifeline;
 pub mod messages;
 pub mod metering;
 pub mod passing;

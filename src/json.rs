@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -17,11 +16,11 @@ mod tests;
 
 pub use splice::Edit;
 
-/// A client's JSON body: the bytes as they came and the spans of its top-level members. Cheap to clone.
+/// A client's JSON body: the bytes as they came and the spans of its top-level members.
 #[derive(Clone, Debug)]
 pub struct Document {
     bytes: Bytes,
-    members: Arc<[Member]>,
+    members: Vec<Member>,
 }
 
 /// One top-level member of a [`Document`].
@@ -70,12 +69,18 @@ pub struct WrongType {
     pub expected: &'static str,
 }
 
-/// The top-level members of one JSON object, as they are spelled and in their order: for texts that are somebody else's to judge.
-/// `None` if the text is not of the plainest kind, and then may be valid all the same: whoever has to know asks serde_json.
-pub fn members(bytes: &[u8]) -> Option<impl Iterator<Item = (&[u8], &[u8])>> {
+/// Tells `each` of the top-level members of one JSON object, key and value as they are spelled, in their order: for texts that are
+/// somebody else's to judge. `None` if the text is not of the plainest kind, and then may be valid all the same: whoever has to
+/// know asks serde_json.
+pub fn members<'a>(bytes: &'a [u8], mut each: impl FnMut(&'a [u8], &'a [u8])) -> Option<()> {
     let limits = JsonLimits { depth: usize::MAX, strings: usize::MAX, keys: usize::MAX };
-    let members = scan::members(bytes, limits).ok().filter(|members| members.iter().all(|member| member.unescaped.is_none()))?;
-    Some(members.into_iter().map(|Member { key, value, .. }| (&bytes[key.start + 1..key.end - 1], &bytes[value])))
+    let mut is_plain = true;
+    let tell = |Member { unescaped, key, value }| {
+        is_plain &= unescaped.is_none();
+        each(&bytes[key.start + 1..key.end - 1], &bytes[value]);
+    };
+    scan::members(bytes, limits, tell).ok()?;
+    is_plain.then_some(())
 }
 
 impl Document {
@@ -85,7 +90,8 @@ impl Document {
     /// # Errors
     /// The first rule that is broken, and where.
     pub fn parse(bytes: Bytes, limits: JsonLimits) -> Result<Self, JsonError> {
-        let members = scan::members(&bytes, limits)?.into();
+        let mut members = Vec::with_capacity(16);
+        scan::members(&bytes, limits, |member| members.push(member))?;
         let document = Self { bytes, members };
         document.refuse_duplicates()?;
         Ok(document)

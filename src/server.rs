@@ -405,7 +405,7 @@ impl Signals {
 
     /// SIGHUP reloads; the first SIGTERM or SIGINT stops in peace, the second at once: the journal makes that safe. After
     /// `grace`, `streams` is cancelled: what is still running then gets to tell its client before it is cut.
-    async fn rule(mut self, server: ServerHandle, control: Arc<Control>, (grace, streams): (Duration, CancellationToken)) {
+    async fn rule(mut self, server: ServerHandle, control: Arc<Control>, (grace, streams): (Duration, Arc<CancellationToken>)) {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => match control.reload().await {

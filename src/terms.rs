@@ -6,9 +6,9 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// What a request asks for: one per endpoint of the data plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,13 +47,14 @@ impl fmt::Display for Operation {
     }
 }
 
-/// Declares a name that is cheap to clone and cannot be taken for another kind of name.
+/// Declares a name that is cheap to clone and cannot be taken for another kind of name. Short ones are held in place: every request
+/// clones a dozen, and a count of references would be shared by all workers.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(Arc<str>);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// The name as text.

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use actix_web::http::Uri;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use smol_str::SmolStr;
 
 use super::chain::{Chain, providers_for};
 use super::own::marks::Marks;
@@ -108,7 +109,7 @@ pub struct Offer {
     /// The catalog's model.
     pub model: ModelId,
     /// The name it has there.
-    pub upstream_model: Arc<str>,
+    pub upstream_model: SmolStr,
     /// Where each operation goes, the model and the query filled in. An operation that is missing cannot be done. Where the
     /// dialect is not remote, the URI is a mere mark.
     pub targets: BTreeMap<Operation, Uri>,
@@ -162,9 +163,9 @@ pub struct Caller {
     /// For people.
     pub name: String,
     /// Whom the key stands for.
-    pub subject: Arc<str>,
+    pub subject: SmolStr,
     /// The team, if any.
-    pub team: Option<Arc<str>>,
+    pub team: Option<SmolStr>,
     /// Tags of every request made with it, sorted by name.
     pub tags: Vec<(String, String)>,
     /// Catalog model ids (aliases resolved when stored are matched too); `None`: all.

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use actix::{Actor, Context, Handler, ResponseFuture, Supervised};
 use bytes::Bytes;
+use smol_str::SmolStr;
 use tokio::select;
 
 use super::health::Health;
@@ -82,7 +83,7 @@ async fn attempt_until_settled(upstream: &Upstream, health: &Health, attempt: &A
         let mut request_id = None;
         let result = select! {
             biased;
-            () = attempt.job.lifeline.cancelled() => None,
+            () = attempt.job.lifeline.cut() => None,
             result = call(upstream, attempt, prepared, begun, &mut request_id) => Some(result),
         };
         let (status, error) = match &result {
@@ -122,7 +123,7 @@ async fn attempt_until_settled(upstream: &Upstream, health: &Health, attempt: &A
         };
         select! {
             biased;
-            () = attempt.job.lifeline.cancelled() => return Outcome::Abandoned,
+            () = attempt.job.lifeline.cut() => return Outcome::Abandoned,
             () = tokio::time::sleep(pause) => begun = Instant::now(),
         }
     }
@@ -156,7 +157,7 @@ fn record(attempt: &Attempt, begun: Instant, status: Option<u16>, error: Option<
     let provider = attempt.offer.provider.name.clone();
     let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     attempt.settlement.with(|entry| {
-        entry.attempts.push(AttemptRecord { provider, status, error: error.map(str::to_owned), ms, request_id });
+        entry.attempts.push(AttemptRecord { provider, status, error: error.map(SmolStr::new_static), ms, request_id });
     });
 }
 
@@ -245,7 +246,7 @@ pub(super) fn fault(attempt: &Attempt, failure: Failure, passed: passing::Passed
         metering::nothing_used(entry);
         entry.status = failure.status;
         entry.outcome = Ending::ClientError;
-        entry.error_code = failure.code.clone().or_else(|| Some(retry::name_of_status(failure.status).to_owned()));
+        entry.error_code = Some(failure.code.as_deref().unwrap_or(retry::name_of_status(failure.status)).into());
     });
     relay::reply(job, offer, failure.status, passed, Vec::new(), super::messages::Body::Whole(failure.body))
 }

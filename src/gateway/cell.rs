@@ -36,7 +36,7 @@ pub struct Fleet {
     /// How providers have been doing, on all workers together.
     pub health: Arc<HealthBook>,
     /// To be cancelled when streams have had their grace: each then ends with a word to its client.
-    pub stopping: CancellationToken,
+    pub stopping: Arc<CancellationToken>,
     ledger: LedgerHandle,
     network: Network,
     terms: Terms,
@@ -80,7 +80,7 @@ impl Fleet {
     pub fn new(snapshot: Snapshot, ledger: LedgerHandle, network: Network, terms: Terms) -> Arc<Self> {
         Arc::new(Self {
             health: Arc::default(),
-            stopping: CancellationToken::new(),
+            stopping: Arc::default(),
             ledger,
             network,
             terms,

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use actix::Message;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
+use smol_str::SmolStr;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
+use super::lifeline::Lifeline;
 use super::purse::Presented;
 use crate::catalog::snapshot::{Caller, Offer};
 use crate::config::Upstream;
@@ -38,7 +40,7 @@ pub struct Job {
     /// The client's headers that may go upstream.
     pub forwarded: Forwarded,
     /// OpenAI's `user` field.
-    pub user: Option<String>,
+    pub user: Option<SmolStr>,
     /// The request's own tags.
     pub tags: Vec<(String, String)>,
     /// When it arrived, on the clock that never jumps.
@@ -51,10 +53,10 @@ pub struct Job {
     pub limits: Upstream,
     /// Where what is held is claimed.
     pub budget: Arc<Budget>,
-    /// Cancelled when the client has gone.
-    pub lifeline: CancellationToken,
+    /// Cut when the client has gone.
+    pub lifeline: Lifeline,
     /// Cancelled when the process can wait for its streams no longer.
-    pub stopping: CancellationToken,
+    pub stopping: Arc<CancellationToken>,
 }
 
 /// The client's headers that may go upstream (spec/security.md 7.2).
@@ -147,7 +149,7 @@ pub struct Reply {
     /// The status.
     pub status: u16,
     /// The content type, as the upstream gave it.
-    pub content_type: String,
+    pub content_type: SmolStr,
     /// Upstream headers that may pass, names in lower case.
     pub headers: Vec<(&'static str, String)>,
     /// Who answered.

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use actix_web::http::header::{ACCEPT, CONNECTION, HeaderMap, HeaderName};
+use smol_str::SmolStr;
 
 use super::exchange::Head;
 use super::messages::Forwarded;
@@ -43,7 +44,7 @@ const RATE_LIMITS: [(&str, Option<&str>); 6] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passed {
     /// The content type, empty if there was none.
-    pub content_type: String,
+    pub content_type: SmolStr,
     /// The rest, under the names the client sees.
     pub headers: Vec<(&'static str, String)>,
 }
@@ -83,14 +84,14 @@ pub fn response(head: &Head, billing: Billing) -> Passed {
         let said = |name, theirs: Option<&str>| text(name).or_else(|| text(theirs?));
         headers.extend(RATE_LIMITS.into_iter().filter_map(|(name, theirs)| Some((name, said(name, theirs)?))));
     }
-    Passed { content_type: text("content-type").unwrap_or_default(), headers }
+    Passed { content_type: head.text("content-type").unwrap_or_default().into(), headers }
 }
 
 impl Passed {
     /// A head of ours for an answer of ours: JSON, and the upstream's id of the call that came to nothing.
     pub fn json(upstream_request_id: Option<String>) -> Self {
         let headers = upstream_request_id.map(|id| (UPSTREAM_REQUEST_ID, id));
-        Self { content_type: "application/json".to_owned(), headers: headers.into_iter().collect() }
+        Self { content_type: "application/json".into(), headers: headers.into_iter().collect() }
     }
 
     /// The upstream's own id of the call, if its head gave one of a sane length.
@@ -113,7 +114,7 @@ impl Passed {
     pub fn without(mut self, shows: impl Fn(&str) -> bool) -> Self {
         self.headers.retain(|(_, value)| !shows(value));
         if shows(&self.content_type) {
-            self.content_type.clear();
+            self.content_type = SmolStr::default();
         }
         self
     }

@@ -258,9 +258,9 @@ impl Pump {
             entry.status = 200;
             (entry.outcome, entry.error_code) = match ending {
                 Ending::Complete => (Outcome::Ok, None),
-                Ending::Broken(_) => (Outcome::Interrupted, Some("upstream_interrupted".to_owned())),
-                Ending::Revoked => (Outcome::Interrupted, Some("key_revoked".to_owned())),
-                Ending::ClientGone(code) => (Outcome::ClientClosed, Some((*code).to_owned())),
+                Ending::Broken(_) => (Outcome::Interrupted, Some("upstream_interrupted".into())),
+                Ending::Revoked => (Outcome::Interrupted, Some("key_revoked".into())),
+                Ending::ClientGone(code) => (Outcome::ClientClosed, Some((*code).into())),
             };
         });
         Some(settlement)
@@ -316,7 +316,7 @@ pub fn reply(job: &Job, offer: &Offer, status: u16, passed: Passed, dropped: Vec
         upstream_request_id: None,
     };
     let fallback = if job.stream && status == 200 { "text/event-stream" } else { "application/json" };
-    let content_type = if passed.content_type.is_empty() { fallback.to_owned() } else { passed.content_type };
+    let content_type = if passed.content_type.is_empty() { fallback.into() } else { passed.content_type };
     Reply { status, content_type, headers: passed.headers, routed, body }
 }
 

@@ -199,7 +199,7 @@ impl Desk {
                     station.health.told_nothing();
                     let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
                     let provider = offer.provider.name.clone();
-                    let record = AttemptRecord { provider, status: None, error: Some("adapter".to_owned()), ms, request_id: None };
+                    let record = AttemptRecord { provider, status: None, error: Some("adapter".into()), ms, request_id: None };
                     settlement.with(|entry| entry.attempts.push(record));
                 }
             }
@@ -244,8 +244,7 @@ fn unpaid(offer: &Offer, settlement: &Settlement, unspent: Unspent) -> Step {
         Unspent::Unopened => ("auth", Why::Status(401)),
         Unspent::Misdirected => ("misdirected", Why::Forbidden),
     };
-    let record =
-        AttemptRecord { provider: offer.provider.name.clone(), status: None, error: Some(error.to_owned()), ms: 0, request_id: None };
+    let record = AttemptRecord { provider: offer.provider.name.clone(), status: None, error: Some(error.into()), ms: 0, request_id: None };
     settlement.with(|entry| {
         take_up(entry, offer);
         entry.attempts.push(record);
@@ -269,19 +268,19 @@ fn draft(job: &Job, plan: &Resolved, first: &Offer) -> Entry {
         tenant: caller.tenant.id.clone(),
         team: caller.team.clone(),
         key_id: caller.key_id.clone(),
-        subject: Arc::clone(&caller.subject),
+        subject: caller.subject.clone(),
         user: job.user.clone(),
         tags: tags(&caller.tags, &job.tags),
         operation: job.operation,
         model: plan.model.definition.id.clone(),
-        upstream_model: Arc::clone(&first.upstream_model),
+        upstream_model: first.upstream_model.clone(),
         provider: first.provider.name.clone(),
         kind: first.provider.kind.clone(),
         billing: first.provider.billing,
         stream: job.stream,
         status: 500,
         outcome: Ending::Interrupted,
-        error_code: Some("interrupted".to_owned()),
+        error_code: Some("interrupted".into()),
         finish_reason: None,
         usage: Usage::default(),
         usage_source: UsageSource::None,
@@ -315,7 +314,7 @@ fn take_up(entry: &mut Entry, offer: &Offer) {
     entry.provider = offer.provider.name.clone();
     entry.kind = offer.provider.kind.clone();
     entry.billing = offer.provider.billing;
-    entry.upstream_model = Arc::clone(&offer.upstream_model);
+    entry.upstream_model = offer.upstream_model.clone();
 }
 
 fn routed(offer: &Offer, attempts: usize) -> Routed {
@@ -338,8 +337,8 @@ fn refuse(settlement: &Settlement, offer: &Offer, refusal: Refusal) -> Rejection
         metering::nothing_used(entry);
         (entry.status, entry.outcome) = (400, Ending::ClientError);
         entry.error_code = Some(match &refusal {
-            Refusal::Inexpressible(refused) => refused.code.to_owned(),
-            _ => "unsupported_operation".to_owned(),
+            Refusal::Inexpressible(refused) => refused.code.into(),
+            _ => "unsupported_operation".into(),
         });
     });
     Rejection { refusal, routed: Some(Box::new(routed(offer, 0))) }
@@ -349,7 +348,7 @@ fn refuse(settlement: &Settlement, offer: &Offer, refusal: Refusal) -> Rejection
 fn abandon(job: &Job, settlement: &Settlement) {
     settlement.with(|entry| {
         (entry.status, entry.outcome) = (499, Ending::ClientClosed);
-        entry.error_code = Some("client_closed".to_owned());
+        entry.error_code = Some("client_closed".into());
         entry.latency_ms = u64::try_from(job.received.elapsed().as_millis()).unwrap_or(u64::MAX);
     });
 }
@@ -368,7 +367,7 @@ fn give_up(job: &Job, settlement: &Settlement, offer: &Offer, last: Exhausted) -
             Vec::new(),
             super::messages::Body::Whole(failure.body),
         );
-        conclude(job, settlement, failure.status, Ending::ClientError, failure.code.unwrap_or_else(|| "not_found".to_owned()));
+        conclude(job, settlement, failure.status, Ending::ClientError, failure.code.as_deref().unwrap_or("not_found"));
         return Ok(Reply { routed: routed(offer, attempts), ..attempt_reply });
     }
     let (refusal, status, code) = match why {
@@ -376,7 +375,7 @@ fn give_up(job: &Job, settlement: &Settlement, offer: &Offer, last: Exhausted) -
         Why::Status(401..=403) => (Refusal::UpstreamAuthFailed, 502, "upstream_auth_failed"),
         _ => (Refusal::AllProvidersFailed { last: why, retry_after }, last_status(why), "all_providers_failed"),
     };
-    conclude(job, settlement, status, Ending::UpstreamError, code.to_owned());
+    conclude(job, settlement, status, Ending::UpstreamError, code);
     Err(Rejection { refusal, routed: Some(Box::new(Routed { upstream_request_id, ..routed(offer, attempts) })) })
 }
 
@@ -389,10 +388,10 @@ pub fn last_status(why: Why) -> u16 {
     }
 }
 
-fn conclude(job: &Job, settlement: &Settlement, status: u16, outcome: Ending, code: String) {
+fn conclude(job: &Job, settlement: &Settlement, status: u16, outcome: Ending, code: &str) {
     settlement.with(|entry| {
         metering::nothing_used(entry);
-        (entry.status, entry.outcome, entry.error_code) = (status, outcome, Some(code));
+        (entry.status, entry.outcome, entry.error_code) = (status, outcome, Some(code.into()));
         entry.latency_ms = u64::try_from(job.received.elapsed().as_millis()).unwrap_or(u64::MAX);
     });
 }

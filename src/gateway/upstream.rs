@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use actix_web::http::Uri;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::time::{timeout, timeout_at};
 use zeroize::Zeroizing;
 
@@ -125,7 +126,7 @@ impl Upstream {
             let connection = match self.pool.take(target, request.begun) {
                 Some(connection) => connection,
                 // Boxed: dialling takes room that most calls do without.
-                None => Box::pin(self.pool.open(target)).await.map_err(|error| undialled(&error))?,
+                None => self.pool.open(target).boxed_local().await.map_err(|error| undialled(&error))?,
             };
             let head = request.head();
             exchange(connection, head, request.body).await.map_err(|(broken, connection)| unanswered(&broken, &connection))
@@ -158,7 +159,7 @@ impl Upstream {
                 return Err(CallError::TIMED_OUT);
             }
         }
-        let passed = Passed { content_type: script.content_type.to_owned(), headers: Vec::new() };
+        let passed = Passed { content_type: script.content_type.into(), headers: Vec::new() };
         Ok(Arrived { status: script.status, passed, body: Incoming::Played(pieces) })
     }
 }

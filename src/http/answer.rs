@@ -10,11 +10,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio_util::sync::DropGuard;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::error;
 use crate::gateway::cell::Place;
+use crate::gateway::lifeline::Hold;
 use crate::gateway::messages::{Body, Rejection, Reply, Routed};
 use crate::terms::RequestId;
 
@@ -38,23 +38,24 @@ pub fn request_id(headers: &HeaderMap) -> RequestId {
 }
 
 /// A provider's answer.
-pub fn relayed(reply: Reply, request_id: &RequestId, place: Place, lifeline: DropGuard) -> HttpResponse {
+pub fn relayed(reply: Reply, request_id: &RequestId, place: Place, client: Hold) -> HttpResponse {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let (mut response, is_stream) = match reply.body {
         Body::Whole(bytes) => {
             // The answer is whole: nothing upstream is left to cancel.
-            lifeline.disarm();
+            client.release();
             (HttpResponse::with_body(status, BoxBody::new(bytes)), false)
         }
-        Body::Stream(frames) => {
-            (HttpResponse::with_body(status, BoxBody::new(Frames { frames, _place: place, _lifeline: lifeline })), true)
-        }
+        Body::Stream(frames) => (HttpResponse::with_body(status, BoxBody::new(Frames { frames, _place: place, _client: client })), true),
     };
     let headers = response.headers_mut();
     for (name, value) in &reply.headers {
         insert(headers, HeaderName::from_static(name), value);
     }
-    insert(headers, CONTENT_TYPE, &reply.content_type);
+    match reply.content_type.as_str() {
+        "application/json" => drop(headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"))),
+        other => insert(headers, CONTENT_TYPE, other),
+    }
     if is_stream {
         headers.insert(X_ACCEL_BUFFERING.clone(), HeaderValue::from_static("no"));
     }
@@ -106,7 +107,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 struct Frames {
     frames: mpsc::Receiver<Bytes>,
     _place: Place,
-    _lifeline: DropGuard,
+    _client: Hold,
 }
 
 impl MessageBody for Frames {

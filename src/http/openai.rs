@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
-use tokio_util::sync::CancellationToken;
 
 use super::{Front, answer, body, clock, error, identity};
+use crate::gateway::lifeline::Lifeline;
 use crate::gateway::messages::{Answer, Job, Refusal, Rejection, Route};
 use crate::gateway::passing;
 use crate::gateway::purse::Presented;
@@ -32,11 +32,10 @@ pub async fn embeddings(request: HttpRequest, payload: web::Payload, front: web:
 async fn operate(operation: Operation, request: HttpRequest, payload: web::Payload, front: web::Data<Front>) -> HttpResponse {
     let request_id = answer::request_id(request.headers());
     let Some(place) = front.fleet.admit() else { return refused(&front, &Refusal::Overloaded.into(), &request_id) };
-    let lifeline = CancellationToken::new();
     // Whoever drops this future, or later the response body, cancels the upstream call.
-    let guard = lifeline.clone().drop_guard();
+    let (lifeline, client) = Lifeline::new();
     match route(operation, &request, payload, &front, request_id.clone(), lifeline).await {
-        Ok(reply) => answer::relayed(reply, &request_id, place, guard),
+        Ok(reply) => answer::relayed(reply, &request_id, place, client),
         Err(rejection) => refused(&front, &rejection, &request_id),
     }
 }
@@ -55,7 +54,7 @@ async fn route(
     payload: web::Payload,
     front: &Front,
     request_id: RequestId,
-    lifeline: CancellationToken,
+    lifeline: Lifeline,
 ) -> Answer {
     let (received, received_at) = (Instant::now(), clock::unix_millis());
     let cell = front.fleet.cell().map_err(|_| Refusal::Internal)?;
@@ -81,7 +80,7 @@ async fn route(
         limits: front.limits,
         budget: Arc::clone(&front.budget),
         lifeline,
-        stopping: front.fleet.stopping.clone(),
+        stopping: Arc::clone(&front.fleet.stopping),
     });
     cell.router.send(Route { job, presented }).await.map_err(|_| Refusal::Internal)?
 }

@@ -9,8 +9,8 @@ use super::{JsonError, JsonLimits, Member};
 /// As deep as one bit of a `u128` per level goes; deeper documents are refused by serde_json as well.
 const DEEPEST: usize = 127;
 
-/// The top-level members of the object that `bytes` must be.
-pub(super) fn members(bytes: &[u8], limits: JsonLimits) -> Result<Vec<Member>, JsonError> {
+/// Tells `each` of the top-level members of the object that `bytes` must be, in their order.
+pub(super) fn members(bytes: &[u8], limits: JsonLimits, each: impl FnMut(Member)) -> Result<(), JsonError> {
     if bytes.starts_with(b"\xEF\xBB\xBF") {
         return Err(JsonError { what: "a byte order mark", at: 0 });
     }
@@ -18,7 +18,7 @@ pub(super) fn members(bytes: &[u8], limits: JsonLimits) -> Result<Vec<Member>, J
         what: "bytes that are no UTF-8",
         at: str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len),
     })?;
-    Scan { bytes, at: 0, depth: limits.depth.min(DEEPEST), strings: limits.strings, keys: limits.keys }.document()
+    Scan { bytes, at: 0, depth: limits.depth.min(DEEPEST), strings: limits.strings, keys: limits.keys }.document(each)
 }
 
 struct Scan<'a> {
@@ -33,17 +33,16 @@ struct Scan<'a> {
 type Scanned<T = ()> = Result<T, JsonError>;
 
 impl Scan<'_> {
-    fn document(&mut self) -> Scanned<Vec<Member>> {
+    fn document(&mut self, mut each: impl FnMut(Member)) -> Scanned {
         self.whitespace();
         self.expect(b'{', "something else than a JSON object")?;
         self.enter()?;
-        let mut members = Vec::with_capacity(16);
         self.whitespace();
         if self.peek() == Some(b'}') {
             self.at += 1;
         } else {
             loop {
-                members.push(self.member()?);
+                each(self.member()?);
                 self.whitespace();
                 match self.peek() {
                     Some(b',') => self.at += 1,
@@ -57,7 +56,7 @@ impl Scan<'_> {
         if self.at < self.bytes.len() {
             return self.wrong("something after the end of the object");
         }
-        Ok(members)
+        Ok(())
     }
 
     fn member(&mut self) -> Scanned<Member> {

@@ -1,9 +1,8 @@
 //! One row of the ledger as plain data: what a request was, who answered, what it used and what it costs.
 
-use std::sync::Arc;
-
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
+use smol_str::SmolStr;
 
 use crate::terms::{KeyId, KindName, ModelId, NanoUsd, Operation, ProviderName, RequestId, TenantId, Usage};
 
@@ -19,13 +18,13 @@ pub struct Entry {
     /// Who pays.
     pub tenant: TenantId,
     /// The key's team, if it has one.
-    pub team: Option<Arc<str>>,
+    pub team: Option<SmolStr>,
     /// The virtual key.
     pub key_id: KeyId,
     /// Whom the key stands for.
-    pub subject: Arc<str>,
+    pub subject: SmolStr,
     /// OpenAI's own `user` field, see [`cut`](Self::cut).
-    pub user: Option<String>,
+    pub user: Option<SmolStr>,
     /// The key's tags and the request's, sorted by name; the request's win.
     pub tags: Vec<(String, String)>,
     /// What was asked for.
@@ -33,7 +32,7 @@ pub struct Entry {
     /// The catalog's model id.
     pub model: ModelId,
     /// The name the provider knows the model by.
-    pub upstream_model: Arc<str>,
+    pub upstream_model: SmolStr,
     /// The provider that answered, or the last one tried; before any attempt, the first of the chain.
     pub provider: ProviderName,
     /// That provider's kind.
@@ -47,9 +46,9 @@ pub struct Entry {
     /// How it ended.
     pub outcome: Outcome,
     /// The error's code or class, `None` when it went well.
-    pub error_code: Option<String>,
+    pub error_code: Option<SmolStr>,
     /// OpenAI's `finish_reason`.
-    pub finish_reason: Option<String>,
+    pub finish_reason: Option<SmolStr>,
     /// Token counts.
     pub usage: Usage,
     /// Where the counts come from.
@@ -74,7 +73,9 @@ impl Entry {
     /// thousand others.
     pub fn cut(&mut self) {
         for text in [&mut self.user, &mut self.error_code, &mut self.finish_reason].into_iter().flatten() {
-            text.truncate(text.floor_char_boundary(LONGEST));
+            if text.len() > LONGEST {
+                *text = SmolStr::new(&text[..text.floor_char_boundary(LONGEST)]);
+            }
         }
     }
 
@@ -82,7 +83,7 @@ impl Entry {
     /// learnt, as the draft said.
     pub fn killed(mut self) -> Self {
         self.outcome = Outcome::Interrupted;
-        self.error_code = Some("process_killed".to_owned());
+        self.error_code = Some("process_killed".into());
         self.usage_source = UsageSource::Estimated;
         self
     }
@@ -136,7 +137,8 @@ pub struct AttemptRecord {
     /// The upstream's status, `None` if no head arrived.
     pub status: Option<u16>,
     /// The class of the failure, such as `connect` or `rate_limited`; `None` when it went well.
-    pub error: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub error: Option<SmolStr>,
     /// Milliseconds until the head and first event, or until it failed.
     pub ms: u64,
     /// The upstream's own id of the call, to ask its support about; absent if it gave none.

@@ -187,7 +187,7 @@ impl Series {
         }
         if let Some((_, followed)) = entry.attempts.split_last() {
             for attempt in followed {
-                let error = attempt.error.clone().unwrap_or_else(|| "unknown".to_owned());
+                let error = attempt.error.as_deref().unwrap_or("unknown").to_owned();
                 let provider = if *provider == entry.provider { attempt.provider.clone() } else { provider.clone() };
                 self.retries.get_or_create(&ByError { provider, error }).inc();
             }

@@ -11,7 +11,7 @@ fn shows(metrics: &Metrics, line: &str) {
 }
 
 fn attempt(provider: &str, error: Option<&str>, ms: u64) -> AttemptRecord {
-    AttemptRecord { provider: provider.into(), status: None, error: error.map(str::to_owned), ms, request_id: None }
+    AttemptRecord { provider: provider.into(), status: None, error: error.map(Into::into), ms, request_id: None }
 }
 
 #[test]

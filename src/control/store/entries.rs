@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 use diesel::sqlite::Sqlite;
+use smol_str::SmolStr;
 
 use super::connection::{AnyConnection, Backend};
 use super::keys::{object_pairs, object_text};
@@ -256,7 +257,7 @@ impl<'a> EntryRow<'a> {
             team: self.team.map(|team| team.as_ref().into()),
             key_id: self.key_id.as_ref().into(),
             subject: self.subject.as_ref().into(),
-            user: self.end_user.map(Cow::into_owned),
+            user: self.end_user.map(SmolStr::from),
             tags,
             operation,
             model: self.model.as_ref().into(),
@@ -267,8 +268,8 @@ impl<'a> EntryRow<'a> {
             stream: self.stream,
             status,
             outcome,
-            error_code: self.error_code.map(Cow::into_owned),
-            finish_reason: self.finish_reason.map(Cow::into_owned),
+            error_code: self.error_code.map(SmolStr::from),
+            finish_reason: self.finish_reason.map(SmolStr::from),
             usage: Usage {
                 prompt_tokens: unsigned(self.prompt_tokens),
                 cached_tokens: unsigned(self.cached_tokens),

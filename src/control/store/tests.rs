@@ -61,7 +61,7 @@ fn entry(id: &str, created_at: i64, tenant: &str) -> Entry {
         team: None,
         key_id: "key_1".into(),
         subject: "alice".into(),
-        user: Some("nul \0 in it".to_owned()),
+        user: Some("nul \0 in it".into()),
         tags: vec![("project".to_owned(), "apollo".to_owned()), ("stage".to_owned(), "dev".to_owned())],
         operation: Operation::Chat,
         model: "m".into(),
@@ -73,7 +73,7 @@ fn entry(id: &str, created_at: i64, tenant: &str) -> Entry {
         status: 200,
         outcome: Outcome::Ok,
         error_code: None,
-        finish_reason: Some("stop".to_owned()),
+        finish_reason: Some("stop".into()),
         usage: Usage {
             prompt_tokens: 10,
             cached_tokens: 4,
@@ -126,7 +126,7 @@ fn an_entry_comes_back_as_it_was_stored_but_for_nul() {
     on_each_database(|Fresh { store, .. }| {
         let mut stored = entry("a", 1_000, "acme");
         store_entries(&store, vec![stored.clone()]);
-        stored.user = Some("nul \u{fffd} in it".to_owned());
+        stored.user = Some("nul \u{fffd} in it".into());
         let read: Result<_, StoreError> = store.read(|connection| Ok(entries::newest_of_request(connection, "req-a")?));
         assert_eq!(read.unwrap(), Some(stored));
     });

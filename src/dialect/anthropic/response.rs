@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use smol_str::SmolStr;
 
 use super::reader::{Origin, Wanted};
 use super::structured::JSON_RESPONSE;
@@ -187,7 +188,7 @@ pub fn translate(body: &[u8], origin: &Origin, wanted: Wanted) -> Result<(Bytes,
     let observed = Observed {
         usage: counts.believable(),
         has_absurd_usage: counts.is_absurd(),
-        finish_reason: Some(finish_reason.to_owned()),
+        finish_reason: Some(SmolStr::new_static(finish_reason)),
         output_bytes: reply.generated_bytes(),
     };
     let completion = Completion {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use smol_str::SmolStr;
 
 use super::chunk::{Chunks, Delta};
 use super::reader::{Origin, Wanted};
@@ -142,7 +143,7 @@ impl Translation {
     pub fn observed(&self) -> Observed {
         // The count of the output in `message_start` is a beginning, no report: an answer that ends with it has none.
         let usage = self.counts.believable().filter(|_| self.is_counted || self.stop.is_none());
-        let finish_reason = self.stop.map(|stop| stop.finish_reason(self.blocks.has_calls()).to_owned());
+        let finish_reason = self.stop.map(|stop| SmolStr::new_static(stop.finish_reason(self.blocks.has_calls())));
         Observed { usage, has_absurd_usage: self.counts.is_absurd(), finish_reason, output_bytes: self.blocks.output_bytes() }
     }
 

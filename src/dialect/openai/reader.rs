@@ -53,19 +53,20 @@ impl<'a> Answer<'a> {
 
     /// The answer of nearly every upstream.
     fn look(json: &'a [u8]) -> Option<Self> {
-        let mut answer = Self::default();
-        for (name, value) in json::members(json)? {
+        let (mut answer, mut is_told_once) = (Self::default(), true);
+        json::members(json, |name, value| {
             let member = match name {
                 b"error" => &mut answer.error,
                 b"usage" => &mut answer.usage,
                 b"object" => &mut answer.object,
                 b"choices" => &mut answer.choices,
                 b"data" => &mut answer.data,
-                _ => continue,
+                _ => return,
             };
-            if member.replace(value).is_some() {
-                return None;
-            }
+            is_told_once &= member.replace(value).is_none();
+        })?;
+        if !is_told_once {
+            return None;
         }
         Some(answer.without_nulls())
     }
@@ -173,7 +174,7 @@ impl Universal {
         self.observed.output_bytes += seen.text;
         self.finished += seen.finished;
         if let (None, Some(reason)) = (&self.observed.finish_reason, seen.finish_reason) {
-            self.observed.finish_reason = Some(String::from_utf8_lossy(reason).into_owned());
+            self.observed.finish_reason = Some(String::from_utf8_lossy(reason).into());
         }
     }
 }

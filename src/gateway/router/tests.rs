@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::catalog::snapshot::{Caller, Offerings, Standing, Tenant};
@@ -24,6 +23,7 @@ use crate::dialect::openai::OpenAi;
 use crate::dialect::{Ask, Dialect, Failure, Flow, Observed, Prepared, Reader, Refused};
 use crate::gateway::budget::Budget;
 use crate::gateway::connector::SystemResolver;
+use crate::gateway::lifeline::Lifeline;
 use crate::gateway::messages::{Body, Forwarded};
 use crate::guard::SelfListen;
 use crate::json::{Document, JsonLimits};
@@ -283,6 +283,8 @@ async fn bench(panics: usize) -> Bench {
 }
 
 fn job(model: &str, nth: usize, stream: bool) -> Job {
+    let (lifeline, client) = Lifeline::new();
+    client.release();
     let tenant = Tenant { id: "acme".into(), name: String::new(), brokered: true, broker_fallback: false, has_own: false, enabled: true };
     let caller = Caller {
         tenant: Arc::new(tenant),
@@ -318,8 +320,8 @@ fn job(model: &str, nth: usize, stream: bool) -> Job {
         write_timeout: Duration::from_secs(20),
         limits: config::Upstream::default(),
         budget: Budget::new(1 << 30),
-        lifeline: CancellationToken::new(),
-        stopping: CancellationToken::new(),
+        lifeline,
+        stopping: Arc::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use actix_web::http::header::{CONTENT_ENCODING, HeaderMap};
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
+use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use zstd::stream::read::Decoder as ZstdDecoder;
@@ -71,17 +72,23 @@ impl Encoding {
     /// # Errors
     /// There is more in it than fits, it is not what its encoding says, or the budget is used up.
     pub async fn decode(self, encoded: Bytes, room: Room, claim: &mut Claim) -> Result<Bytes, Refusal> {
+        // Boxed: decoding takes room, in the future and on the stack, that most bodies do without.
         match self {
             Self::Identity => Ok(encoded),
-            // Boxed: decoding takes room that most bodies do without.
-            Self::Gzip => Box::pin(drain(MultiGzDecoder::new(&encoded[..]), encoded.len(), GZIP_STATE, room, claim)).await,
-            Self::Zstd => {
-                let mut decoder = ZstdDecoder::with_buffer(&encoded[..]).map_err(|_| Refusal::Internal)?;
-                decoder.window_log_max(room.window.ilog2()).map_err(|_| Refusal::Internal)?;
-                Box::pin(drain(decoder, encoded.len(), room.window, room, claim)).await
-            }
+            Self::Gzip => gzip(encoded, room, claim).boxed_local().await,
+            Self::Zstd => zstd(encoded, room, claim).boxed_local().await,
         }
     }
+}
+
+async fn gzip(encoded: Bytes, room: Room, claim: &mut Claim) -> Result<Bytes, Refusal> {
+    drain(MultiGzDecoder::new(&encoded[..]), encoded.len(), GZIP_STATE, room, claim).await
+}
+
+async fn zstd(encoded: Bytes, room: Room, claim: &mut Claim) -> Result<Bytes, Refusal> {
+    let mut decoder = ZstdDecoder::with_buffer(&encoded[..]).map_err(|_| Refusal::Internal)?;
+    decoder.window_log_max(room.window.ilog2()).map_err(|_| Refusal::Internal)?;
+    drain(decoder, encoded.len(), room.window, room, claim).await
 }
 
 /// Reads a decoder to its end. It holds `encoded` bytes of input and `state` bytes of its own.

@@ -23,7 +23,7 @@ fn what_a_killed_process_left_open_is_settled_as_interrupted_by_the_next() {
     assert_eq!(sink.ids(), ["moved", "open", "settled"]);
     let stored = sink.now().entries;
     assert_eq!(stored["settled"], entry("settled"));
-    let expected = Entry { error_code: Some("process_killed".to_owned()), usage_source: UsageSource::Estimated, ..draft("open") };
+    let expected = Entry { error_code: Some("process_killed".into()), usage_source: UsageSource::Estimated, ..draft("open") };
     assert_eq!(stored["open"], expected);
     assert_eq!(&*stored["moved"].provider, "2-backup");
     assert_eq!(next.seen(), ["moved", "open"], "the dead process has seen what it settled");

@@ -1,0 +1,91 @@
+//! From the client to those who work for it: they learn that it has gone.
+//!
+//! One is made for each request and almost none is ever cut. `CancellationToken`, which does the same for many who wait, takes a
+//! lock each time it is cloned, waited for and dropped.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+
+use futures_util::task::AtomicWaker;
+
+/// The end of those who work. One of them at a time waits.
+#[derive(Clone, Debug)]
+pub struct Lifeline(Arc<Line>);
+
+/// The client's end: dropped, it cuts the line.
+#[derive(Debug)]
+pub struct Hold(Option<Arc<Line>>);
+
+#[derive(Debug, Default)]
+struct Line {
+    is_cut: AtomicBool,
+    waits: AtomicWaker,
+}
+
+impl Lifeline {
+    /// A line and the hold on it.
+    pub fn new() -> (Self, Hold) {
+        let line = Arc::<Line>::default();
+        (Self(Arc::clone(&line)), Hold(Some(line)))
+    }
+
+    /// Waits until the client has gone.
+    pub async fn cut(&self) {
+        let is_cut = || self.0.is_cut.load(Ordering::Acquire);
+        poll_fn(|cx| {
+            if is_cut() {
+                return Poll::Ready(());
+            }
+            self.0.waits.register(cx.waker());
+            // It may have been cut before anybody could be told.
+            if is_cut() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+impl Hold {
+    /// There is nothing left to cut off: the work is done.
+    pub fn release(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(line) = &self.0 {
+            line.is_cut.store(true, Ordering::Release);
+            line.waits.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn whoever_waits_learns_that_the_client_has_gone_before_or_after() {
+        let (line, hold) = Lifeline::new();
+        assert_eq!(line.cut().now_or_never(), None);
+        let waits = actix_web::rt::spawn({
+            let line = line.clone();
+            async move { line.cut().await }
+        });
+        tokio::task::yield_now().await;
+        drop(hold);
+        waits.await.unwrap();
+        assert_eq!(line.cut().now_or_never(), Some(()));
+    }
+
+    #[test]
+    fn a_line_that_is_released_is_never_cut() {
+        let (line, hold) = Lifeline::new();
+        hold.release();
+        assert_eq!(line.cut().now_or_never(), None);
+    }
+}
