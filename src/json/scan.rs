@@ -152,24 +152,30 @@ impl Scan<'_> {
             block = end.min(block + LANE);
         }
         while let Some(bytes) = self.bytes.get(block..).filter(|bytes| !bytes.is_empty()) {
-            let mut specials = specials(bytes);
+            // What an escape that began before has already passed is nothing special.
+            let passed = next.saturating_sub(block);
+            let mut specials = if passed < BLOCK { specials(bytes) & (u64::MAX << passed) } else { 0 };
             while specials != 0 {
-                let at = block + specials.trailing_zeros() as usize;
-                specials &= specials - 1;
-                if at < next {
-                    continue;
-                }
-                self.at = at;
+                let bit = specials.trailing_zeros();
+                let at = block + bit as usize;
                 match self.bytes[at] {
                     b'"' => {
-                        self.at += 1;
+                        self.at = at + 1;
                         return Ok(escaped);
                     }
                     b'\\' => {
-                        self.escape()?;
-                        (escaped, next) = (true, self.at);
+                        escaped = true;
+                        next = match self.bytes.get(at + 1) {
+                            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at + 2,
+                            _ => self.code_point(at)?,
+                        };
+                        let passed = next - block;
+                        specials = if passed < BLOCK { specials & (u64::MAX << passed) } else { 0 };
                     }
-                    _ => return self.wrong("a control character in a string"),
+                    _ => {
+                        self.at = at;
+                        return self.wrong("a control character in a string");
+                    }
                 }
             }
             block += BLOCK;
@@ -178,25 +184,17 @@ impl Scan<'_> {
         self.wrong("the end within a string")
     }
 
-    fn escape(&mut self) -> Scanned {
-        match self.bytes.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.at += 2;
-                Ok(())
-            }
-            Some(b'u') => match (self.code_unit(self.at), self.code_unit(self.at + 6)) {
-                (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => {
-                    self.at += 12;
-                    Ok(())
-                }
-                (Some(0xD800..=0xDFFF), _) => self.wrong("half of a surrogate pair"),
-                (Some(_), _) => {
-                    self.at += 6;
-                    Ok(())
-                }
-                (None, _) => self.wrong("no four hexadecimal digits"),
-            },
-            _ => self.wrong("an unknown escape"),
+    /// Where the escape ends that begins at `at` and is none of those with one character.
+    fn code_point(&mut self, at: usize) -> Scanned<usize> {
+        self.at = at;
+        if self.bytes.get(at + 1) != Some(&b'u') {
+            return self.wrong("an unknown escape");
+        }
+        match (self.code_unit(at), self.code_unit(at + 6)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => Ok(at + 12),
+            (Some(0xD800..=0xDFFF), _) => self.wrong("half of a surrogate pair"),
+            (Some(_), _) => Ok(at + 6),
+            (None, _) => self.wrong("no four hexadecimal digits"),
         }
     }
 
@@ -315,6 +313,8 @@ fn specials(bytes: &[u8]) -> u64 {
 
 fn specials_of_lane(lane: &[u8; LANE]) -> u32 {
     let lane = u8x16::new(*lane);
-    let controls = lane.min(u8x16::splat(0x1F)).simd_eq(lane);
-    (lane.simd_eq(u8x16::splat(b'"')) | lane.simd_eq(u8x16::splat(b'\\')) | controls).to_bitmask()
+    // Makes the quote, 0x22, the next after the control characters: so one comparison finds them all.
+    let swapped = lane ^ u8x16::splat(b'"' ^ 0x20);
+    let is_low = swapped.min(u8x16::splat(0x20)).simd_eq(swapped);
+    (is_low | lane.simd_eq(u8x16::splat(b'\\'))).to_bitmask()
 }

@@ -3,8 +3,9 @@
 
 Usage: tests/soak/idle_streams.py [AIGW]   (the binary; default target/release/aigw). Needs nothing but Python; Linux only.
 
-Two descriptors a stream: raises its own limit where it may, and opens fewer where it may not. STREAMS in the environment is how
-many are wanted. Fails if one of them is lost, or costs more than 64 KiB.
+A relayed stream takes two descriptors. It raises its own limit where it may; where that has not enough room for all of them, the
+simulator gives the rest, which takes one each. STREAMS in the environment is how many are wanted. Fails if one of them is lost, or
+costs more than 64 KiB.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ from gateway import ROOT, Gateway, free_port, post
 AIGW = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "target/release/aigw").resolve()
 WANTED = int(os.environ.get("STREAMS", "10000"))
 MOST_BYTES = 64 << 10
+# Descriptors for all else: databases, journals, the streams to warm up with.
+OTHERS = 200
 PROVIDERS = """
 [kind.patient]
 base_url = "http://127.0.0.1:{source}/v1"
@@ -33,6 +36,16 @@ kind = "patient"
 retry.idle_timeout = "1h"
 [model.patient]
 served_by.patient = {{ price = "free" }}
+
+[kind.dreamer]
+dialect = "simulator"
+auth = "none"
+simulate = {{ chunk_delay = "50m" }}
+[provider.dreamer]
+kind = "dreamer"
+retry.idle_timeout = "1h"
+[model.dreamer]
+served_by.dreamer = {{ model = "sim-lorem", price = "free" }}
 """
 
 
@@ -52,9 +65,9 @@ def upstream(port):
     asyncio.run(run())
 
 
-def allowed():
-    """How many streams the limit of descriptors has room for."""
-    need = 2 * WANTED + 500
+def shares():
+    """How many streams are relayed, and how many simulated."""
+    need = 2 * WANTED + OTHERS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for limit in ((need, max(need, hard)), (hard, hard)):
         try:
@@ -62,14 +75,17 @@ def allowed():
             break
         except (ValueError, OSError):
             pass
-    return min(WANTED, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500) // 2)
+    relayed = min(WANTED, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OTHERS - WANTED)
+    if relayed < WANTED / 2:
+        sys.exit(f"{WANTED} streams need at least {WANTED * 3 // 2 + OTHERS} descriptors: raise `ulimit -Hn`, or set STREAMS to fewer")
+    return relayed, WANTED - relayed
 
 
 def open_stream(port, request):
     client = socket.create_connection(("127.0.0.1", port))
     client.sendall(request)
     seen = b""
-    while b"word" not in seen:
+    while b"data: " not in seen:
         piece = client.recv(4096)
         assert piece, seen
         seen += piece
@@ -85,18 +101,19 @@ def is_open(client):
 
 
 def main():
-    streams = allowed()
+    relayed, simulated = shares()
     with tempfile.TemporaryDirectory() as state:
         source = free_port()
         serving = multiprocessing.Process(target=upstream, args=(source,), daemon=True)
         serving.start()
-        gateway = Gateway(AIGW, state, PROVIDERS.format(source=source), f"max_in_flight = {streams + 100}\nmax_connections = {streams + 100}")
-        request = post(gateway.port, gateway.key, json.dumps({"model": "patient", "stream": True, "messages": []}).encode())
+        gateway = Gateway(AIGW, state, PROVIDERS.format(source=source), f"max_in_flight = {WANTED + 100}\nmax_connections = {WANTED + 100}")
+        said = {"stream": True, "messages": [{"role": "user", "content": "say a few words"}]}
+        patient, dreamer = (post(gateway.port, gateway.key, json.dumps(said | {"model": model}).encode()) for model in ("patient", "dreamer"))
         try:
-            warm = [open_stream(gateway.port, request) for _ in range(20)]
+            warm = [open_stream(gateway.port, patient) for _ in range(20)]
             before = gateway.memory()
             begun = time.monotonic()
-            clients = [open_stream(gateway.port, request) for _ in range(streams)]
+            clients = [open_stream(gateway.port, request) for request in [patient] * relayed + [dreamer] * simulated]
             took = time.monotonic() - begun
             gateway.settle()
             used, cpu = gateway.memory() - before, gateway.cpu()
@@ -106,8 +123,8 @@ def main():
         finally:
             serving.terminate()
             gateway.stop()
-    each = used / streams
-    print(f"{streams} idle streams at once, opened in {took:.1f} s one after the other; {lost} lost")
+    each = used / WANTED
+    print(f"{WANTED} idle streams at once ({relayed} relayed, {simulated} simulated), opened in {took:.1f} s one after the other; {lost} lost")
     print(f"memory: {before / 2**20:.1f} MiB before, {used / 2**20:.1f} MiB more with them: {each / 1024:.1f} KiB a stream; {idle:.1%} of a core while idle")
     if lost or each > MOST_BYTES:
         sys.exit(f"too much: no stream may be lost, and each may cost {MOST_BYTES >> 10} KiB")

@@ -1,5 +1,6 @@
-//! A client's connection as actix reads and writes it, with two things actix does not do: every head has a time to arrive in (actix
-//! times a connection's first alone, and a later one that has begun not at all), and a head that is refused is told why.
+//! A client's connection as actix reads and writes it, with three things actix does not do: every head has a time to arrive in (actix
+//! times a connection's first alone, and a later one that has begun not at all), a head that is refused is told why, and a body is
+//! handled as it comes.
 
 use std::io;
 use std::pin::Pin;
@@ -10,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::http::header::HeaderMap;
 use actix_web::rt::net::TcpStream;
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -29,11 +30,19 @@ pub struct ClientStream {
     is_mid_answer: bool,
     /// What is left to write of the refusal that takes the place of actix's.
     refusal: Bytes,
+    /// Bytes that were read and that actix has not looked at yet.
+    unseen: usize,
 }
+
+/// As much is read before what came is looked at. actix itself reads on for as long as there is something, up to 128 KiB, and copies
+/// all of it each time its buffer becomes too small.
+const AT_ONCE: usize = 32 << 10;
+/// Where there is less room than this, actix makes its buffer larger.
+const ROOM: usize = 1 << 10;
 
 impl ClientStream {
     pub(super) fn new(socket: TcpStream, header_timeout: Duration) -> Self {
-        Self { socket, connection: Connection::new(), header_timeout, alarm: None, is_mid_answer: false, refusal: Bytes::new() }
+        Self { socket, connection: Connection::new(), header_timeout, alarm: None, is_mid_answer: false, refusal: Bytes::new(), unseen: 0 }
     }
 
     /// The socket.
@@ -60,6 +69,25 @@ impl ClientStream {
         }
     }
 
+    /// Reads into `buffer`, but no more than is to be read at once; when that has come, there is nothing until it has been looked at.
+    fn poll_some(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.unseen + buffer.remaining() < AT_ONCE {
+            return Pin::new(&mut self.socket).poll_read(cx, buffer);
+        }
+        if self.unseen + ROOM >= AT_ONCE {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let most = (AT_ONCE - self.unseen).min(buffer.remaining()) - ROOM;
+        loop {
+            ready!(self.socket.poll_read_ready(cx))?;
+            match self.socket.try_read_buf(&mut buffer.limit(most)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read.map(drop)),
+            }
+        }
+    }
+
     /// Writes the refusal, for which actix meant to write `instead_of` bytes.
     fn poll_refuse(&mut self, cx: &mut Context<'_>, instead_of: usize) -> Poll<io::Result<usize>> {
         while self.refusal.has_remaining() {
@@ -73,12 +101,16 @@ impl ClientStream {
 impl AsyncRead for ClientStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        if let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, buffer) {
-            if buffer.filled().len() > before {
+        if let Poll::Ready(read) = self.poll_some(cx, buffer) {
+            let received = buffer.filled().len() - before;
+            self.unseen += received;
+            if received > 0 {
                 self.connection.received();
             }
             return Poll::Ready(read);
         }
+        // actix looks at what it has once nothing more comes.
+        self.unseen = 0;
         ready!(self.poll_overdue(cx));
         if !self.is_mid_answer {
             self.refusal = rendered(Refusal::SlowHead);
@@ -143,4 +175,55 @@ fn rendered(refusal: Refusal) -> Bytes {
     bytes.extend_from_slice(format!("content-length: {}\r\nconnection: close\r\ndate: {date}\r\n\r\n", body.len()).as_bytes());
     bytes.extend_from_slice(&body);
     bytes.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Reads as actix does: until nothing more comes, into a buffer that has always room.
+    async fn read_at_once(client: &mut ClientStream) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(1 << 20);
+        poll_fn(|cx| {
+            while let Poll::Ready(read) = tokio_util::io::poll_read_buf(Pin::new(&mut *client), cx, &mut bytes) {
+                if read.unwrap() == 0 {
+                    return Poll::Ready(());
+                }
+            }
+            if bytes.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        bytes
+    }
+
+    #[actix_web::test]
+    #[allow(clippy::disallowed_methods, reason = "the peer is the test's own")]
+    async fn a_large_body_comes_in_parts_and_whole_and_a_small_one_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for size in [10, AT_ONCE - ROOM, AT_ONCE, 300_000] {
+            let sent: Vec<u8> = (0..size).map(|nth| nth as u8).collect();
+            let mut peer = TcpStream::connect(address).await.unwrap();
+            let (socket, _) = listener.accept().await.unwrap();
+            let mut client = ClientStream::new(socket, Duration::from_secs(60));
+            let body = sent.clone();
+            let sending = actix_web::rt::spawn(async move {
+                peer.write_all(&body).await.unwrap();
+                peer
+            });
+            let mut received = Vec::new();
+            while received.len() < size {
+                let part = read_at_once(&mut client).await;
+                assert!(!part.is_empty() && part.len() < AT_ONCE, "{size}: {}", part.len());
+                received.extend(part);
+            }
+            assert!(received == sent, "{size}");
+            drop(sending.await.unwrap());
+        }
+    }
 }
