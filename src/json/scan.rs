@@ -18,7 +18,9 @@ pub(super) fn members(bytes: &[u8], limits: JsonLimits, each: impl FnMut(Member)
         what: "bytes that are no UTF-8",
         at: str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len),
     })?;
-    Scan { bytes, at: 0, depth: limits.depth.min(DEEPEST), strings: limits.strings, keys: limits.keys }.document(each)
+    let JsonLimits { depth, strings, keys } = limits;
+    let mut scan = Scan { bytes, at: 0, depth: depth.min(DEEPEST), strings, keys, wrong: "" };
+    scan.document(each).ok_or(JsonError { what: scan.wrong, at: scan.at })
 }
 
 struct Scan<'a> {
@@ -28,9 +30,12 @@ struct Scan<'a> {
     depth: usize,
     strings: usize,
     keys: usize,
+    /// What is wrong where the scan stopped.
+    wrong: &'static str,
 }
 
-type Scanned<T = ()> = Result<T, JsonError>;
+/// `None`: something is wrong. What and where is kept aside, because every step of a scan gives one of these.
+type Scanned<T = ()> = Option<T>;
 
 impl Scan<'_> {
     fn document(&mut self, mut each: impl FnMut(Member)) -> Scanned {
@@ -56,7 +61,7 @@ impl Scan<'_> {
         if self.at < self.bytes.len() {
             return self.wrong("something after the end of the object");
         }
-        Ok(())
+        Some(())
     }
 
     fn member(&mut self) -> Scanned<Member> {
@@ -67,7 +72,7 @@ impl Scan<'_> {
         let value_start = self.at;
         self.value()?;
         let unescaped = if escaped { serde_json::from_slice(&self.bytes[key.clone()]).ok() } else { None };
-        Ok(Member { unescaped, key, value: value_start..self.at })
+        Some(Member { unescaped, key, value: value_start..self.at })
     }
 
     /// Passes over one value, however deep.
@@ -78,7 +83,10 @@ impl Scan<'_> {
             match self.peek() {
                 Some(b'"') => {
                     self.string()?;
-                    self.strings = self.strings.checked_sub(1).ok_or(self.error("more strings than allowed"))?;
+                    match self.strings.checked_sub(1) {
+                        Some(left) => self.strings = left,
+                        None => return self.wrong("more strings than allowed"),
+                    }
                 }
                 Some(byte @ (b'{' | b'[')) => {
                     let object = byte == b'{';
@@ -104,7 +112,7 @@ impl Scan<'_> {
             // A value has ended: close what ends with it, then go on with the next one.
             loop {
                 if open == 0 {
-                    return Ok(());
+                    return Some(());
                 }
                 self.whitespace();
                 let object = objects & 1 == 1;
@@ -134,7 +142,10 @@ impl Scan<'_> {
         if self.peek() != Some(b'"') {
             return self.wrong("no key in quotes");
         }
-        self.keys = self.keys.checked_sub(1).ok_or(self.error("more keys than allowed"))?;
+        match self.keys.checked_sub(1) {
+            Some(left) => self.keys = left,
+            None => return self.wrong("more keys than allowed"),
+        }
         self.string()
     }
 
@@ -147,7 +158,7 @@ impl Scan<'_> {
             let end = block + specials_of_lane(lane).trailing_zeros() as usize;
             if end < block + LANE && self.bytes[end] == b'"' {
                 self.at = end + 1;
-                return Ok(false);
+                return Some(false);
             }
             block = end.min(block + LANE);
         }
@@ -161,7 +172,7 @@ impl Scan<'_> {
                 match self.bytes[at] {
                     b'"' => {
                         self.at = at + 1;
-                        return Ok(escaped);
+                        return Some(escaped);
                     }
                     b'\\' => {
                         escaped = true;
@@ -191,9 +202,9 @@ impl Scan<'_> {
             return self.wrong("an unknown escape");
         }
         match (self.code_unit(at), self.code_unit(at + 6)) {
-            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => Ok(at + 12),
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => Some(at + 12),
             (Some(0xD800..=0xDFFF), _) => self.wrong("half of a surrogate pair"),
-            (Some(_), _) => Ok(at + 6),
+            (Some(_), _) => Some(at + 6),
             (None, _) => self.wrong("no four hexadecimal digits"),
         }
     }
@@ -225,10 +236,11 @@ impl Scan<'_> {
         if huge {
             let number = str::from_utf8(&self.bytes[start..self.at]).ok().and_then(|text| text.parse::<f64>().ok());
             if !number.is_some_and(f64::is_finite) {
-                return Err(JsonError { what: "a number too large", at: start });
+                self.at = start;
+                return self.wrong("a number too large");
             }
         }
-        Ok(())
+        Some(())
     }
 
     fn digits(&mut self) -> Scanned {
@@ -237,7 +249,7 @@ impl Scan<'_> {
             return self.wrong("no digit");
         }
         self.at += digits;
-        Ok(())
+        Some(())
     }
 
     fn literal(&mut self, literal: &[u8]) -> Scanned {
@@ -245,19 +257,22 @@ impl Scan<'_> {
             return self.wrong("no value");
         }
         self.at += literal.len();
-        Ok(())
+        Some(())
     }
 
     fn colon(&mut self) -> Scanned {
         self.whitespace();
         self.expect(b':', "no colon after a key")?;
         self.whitespace();
-        Ok(())
+        Some(())
     }
 
     fn enter(&mut self) -> Scanned {
-        self.depth = self.depth.checked_sub(1).ok_or(self.error("deeper nesting than allowed"))?;
-        Ok(())
+        match self.depth.checked_sub(1) {
+            Some(left) => self.depth = left,
+            None => return self.wrong("deeper nesting than allowed"),
+        }
+        Some(())
     }
 
     fn expect(&mut self, byte: u8, what: &'static str) -> Scanned {
@@ -265,7 +280,7 @@ impl Scan<'_> {
             return self.wrong(what);
         }
         self.at += 1;
-        Ok(())
+        Some(())
     }
 
     fn whitespace(&mut self) {
@@ -278,12 +293,10 @@ impl Scan<'_> {
         self.bytes.get(self.at).copied()
     }
 
-    fn error(&self, what: &'static str) -> JsonError {
-        JsonError { what, at: self.at }
-    }
-
-    fn wrong<T>(&self, what: &'static str) -> Scanned<T> {
-        Err(self.error(what))
+    #[cold]
+    fn wrong<T>(&mut self, what: &'static str) -> Scanned<T> {
+        self.wrong = what;
+        None
     }
 }
 

@@ -191,7 +191,7 @@ impl Reader for Universal {
             self.report(reported);
         }
         if self.operation != Operation::Embeddings {
-            self.note(&glance(&body));
+            self.note(&glance(answer.choices.unwrap_or(&body)));
         }
         Ok(body)
     }
