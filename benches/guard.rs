@@ -14,8 +14,8 @@ use actix_web::rt;
 use aigw::config::Reach;
 use aigw::gateway::connector::{GuardedConnector, SystemResolver};
 use aigw::gateway::exchange::exchange;
-use aigw::gateway::pool::{Origin, Pool};
-use aigw::gateway::wire::{Connection, Wire};
+use aigw::gateway::pool::Pool;
+use aigw::gateway::wire::{Connection, Origin, Wire};
 use aigw::guard::{Policy, SelfListen, Source};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -61,7 +61,7 @@ async fn guarded(pool: &Pool, target: &Uri) -> Duration {
             Some(connection) => connection,
             None => pool.open(target).await.unwrap(),
         };
-        pool.put(call(connection).await, Origin::of(target));
+        pool.put(call(connection).await);
     }
     begun.elapsed() / EXCHANGES
 }
@@ -89,7 +89,7 @@ fn main() {
         let pool = Pool::new(GuardedConnector::new(policy, Arc::new(SystemResolver)), Duration::from_secs(5));
         let socket = TcpStream::connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
-        let mut line = Some(Connection::new(Wire::Plain(socket), Instant::now()));
+        let mut line = Some(Connection::new(Wire::Plain(socket), Origin::of(&target), Instant::now()));
         let (mut with, mut without) = (Vec::new(), Vec::new());
         for _ in 0..TURNS {
             without.push(bare(&mut line).await);

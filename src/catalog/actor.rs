@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Message, MessageResult};
+use smol_str::SmolStr;
 use tokio::sync::watch;
 
 use super::snapshot::{Caller, Resolved, Snapshot};
@@ -27,7 +28,7 @@ pub struct Resolve {
     /// Who asks.
     pub caller: Arc<Caller>,
     /// A model id or alias, as asked for.
-    pub model: String,
+    pub model: SmolStr,
 }
 
 impl Catalog {

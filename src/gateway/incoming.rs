@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use super::budget::Claim;
 use super::exchange::{Cut, Receiving};
 use super::patience::within;
-use super::pool::{Origin, Pool};
+use super::pool::Pool;
 use super::upstream::CallError;
 
 /// As much is allocated because a head promises it; more only as it comes.
@@ -31,13 +31,12 @@ pub struct Remote {
     /// What `content-length` promised.
     promised: Option<u64>,
     pool: Rc<Pool>,
-    origin: Origin,
 }
 
 impl Remote {
     /// A body whose head is in.
-    pub fn new(receiving: Receiving, promised: Option<u64>, pool: &Rc<Pool>, origin: Origin) -> Self {
-        Self { receiving: Some(Box::new(receiving)), promised, pool: Rc::clone(pool), origin }
+    pub fn new(receiving: Receiving, promised: Option<u64>, pool: &Rc<Pool>) -> Self {
+        Self { receiving: Some(Box::new(receiving)), promised, pool: Rc::clone(pool) }
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>, CallError> {
@@ -48,7 +47,7 @@ impl Remote {
             Err(Cut::Reset) => Err(CallError::RESET),
             Ok(None) => {
                 if let Some(connection) = self.receiving.take().and_then(|receiving| receiving.into_connection()) {
-                    self.pool.put(connection, self.origin.clone());
+                    self.pool.put(connection);
                 }
                 Ok(None)
             }

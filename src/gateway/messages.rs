@@ -30,7 +30,7 @@ pub struct Job {
     /// What for.
     pub operation: Operation,
     /// The model as asked for: an id or an alias.
-    pub model: String,
+    pub model: SmolStr,
     /// Whether a stream is wanted.
     pub stream: bool,
     /// The body.

@@ -11,12 +11,11 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use actix_web::http::Uri;
-use actix_web::http::uri::{Authority, Scheme};
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::connector::{DialError, GuardedConnector};
-use super::wire::Connection;
+use super::wire::{Connection, Origin};
 
 /// How long an idle connection is kept: shorter than providers keep theirs.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -34,19 +33,7 @@ pub struct Pool {
 
 struct Idle {
     connection: Connection,
-    origin: Origin,
     since: Instant,
-}
-
-/// Where a connection leads: scheme, host and port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin(Option<Scheme>, Option<Authority>);
-
-impl Origin {
-    /// Of a URI.
-    pub fn of(target: &Uri) -> Self {
-        Self(target.scheme().cloned(), target.authority().cloned())
-    }
 }
 
 impl Pool {
@@ -61,7 +48,7 @@ impl Pool {
         while idle.front().is_some_and(|oldest| now.saturating_duration_since(oldest.since) > KEEP_ALIVE) {
             idle.pop_front();
         }
-        let leads_there = |idle: &Idle| idle.origin.0.as_ref() == target.scheme() && idle.origin.1.as_ref() == target.authority();
+        let leads_there = |idle: &Idle| idle.connection.origin.is_of(target);
         while let Some(mut newest) = idle.iter().rposition(leads_there).and_then(|at| idle.remove(at)) {
             if now.saturating_duration_since(newest.connection.opened) < LIFETIME && is_quiet(&mut newest.connection) {
                 return Some(newest.connection);
@@ -76,13 +63,13 @@ impl Pool {
     /// As [`GuardedConnector::dial`].
     pub async fn open(&self, target: &Uri) -> Result<Connection, DialError> {
         let wire = self.connector.dial(target, self.connect_timeout).await?;
-        Ok(Connection::new(wire, Instant::now()))
+        Ok(Connection::new(wire, Origin::of(target), Instant::now()))
     }
 
     /// Keeps a connection that has carried an exchange to its end.
-    pub fn put(&self, mut connection: Connection, origin: Origin) {
+    pub fn put(&self, mut connection: Connection) {
         connection.is_reused = true;
-        self.idle.borrow_mut().push_back(Idle { connection, origin, since: Instant::now() });
+        self.idle.borrow_mut().push_back(Idle { connection, since: Instant::now() });
     }
 }
 

@@ -106,8 +106,8 @@ impl Desk {
     async fn route(&self, job: Arc<Job>, presented: Option<Presented>) -> Answer {
         let resolve = Resolve { caller: Arc::clone(&job.caller), model: job.model.clone() };
         let plan = self.catalog.send(resolve).await.map_err(|_| Refusal::Internal)?;
-        let Some(plan) = plan else { return Err(Refusal::UnknownModel(job.model.clone()).into()) };
-        let Some(first) = plan.chain.first() else { return Err(Refusal::UnknownModel(job.model.clone()).into()) };
+        let Some(plan) = plan else { return Err(Refusal::UnknownModel(job.model.to_string()).into()) };
+        let Some(first) = plan.chain.first() else { return Err(Refusal::UnknownModel(job.model.to_string()).into()) };
         let settlement = Settlement::open(&self.journal, draft(&job, &plan, first), job.received);
         if !first.can_do(job.operation) {
             let refusal = Refusal::UnsupportedOperation { model: plan.model.definition.id.clone(), operation: job.operation };
@@ -147,7 +147,7 @@ impl Desk {
                 }
             }
         }
-        let Some((offer, exhausted)) = last else { return Err(Refusal::UnknownModel(job.model.clone()).into()) };
+        let Some((offer, exhausted)) = last else { return Err(Refusal::UnknownModel(job.model.to_string()).into()) };
         give_up(job, settlement, offer, exhausted)
     }
 
@@ -299,7 +299,8 @@ fn draft(job: &Job, plan: &Resolved, first: &Offer) -> Entry {
 fn id(received_at: i64) -> String {
     let milliseconds = u64::try_from(received_at).unwrap_or_default();
     let within_second = (milliseconds % 1_000) as u32 * 1_000_000;
-    Uuid::new_v7(Timestamp::from_unix(NoContext, milliseconds / 1_000, within_second)).to_string()
+    let id = Uuid::new_v7(Timestamp::from_unix(NoContext, milliseconds / 1_000, within_second));
+    id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned()
 }
 
 /// The key's tags with the request's laid over, sorted by name.

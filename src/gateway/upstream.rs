@@ -20,7 +20,7 @@ use super::exchange::{Broken, exchange};
 use super::incoming::{Incoming, Remote};
 use super::messages::Why;
 use super::passing::{self, Passed};
-use super::pool::{Origin, Pool};
+use super::pool::Pool;
 use super::wire::Connection;
 use crate::catalog::snapshot::Provider;
 use crate::dialect::Script;
@@ -146,7 +146,7 @@ impl Upstream {
         }
         let promised = receiving.promised();
         let passed = passing::response(&head, billing);
-        let body = Incoming::Remote(Remote::new(receiving, promised, &self.pool, Origin::of(target)));
+        let body = Incoming::Remote(Remote::new(receiving, promised, &self.pool));
         Ok(Arrived { status, passed, body })
     }
 

@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use actix_tls::connect::rustls_0_23::reexports::AsyncTlsStream;
+use actix_web::http::Uri;
+use actix_web::http::uri::{Authority, Scheme};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -22,6 +24,8 @@ pub enum Wire {
 pub struct Connection {
     /// The stream.
     pub wire: Wire,
+    /// Where it leads.
+    pub origin: Origin,
     /// What was read and not looked at yet.
     pub buffer: BytesMut,
     /// When it was opened.
@@ -30,10 +34,26 @@ pub struct Connection {
     pub is_reused: bool,
 }
 
+/// Where a connection leads: scheme, host and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(Option<Scheme>, Option<Authority>);
+
+impl Origin {
+    /// Of a URI.
+    pub fn of(target: &Uri) -> Self {
+        Self(target.scheme().cloned(), target.authority().cloned())
+    }
+
+    /// Whether it is that of a URI.
+    pub fn is_of(&self, target: &Uri) -> bool {
+        self.0.as_ref() == target.scheme() && self.1.as_ref() == target.authority()
+    }
+}
+
 impl Connection {
     /// A new one.
-    pub fn new(wire: Wire, now: Instant) -> Self {
-        Self { wire, buffer: BytesMut::new(), opened: now, is_reused: false }
+    pub fn new(wire: Wire, origin: Origin, now: Instant) -> Self {
+        Self { wire, origin, buffer: BytesMut::new(), opened: now, is_reused: false }
     }
 }
 

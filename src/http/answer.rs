@@ -10,6 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use uuid::fmt::Simple;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::error;
@@ -33,8 +34,16 @@ pub fn request_id(headers: &HeaderMap) -> RequestId {
     let sane = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
     match headers.get(&X_REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane) {
         Some(id) => RequestId::from(id),
-        None => RequestId::from(format!("req_{}", Uuid::new_v7(Timestamp::now(NoContext)).simple())),
+        None => new_request_id(),
     }
+}
+
+fn new_request_id() -> RequestId {
+    const PREFIX: &str = "req_";
+    let mut text = [0; PREFIX.len() + Simple::LENGTH];
+    text[..PREFIX.len()].copy_from_slice(PREFIX.as_bytes());
+    Uuid::new_v7(Timestamp::now(NoContext)).simple().encode_lower(&mut text[PREFIX.len()..]);
+    RequestId::from(str::from_utf8(&text).unwrap_or(PREFIX))
 }
 
 /// A provider's answer.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
+use smol_str::SmolStr;
 
 use super::{Front, answer, body, clock, error, identity};
 use crate::gateway::lifeline::Lifeline;
@@ -85,10 +86,10 @@ async fn route(
     cell.router.send(Route { job, presented }).await.map_err(|_| Refusal::Internal)?
 }
 
-fn model(document: &Document) -> Result<String, Refusal> {
+fn model(document: &Document) -> Result<SmolStr, Refusal> {
     let wrong = |message: &str| Refusal::InvalidValue { param: "model".to_owned(), message: message.to_owned() };
     let raw = document.get("model").ok_or_else(|| wrong("`model` is missing; GET /v1/models lists what there is"))?;
-    let model: String = serde_json::from_str(raw).map_err(|_| wrong("`model` has to be a string"))?;
+    let model: SmolStr = serde_json::from_str(raw).map_err(|_| wrong("`model` has to be a string"))?;
     if model.is_empty() || model.len() > 256 || model.contains('\0') {
         return Err(wrong("`model` has to be a model id; GET /v1/models lists what there is"));
     }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::*;
 use crate::config::Reach;
 use crate::gateway::exchange::exchange;
-use crate::gateway::pool::{Origin, Pool};
+use crate::gateway::pool::Pool;
 use crate::guard::{SelfListen, Source};
 
 /// Answers look-ups from a list; the last answer is given again and again.
@@ -123,7 +123,7 @@ async fn get(client: &Pool, url: &str) -> String {
     let (head, mut receiving) = answer.map_err(|(broken, _)| broken).expect("an answer");
     while receiving.next().await.expect("a whole body").is_some() {}
     if let Some(connection) = receiving.into_connection() {
-        client.put(connection, Origin::of(&target));
+        client.put(connection);
     }
     head.status.to_string()
 }

@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
+use actix_web::http::Uri;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::gateway::wire::Wire;
+use crate::gateway::wire::{Origin, Wire};
 
 /// A connection, and its other end.
 async fn pair() -> (Connection, TcpStream) {
@@ -14,7 +15,7 @@ async fn pair() -> (Connection, TcpStream) {
     let address = listener.local_addr().unwrap();
     let stream = super::super::connector::tests::bare(address).await;
     let (peer, _) = listener.accept().await.unwrap();
-    (Connection::new(Wire::Plain(stream), Instant::now()), peer)
+    (Connection::new(Wire::Plain(stream), Origin::of(&Uri::default()), Instant::now()), peer)
 }
 
 /// Reads a request's head and `body` bytes more.

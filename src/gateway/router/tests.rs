@@ -308,7 +308,7 @@ fn job(model: &str, nth: usize, stream: bool) -> Job {
         request_id: format!("{model}-{nth}").into(),
         caller: Arc::new(caller),
         operation: Operation::Chat,
-        model: model.to_owned(),
+        model: model.into(),
         stream,
         document: Document::parse(Bytes::from(body), JsonLimits::default()).unwrap(),
         prompt_bytes: 2,
