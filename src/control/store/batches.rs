@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::upsert::excluded;
 
 use super::connection::AnyConnection;
-use super::entries::{EntryRow, InsertIntoSqlite, TagRow};
+use super::entries::{EntryRow, InsertEntries, InsertTags, TagRow};
 use super::schema::{entries, entry_tags, journal_positions};
 
 /// Rows in one PostgreSQL statement: 32 columns and at most 65,535 parameters.
@@ -17,6 +17,23 @@ const ROWS: usize = 1_000;
 const MANY: usize = 32;
 const FEW: usize = 4;
 
+/// Runs one of the inserts over all rows.
+macro_rules! insert {
+    ($insert:ident, $rows:expr, $file:expr) => {
+        let (many, rest) = $rows.as_chunks::<MANY>();
+        let (few, rest) = rest.as_chunks::<FEW>();
+        for rows in many {
+            $insert(rows).execute($file)?;
+        }
+        for rows in few {
+            $insert(rows).execute($file)?;
+        }
+        for row in rest {
+            $insert(std::array::from_ref(row)).execute($file)?;
+        }
+    };
+}
+
 /// Stores entries and their tags, passing over those whose id is stored already.
 ///
 /// # Errors
@@ -24,20 +41,8 @@ const FEW: usize = 4;
 pub fn insert_entries(connection: &mut AnyConnection, rows: &[EntryRow<'_>], tags: &[TagRow<'_>]) -> QueryResult<()> {
     match connection {
         AnyConnection::Sqlite(file) => {
-            let (many, rest) = rows.as_chunks::<MANY>();
-            let (few, rest) = rest.as_chunks::<FEW>();
-            for rows in many {
-                InsertIntoSqlite(rows).execute(file)?;
-            }
-            for rows in few {
-                InsertIntoSqlite(rows).execute(file)?;
-            }
-            for row in rest {
-                InsertIntoSqlite(std::array::from_ref(row)).execute(file)?;
-            }
-            for tag in tags {
-                diesel::insert_into(entry_tags::table).values(tag).on_conflict_do_nothing().execute(file)?;
-            }
+            insert!(InsertEntries, rows, file);
+            insert!(InsertTags, tags, file);
         }
         AnyConnection::Postgres(server) => {
             for chunk in rows.chunks(ROWS) {

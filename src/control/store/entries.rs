@@ -97,46 +97,60 @@ pub struct TagRow<'a> {
 /// The longest indexed text, in bytes; PostgreSQL refuses rows whose index entry is over 2,700.
 const INDEXED: usize = 512;
 
-/// The insert of exactly so many rows into SQLite, passing over ids that are stored already. Its text never changes, so the
-/// connection finds the prepared statement by this type alone; diesel's own insert would be written out again each time.
-/// `OR FAIL`: a statement that may fail half-way needs no journal of its own, because the transaction around it is given up.
-pub struct InsertIntoSqlite<'a, const ROWS: usize>(pub &'a [EntryRow<'a>; ROWS]);
+/// Declares the insert of exactly so many rows into a table of SQLite, passing over what is stored already, and names each column
+/// with its type.
+///
+/// Its text never changes, so the connection finds the prepared statement by the type alone; diesel's own insert would be written
+/// out, and those of one row prepared, each time. `OR FAIL`: a statement that may fail half-way needs no journal of its own,
+/// because the transaction around it is given up.
+macro_rules! insert_into_sqlite {
+    ($(#[$doc:meta])* $insert:ident($row:ident) into $table:literal: $first:ident $first_type:ty, $($column:ident $type:ty),+) => {
+        $(#[$doc])*
+        pub struct $insert<'a, const ROWS: usize>(pub &'a [$row<'a>; ROWS]);
 
-impl<const ROWS: usize> QueryId for InsertIntoSqlite<'_, ROWS> {
-    type QueryId = InsertIntoSqlite<'static, ROWS>;
-    const HAS_STATIC_QUERY_ID: bool = true;
-}
-
-impl<const ROWS: usize> RunQueryDsl<SqliteConnection> for InsertIntoSqlite<'_, ROWS> {}
-
-/// Names each column once, with its type.
-macro_rules! insert {
-    ($rows:expr, $out:expr, $first:ident: $first_type:ty, $($column:ident: $type:ty),+) => {
-        $out.push_sql(concat!("INSERT OR FAIL INTO entries (", stringify!($first), $(", ", stringify!($column)),+, ") VALUES "));
-        for (nth, row) in $rows.iter().enumerate() {
-            $out.push_sql(if nth == 0 { "(" } else { ", (" });
-            $out.push_bind_param::<$first_type, _>(&row.$first)?;
-            $($out.push_sql(", "); $out.push_bind_param::<$type, _>(&row.$column)?;)+
-            $out.push_sql(")");
+        impl<const ROWS: usize> QueryId for $insert<'_, ROWS> {
+            type QueryId = $insert<'static, ROWS>;
+            const HAS_STATIC_QUERY_ID: bool = true;
         }
-        $out.push_sql(" ON CONFLICT DO NOTHING");
+
+        impl<const ROWS: usize> RunQueryDsl<SqliteConnection> for $insert<'_, ROWS> {}
+
+        impl<const ROWS: usize> QueryFragment<Sqlite> for $insert<'_, ROWS> {
+            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+                out.push_sql(concat!("INSERT OR FAIL INTO ", $table, " (", stringify!($first), $(", ", stringify!($column)),+, ") VALUES "));
+                for (nth, row) in self.0.iter().enumerate() {
+                    out.push_sql(if nth == 0 { "(" } else { ", (" });
+                    out.push_bind_param::<$first_type, _>(&row.$first)?;
+                    $(out.push_sql(", "); out.push_bind_param::<$type, _>(&row.$column)?;)+
+                    out.push_sql(")");
+                }
+                out.push_sql(" ON CONFLICT DO NOTHING");
+                Ok(())
+            }
+
+            /// What a walk over every value would find out each time.
+            fn is_safe_to_cache_prepared(&self, _: &Sqlite) -> QueryResult<bool> {
+                Ok(true)
+            }
+        }
     };
 }
 
-impl<const ROWS: usize> QueryFragment<Sqlite> for InsertIntoSqlite<'_, ROWS> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        insert!(
-            self.0, out,
-            id: Text, request_id: Text, created_at: BigInt, tenant: Text, team: Nullable<Text>, key_id: Text, subject:
-            Text, end_user: Nullable<Text>, tags: Text, operation: Text, model: Text, upstream_model: Text, provider:
-            Text, kind: Text, billing: Text, stream: Bool, status: Integer, outcome: Text, error_code: Nullable<Text>,
-            finish_reason: Nullable<Text>, prompt_tokens: BigInt, cached_tokens: BigInt, cache_write_tokens: BigInt,
-            cache_write_1h_tokens: BigInt, completion_tokens: BigInt, reasoning_tokens: BigInt, usage_source: Text,
-            cost_nanousd: BigInt, list_cost_nanousd: BigInt, attempts: Text, latency_ms: BigInt, ttfb_ms: Nullable<BigInt>
-        );
-        Ok(())
-    }
-}
+insert_into_sqlite!(
+    /// Stores so many entries.
+    InsertEntries(EntryRow) into "entries":
+    id Text, request_id Text, created_at BigInt, tenant Text, team Nullable<Text>, key_id Text, subject Text, end_user
+    Nullable<Text>, tags Text, operation Text, model Text, upstream_model Text, provider Text, kind Text, billing Text, stream
+    Bool, status Integer, outcome Text, error_code Nullable<Text>, finish_reason Nullable<Text>, prompt_tokens BigInt,
+    cached_tokens BigInt, cache_write_tokens BigInt, cache_write_1h_tokens BigInt, completion_tokens BigInt, reasoning_tokens
+    BigInt, usage_source Text, cost_nanousd BigInt, list_cost_nanousd BigInt, attempts Text, latency_ms BigInt, ttfb_ms
+    Nullable<BigInt>
+);
+
+insert_into_sqlite!(
+    /// Stores so many tags of entries.
+    InsertTags(TagRow) into "entry_tags": entry_id Text, name Text, value Text
+);
 
 /// Up to `limit` entries from the newest on, those after `after`.
 ///
