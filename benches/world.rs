@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use aigw::catalog::snapshot::{Caller, Directory, Offerings, Snapshot, Standing, Tenant};
+use aigw::catalog::snapshot::{Caller, Directory, Offerings, Snapshot, Tenant};
 use aigw::config::{self, ProcessEnvironment, Settings};
 use aigw::credential::Credential;
 
@@ -33,21 +33,11 @@ pub fn snapshot(settings: &Settings, key: &Credential, others: u64) -> Snapshot 
         Tenant { id: "acme".into(), name: "Acme".to_owned(), brokered: true, broker_fallback: false, enabled: true, has_own: false };
     let tenant = Arc::new(tenant);
     let caller = |lookup| Caller {
-        tenant: Arc::clone(&tenant),
-        key_id: "key_0199c0de00007000".into(),
-        lookup,
         name: "bench".to_owned(),
         subject: "ada@example.com".into(),
         team: Some("search".into()),
         tags: vec![("project".to_owned(), "apollo".to_owned())],
-        allowed_models: None,
-        expires_at: None,
-        rpm: None,
-        tpm: None,
-        max_concurrency: None,
-        monthly_budget_cents: None,
-        grants: Vec::new(),
-        standing: Standing::until(None),
+        ..Caller::bare(Arc::clone(&tenant), "key_0199c0de00007000".into(), lookup)
     };
     let other = |nth: u64| std::array::from_fn(|at| nth.to_le_bytes().get(at).copied().unwrap_or(7));
     let callers = (0..others).map(other).chain([key.lookup()]).map(|lookup| Arc::new(caller(lookup)));

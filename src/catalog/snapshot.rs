@@ -186,6 +186,29 @@ pub struct Caller {
     pub standing: Arc<Standing>,
 }
 
+impl Caller {
+    /// A key of which nothing is said but whose it is and what tells it from others: no name, no tags, no limits, no end.
+    pub fn bare(tenant: Arc<Tenant>, key_id: KeyId, lookup: [u8; 32]) -> Self {
+        Self {
+            tenant,
+            key_id,
+            lookup,
+            name: String::new(),
+            subject: SmolStr::default(),
+            team: None,
+            tags: Vec::new(),
+            allowed_models: None,
+            expires_at: None,
+            rpm: None,
+            tpm: None,
+            max_concurrency: None,
+            monthly_budget_cents: None,
+            grants: Vec::new(),
+            standing: Standing::until(None),
+        }
+    }
+}
+
 /// A GRANT blob and what it is bound to besides tenant, key and edge.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Grant {

@@ -2,8 +2,8 @@
 //!
 //! `head` reads what comes first, `framing` where the body ends. Head and body of the request leave in one write without being
 //! copied together; an answer that comes before all of it is sent (413, 429) is read all the same; and a body that was cut short
-//! is told from one that is complete. Codecs of larger libraries cost a seventh more of a whole call: they build a map of headers
-//! that nobody asks for.
+//! is told from one that is complete. The codecs of larger libraries build a map of headers that nobody asks for, and step through
+//! chunks byte by byte: `benches/RESULTS.md` says what that costs.
 
 mod framing;
 mod head;
@@ -134,7 +134,7 @@ impl Receiving {
         Self { connection, framing, is_reusable }
     }
 
-    /// How long the body is, if the head says so.
+    /// How much of the body is still to come, if the head told its length.
     pub fn promised(&self) -> Option<u64> {
         match self.framing {
             Framing::Length(length) => Some(length),

@@ -28,15 +28,15 @@ pub enum Incoming {
 pub struct Remote {
     /// `None`: it has.
     receiving: Option<Box<Receiving>>,
-    /// What `content-length` promised.
+    /// What the head promised.
     promised: Option<u64>,
     pool: Rc<Pool>,
 }
 
 impl Remote {
     /// A body whose head is in.
-    pub fn new(receiving: Receiving, promised: Option<u64>, pool: &Rc<Pool>) -> Self {
-        Self { receiving: Some(Box::new(receiving)), promised, pool: Rc::clone(pool) }
+    pub fn new(receiving: Receiving, pool: &Rc<Pool>) -> Self {
+        Self { promised: receiving.promised(), receiving: Some(Box::new(receiving)), pool: Rc::clone(pool) }
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>, CallError> {

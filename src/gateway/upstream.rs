@@ -144,9 +144,8 @@ impl Upstream {
             // Nobody could tell half of such a body from all of it: better no answer than half of one.
             return Err(unusable("framing"));
         }
-        let promised = receiving.promised();
         let passed = passing::response(&head, billing);
-        let body = Incoming::Remote(Remote::new(receiving, promised, &self.pool));
+        let body = Incoming::Remote(Remote::new(receiving, &self.pool));
         Ok(Arrived { status, passed, body })
     }
 

@@ -29,6 +29,9 @@ static X_AIGW_ATTEMPTS: HeaderName = HeaderName::from_static("x-aigw-attempts");
 static X_UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
 static X_AIGW_DROPPED_PARAMS: HeaderName = HeaderName::from_static("x-aigw-dropped-params");
 
+/// What most answers are: a value that need not be made anew.
+const JSON: &str = "application/json";
+
 /// The client's own request id if it is sane, else a new one.
 pub fn request_id(headers: &HeaderMap) -> RequestId {
     let sane = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
@@ -38,6 +41,7 @@ pub fn request_id(headers: &HeaderMap) -> RequestId {
     }
 }
 
+/// Made without the counter of `Uuid::now_v7`, which all workers would share behind a lock.
 fn new_request_id() -> RequestId {
     const PREFIX: &str = "req_";
     let mut text = [0; PREFIX.len() + Simple::LENGTH];
@@ -61,9 +65,10 @@ pub fn relayed(reply: Reply, request_id: &RequestId, place: Place, client: Hold)
     for (name, value) in &reply.headers {
         insert(headers, HeaderName::from_static(name), value);
     }
-    match reply.content_type.as_str() {
-        "application/json" => drop(headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"))),
-        other => insert(headers, CONTENT_TYPE, other),
+    if reply.content_type == JSON {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    } else {
+        insert(headers, CONTENT_TYPE, &reply.content_type);
     }
     if is_stream {
         headers.insert(X_ACCEL_BUFFERING.clone(), HeaderValue::from_static("no"));

@@ -81,28 +81,19 @@ fn snapshot() -> Snapshot {
 
 fn caller(tenant: &str) -> Caller {
     Caller {
-        tenant: Arc::new(Tenant {
-            id: tenant.into(),
-            name: String::new(),
-            brokered: true,
-            broker_fallback: false,
-            enabled: true,
-            has_own: false,
-        }),
-        key_id: "key_1".into(),
-        lookup: [0; 32],
-        name: String::new(),
         subject: "s".into(),
-        team: None,
-        tags: vec![],
-        allowed_models: None,
-        expires_at: None,
-        rpm: None,
-        tpm: None,
-        max_concurrency: None,
-        monthly_budget_cents: None,
-        grants: Vec::new(),
-        standing: Standing::until(None),
+        ..Caller::bare(
+            Arc::new(Tenant {
+                id: tenant.into(),
+                name: String::new(),
+                brokered: true,
+                broker_fallback: false,
+                enabled: true,
+                has_own: false,
+            }),
+            "key_1".into(),
+            [0; 32],
+        )
     }
 }
 

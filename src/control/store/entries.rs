@@ -100,9 +100,9 @@ const INDEXED: usize = 512;
 /// Declares the insert of exactly so many rows into a table of SQLite, passing over what is stored already, and names each column
 /// with its type.
 ///
-/// Its text never changes, so the connection finds the prepared statement by the type alone; diesel's own insert would be written
-/// out, and those of one row prepared, each time. `OR FAIL`: a statement that may fail half-way needs no journal of its own,
-/// because the transaction around it is given up.
+/// Its text never changes, so the connection finds the prepared statement by the type alone; diesel's own insert of many rows would
+/// be written out each time. `OR FAIL`: a statement that may fail half-way needs no journal of its own, because the transaction
+/// around it is given up.
 macro_rules! insert_into_sqlite {
     ($(#[$doc:meta])* $insert:ident($row:ident) into $table:literal: $first:ident $first_type:ty, $($column:ident $type:ty),+) => {
         $(#[$doc])*

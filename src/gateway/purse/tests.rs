@@ -1,5 +1,5 @@
 use super::*;
-use crate::catalog::snapshot::{Provider, Standing, Tenant};
+use crate::catalog::snapshot::{Provider, Tenant};
 use crate::config::{Cooldown, Price, Reach, RetryPolicy};
 use crate::credential::Credential;
 use crate::guard::{Policy, SelfListen, Source, check_url};
@@ -58,28 +58,20 @@ impl World {
         let context = SecretContext { tenant: &tenant, ring: &ring, name: &name, version, epoch };
         let sealed = SealedKey { blob: seal(&context, &spend_key, &payload).unwrap(), ring, epoch, version };
         let caller = Caller {
-            tenant: Arc::new(Tenant {
-                id: tenant.clone(),
-                name: String::new(),
-                brokered: true,
-                broker_fallback: true,
-                enabled: true,
-                has_own: true,
-            }),
-            key_id,
-            lookup: key.lookup(),
-            name: String::new(),
             subject: "s".into(),
-            team: None,
-            tags: vec![],
-            allowed_models: None,
-            expires_at: None,
-            rpm: None,
-            tpm: None,
-            max_concurrency: None,
-            monthly_budget_cents: None,
             grants: vec![grant],
-            standing: Standing::until(None),
+            ..Caller::bare(
+                Arc::new(Tenant {
+                    id: tenant.clone(),
+                    name: String::new(),
+                    brokered: true,
+                    broker_fallback: true,
+                    enabled: true,
+                    has_own: true,
+                }),
+                key_id,
+                key.lookup(),
+            )
         };
         let provider = Arc::new(Provider {
             name,

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 
 use super::*;
-use crate::catalog::snapshot::{Caller, Offerings, Standing, Tenant};
+use crate::catalog::snapshot::{Caller, Offerings, Tenant};
 use crate::config::{self, Auth, Cooldown, Kind, Price, Reach, RetryPolicy, Served};
 use crate::dialect::openai::OpenAi;
 use crate::dialect::{Ask, Dialect, Failure, Flow, Observed, Prepared, Reader, Refused};
@@ -286,23 +286,7 @@ fn job(model: &str, nth: usize, stream: bool) -> Job {
     let (lifeline, client) = Lifeline::new();
     client.release();
     let tenant = Tenant { id: "acme".into(), name: String::new(), brokered: true, broker_fallback: false, has_own: false, enabled: true };
-    let caller = Caller {
-        tenant: Arc::new(tenant),
-        key_id: "key_1".into(),
-        lookup: [0; 32],
-        name: String::new(),
-        subject: "s".into(),
-        team: None,
-        tags: Vec::new(),
-        allowed_models: None,
-        expires_at: None,
-        rpm: None,
-        tpm: None,
-        max_concurrency: None,
-        monthly_budget_cents: None,
-        grants: Vec::new(),
-        standing: Standing::until(None),
-    };
+    let caller = Caller { subject: "s".into(), ..Caller::bare(Arc::new(tenant), "key_1".into(), [0; 32]) };
     let body = json!({"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}).to_string();
     Job {
         request_id: format!("{model}-{nth}").into(),

@@ -18,28 +18,19 @@ impl Environment for AllKeys {
 
 fn anybody() -> Caller {
     Caller {
-        tenant: Arc::new(Tenant {
-            id: "acme".into(),
-            name: String::new(),
-            brokered: true,
-            broker_fallback: false,
-            enabled: true,
-            has_own: false,
-        }),
-        key_id: "key_1".into(),
-        lookup: [0; 32],
-        name: String::new(),
         subject: "s".into(),
-        team: None,
-        tags: vec![],
-        allowed_models: None,
-        expires_at: None,
-        rpm: None,
-        tpm: None,
-        max_concurrency: None,
-        monthly_budget_cents: None,
-        grants: Vec::new(),
-        standing: crate::catalog::snapshot::Standing::until(None),
+        ..Caller::bare(
+            Arc::new(Tenant {
+                id: "acme".into(),
+                name: String::new(),
+                brokered: true,
+                broker_fallback: false,
+                enabled: true,
+                has_own: false,
+            }),
+            "key_1".into(),
+            [0; 32],
+        )
     }
 }
 
