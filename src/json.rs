@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+mod block;
 mod scan;
 mod splice;
 #[cfg(test)]

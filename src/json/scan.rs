@@ -2,8 +2,9 @@
 //!
 //! Without recursion, so that no body can exhaust the stack. What the members mean is [`Document`](super::Document)'s.
 
-use wide::u8x16;
+use fearless_simd::{Level, Simd, dispatch};
 
+use super::block::{BLOCK, Block, short};
 use super::{JsonError, JsonLimits, Member};
 
 /// As deep as one bit of a `u128` per level goes; deeper documents are refused by serde_json as well.
@@ -19,7 +20,7 @@ pub(super) fn members(bytes: &[u8], limits: JsonLimits, each: impl FnMut(Member)
         at: str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len),
     })?;
     let JsonLimits { depth, strings, keys } = limits;
-    let mut scan = Scan { bytes, at: 0, depth: depth.min(DEEPEST), strings, keys, wrong: "" };
+    let mut scan = Scan { bytes, at: 0, depth: depth.min(DEEPEST), strings, keys, level: Level::new(), wrong: "" };
     scan.document(each).ok_or(JsonError { what: scan.wrong, at: scan.at })
 }
 
@@ -30,6 +31,8 @@ struct Scan<'a> {
     depth: usize,
     strings: usize,
     keys: usize,
+    /// What this processor can.
+    level: Level,
     /// What is wrong where the scan stopped.
     wrong: &'static str,
 }
@@ -151,48 +154,49 @@ impl Scan<'_> {
 
     /// Passes over a string, whose opening quote is here; whether it holds escapes.
     fn string(&mut self) -> Scanned<bool> {
-        let mut escaped = false;
-        let (mut block, mut next) = (self.at + 1, self.at + 1);
-        // Keys and most values are short: one lane finds their end.
-        if let Some(lane) = self.bytes.get(block..).and_then(<[u8]>::first_chunk) {
-            let end = block + specials_of_lane(lane).trailing_zeros() as usize;
-            if end < block + LANE && self.bytes[end] == b'"' {
-                self.at = end + 1;
-                return Some(false);
-            }
-            block = end.min(block + LANE);
+        if let Some(length) = short(&self.bytes[self.at + 1..]) {
+            self.at += length + 2;
+            return Some(false);
         }
-        while let Some(bytes) = self.bytes.get(block..).filter(|bytes| !bytes.is_empty()) {
-            // What an escape that began before has already passed is nothing special.
-            let passed = next.saturating_sub(block);
-            let mut specials = if passed < BLOCK { specials(bytes) & (u64::MAX << passed) } else { 0 };
-            while specials != 0 {
-                let bit = specials.trailing_zeros();
-                let at = block + bit as usize;
-                match self.bytes[at] {
-                    b'"' => {
-                        self.at = at + 1;
-                        return Some(escaped);
-                    }
-                    b'\\' => {
-                        escaped = true;
-                        next = match self.bytes.get(at + 1) {
-                            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at + 2,
-                            _ => self.code_point(at)?,
-                        };
-                        let passed = next - block;
-                        specials = if passed < BLOCK { specials & (u64::MAX << passed) } else { 0 };
-                    }
-                    _ => {
-                        self.at = at;
-                        return self.wrong("a control character in a string");
-                    }
+        dispatch!(self.level, simd => self.blocks(simd))
+    }
+
+    #[inline(always)]
+    fn blocks<S: Simd>(&mut self, simd: S) -> Scanned<bool> {
+        let mut at = self.at + 1;
+        let (mut has_escapes, mut is_escaped, mut passed) = (false, false, at);
+        while let Some(bytes) = self.bytes.get(at..).filter(|bytes| !bytes.is_empty()) {
+            let block = Block::of(simd, bytes);
+            let (escaped, is_next_escaped) = block.escaped(is_escaped);
+            let ends = block.quotes & !escaped | block.controls;
+            let rare = escaped & !block.usual();
+            if ends | rare != 0 {
+                let end = ends.trailing_zeros() as usize;
+                passed = self.escapes(rare & below(end), at, passed)?;
+                if end < BLOCK {
+                    self.at = at + end;
+                    self.expect(b'"', "a control character in a string")?;
+                    return Some(has_escapes || block.backslashes & below(end) != 0);
                 }
             }
-            block += BLOCK;
+            has_escapes |= block.backslashes != 0;
+            is_escaped = is_next_escaped;
+            at += BLOCK;
         }
         self.at = self.bytes.len();
         self.wrong("the end within a string")
+    }
+
+    /// Looks at escaped bytes of the block `at` one by one, those before `passed` left out; how far it has looked.
+    fn escapes(&mut self, mut escaped: u64, at: usize, mut passed: usize) -> Scanned<usize> {
+        while escaped != 0 {
+            let byte = at + escaped.trailing_zeros() as usize;
+            escaped &= escaped - 1;
+            if byte > passed && !matches!(self.bytes.get(byte), Some(b'/' | b'b' | b'f' | b'r')) {
+                passed = self.code_point(byte - 1)?;
+            }
+        }
+        Some(passed)
     }
 
     /// Where the escape ends that begins at `at` and is none of those with one character.
@@ -201,18 +205,19 @@ impl Scan<'_> {
         if self.bytes.get(at + 1) != Some(&b'u') {
             return self.wrong("an unknown escape");
         }
-        match (self.code_unit(at), self.code_unit(at + 6)) {
-            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => Some(at + 12),
-            (Some(0xD800..=0xDFFF), _) => self.wrong("half of a surrogate pair"),
-            (Some(_), _) => Some(at + 6),
-            (None, _) => self.wrong("no four hexadecimal digits"),
+        match self.code_unit(at) {
+            Some(0xD800..=0xDBFF) if matches!(self.code_unit(at + 6), Some(0xDC00..=0xDFFF)) => Some(at + 12),
+            Some(0xD800..=0xDFFF) => self.wrong("half of a surrogate pair"),
+            Some(_) => Some(at + 6),
+            None => self.wrong("no four hexadecimal digits"),
         }
     }
 
     /// The UTF-16 code unit escaped at `at`, if there is one.
     fn code_unit(&self, at: usize) -> Option<u16> {
-        let digits = self.bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
-        digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)? as u16))
+        let digits: &[u8; 4] = self.bytes.get(at..)?.strip_prefix(b"\\u")?.first_chunk()?;
+        let [a, b, c, d] = digits.map(|digit| HEX[usize::from(digit)]);
+        (a | b | c | d < 16).then(|| u16::from_be_bytes([a << 4 | b, c << 4 | d]))
     }
 
     fn number(&mut self) -> Scanned {
@@ -300,34 +305,21 @@ impl Scan<'_> {
     }
 }
 
-/// How many bytes are looked at together.
-const BLOCK: usize = 4 * LANE;
-/// How many one vector holds.
-const LANE: usize = 16;
+/// What a hexadecimal digit stands for; of all other bytes more than any of them. A table, because digits and letters alternate as
+/// they like, and each change would be a branch that nobody foresees.
+const HEX: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut byte = 0;
+    while byte < values.len() {
+        if let Some(value) = (byte as u8 as char).to_digit(16) {
+            values[byte] = value as u8;
+        }
+        byte += 1;
+    }
+    values
+};
 
-/// Which of the first 64 bytes are no plain text of a string, a bit for each: quotes, backslashes, control characters.
-///
-/// Prompts are long strings, so this is where the time of a large body goes; in vectors it is a third of what a search
-/// from one such byte to the next costs.
-fn specials(bytes: &[u8]) -> u64 {
-    let of = |block: &[u8; BLOCK]| {
-        let lanes = block.as_chunks().0.iter().rev();
-        lanes.fold(0, |mask, lane| mask << LANE | u64::from(specials_of_lane(lane)))
-    };
-    bytes.first_chunk().map_or_else(
-        || {
-            let mut last = [b' '; BLOCK];
-            last[..bytes.len()].copy_from_slice(bytes);
-            of(&last)
-        },
-        of,
-    )
-}
-
-fn specials_of_lane(lane: &[u8; LANE]) -> u32 {
-    let lane = u8x16::new(*lane);
-    // Makes the quote, 0x22, the next after the control characters: so one comparison finds them all.
-    let swapped = lane ^ u8x16::splat(b'"' ^ 0x20);
-    let is_low = swapped.min(u8x16::splat(0x20)).simd_eq(swapped);
-    (is_low | lane.simd_eq(u8x16::splat(b'\\'))).to_bitmask()
+/// The bits below one; all, if there is no such bit.
+fn below(bit: usize) -> u64 {
+    1_u64.checked_shl(bit as u32).map_or(u64::MAX, |bit| bit - 1)
 }

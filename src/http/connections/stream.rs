@@ -32,17 +32,28 @@ pub struct ClientStream {
     refusal: Bytes,
     /// Bytes that were read and that actix has not looked at yet.
     unseen: usize,
+    /// The last byte of a full part, kept back so that there is always one with which the next part begins.
+    kept: Option<u8>,
 }
 
-/// As much is read before what came is looked at. actix itself reads on for as long as there is something, up to 128 KiB, and copies
-/// all of it each time its buffer becomes too small.
+/// Once actix's buffer has room for as much, it is filled and what came is looked at. actix itself reads on for as long as there is
+/// something, up to 128 KiB, and copies all of it each time its buffer becomes too small.
 const AT_ONCE: usize = 32 << 10;
-/// Where there is less room than this, actix makes its buffer larger.
+/// Where there is less room than this, actix makes room: by a larger buffer, or, where all was looked at, at the buffer's beginning.
 const ROOM: usize = 1 << 10;
 
 impl ClientStream {
     pub(super) fn new(socket: TcpStream, header_timeout: Duration) -> Self {
-        Self { socket, connection: Connection::new(), header_timeout, alarm: None, is_mid_answer: false, refusal: Bytes::new(), unseen: 0 }
+        Self {
+            socket,
+            connection: Connection::new(),
+            header_timeout,
+            alarm: None,
+            is_mid_answer: false,
+            refusal: Bytes::new(),
+            unseen: 0,
+            kept: None,
+        }
     }
 
     /// The socket.
@@ -69,21 +80,36 @@ impl ClientStream {
         }
     }
 
-    /// Reads into `buffer`, but no more than is to be read at once; when that has come, there is nothing until it has been looked at.
+    /// Reads into `buffer`, but no more than a part; when that has come, there is nothing until it has been looked at.
+    ///
+    /// A full part leaves just so much room that actix does not make more, and the byte that was kept back takes the room that makes it
+    /// do so: then the whole buffer is free, and a part is one read, not a small one to the buffer's end and another from its beginning.
     fn poll_some(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.unseen + buffer.remaining() < AT_ONCE {
-            return Pin::new(&mut self.socket).poll_read(cx, buffer);
-        }
-        if self.unseen + ROOM >= AT_ONCE {
+        if self.kept.is_some() && self.unseen > 0 {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let most = (AT_ONCE - self.unseen).min(buffer.remaining()) - ROOM;
+        if let Some(byte) = self.kept.take() {
+            buffer.put_slice(&[byte]);
+            return Poll::Ready(Ok(()));
+        }
+        let room = buffer.remaining();
+        if self.unseen + room < AT_ONCE || room <= ROOM {
+            return Pin::new(&mut self.socket).poll_read(cx, buffer);
+        }
+        let part = room.min(AT_ONCE) - ROOM + 1;
         loop {
             ready!(self.socket.poll_read_ready(cx))?;
-            match self.socket.try_read_buf(&mut buffer.limit(most)) {
+            match self.socket.try_read_buf(&mut buffer.limit(part)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read.map(drop)),
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(read) => {
+                    if read == part {
+                        self.kept = buffer.filled().last().copied();
+                        buffer.set_filled(buffer.filled().len() - 1);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
             }
         }
     }
@@ -181,24 +207,28 @@ fn rendered(refusal: Refusal) -> Bytes {
 mod tests {
     use std::future::poll_fn;
 
+    use bytes::BytesMut;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
 
     use super::*;
 
-    /// Reads as actix does: until nothing more comes, into a buffer that has always room.
-    async fn read_at_once(client: &mut ClientStream) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(1 << 20);
+    /// Reads as actix does: until nothing more comes, into a buffer that is given room whenever little is left.
+    async fn read_at_once(client: &mut ClientStream, buffer: &mut BytesMut) {
         poll_fn(|cx| {
-            while let Poll::Ready(read) = tokio_util::io::poll_read_buf(Pin::new(&mut *client), cx, &mut bytes) {
-                if read.unwrap() == 0 {
-                    return Poll::Ready(());
+            loop {
+                let room = buffer.capacity() - buffer.len();
+                if room < 1024 {
+                    buffer.reserve(8192 - room);
+                }
+                match tokio_util::io::poll_read_buf(Pin::new(&mut *client), cx, buffer) {
+                    Poll::Ready(read) => assert!(read.unwrap() > 0, "the end of the connection"),
+                    Poll::Pending if buffer.is_empty() => return Poll::Pending,
+                    Poll::Pending => return Poll::Ready(()),
                 }
             }
-            if bytes.is_empty() { Poll::Pending } else { Poll::Ready(()) }
         })
         .await;
-        bytes
     }
 
     #[actix_web::test]
@@ -206,7 +236,7 @@ mod tests {
     async fn a_large_body_comes_in_parts_and_whole_and_a_small_one_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        for size in [10, AT_ONCE - ROOM, AT_ONCE, 300_000] {
+        for size in [10, AT_ONCE - ROOM, AT_ONCE - ROOM + 1, AT_ONCE, 300_000] {
             let sent: Vec<u8> = (0..size).map(|nth| nth as u8).collect();
             let mut peer = TcpStream::connect(address).await.unwrap();
             let (socket, _) = listener.accept().await.unwrap();
@@ -216,12 +246,17 @@ mod tests {
                 peer.write_all(&body).await.unwrap();
                 peer
             });
-            let mut received = Vec::new();
+            let (mut received, mut buffer, mut full_parts) = (Vec::new(), BytesMut::with_capacity(8192), 0);
             while received.len() < size {
-                let part = read_at_once(&mut client).await;
-                assert!(!part.is_empty() && part.len() < AT_ONCE, "{size}: {}", part.len());
-                received.extend(part);
+                read_at_once(&mut client, &mut buffer).await;
+                // A full part leaves the room that the byte that was kept back takes away: the next begins where the buffer does.
+                assert!(client.kept.is_none() || buffer.capacity() - buffer.len() == ROOM, "{size}");
+                full_parts += usize::from(client.kept.is_some());
+                let part = buffer.split();
+                assert!(part.len() < 2 * AT_ONCE, "{size}: {}", part.len());
+                received.extend_from_slice(&part);
             }
+            assert!(full_parts > 0 || size < 300_000);
             assert!(received == sent, "{size}");
             drop(sending.await.unwrap());
         }
