@@ -148,15 +148,15 @@ impl fmt::Display for NanoUsd {
     /// Decimal US dollars without an exponent, trailing zeros cut: `0.000123`, `0`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sign, nano) = (if self.0 < 0 { "-" } else { "" }, self.0.unsigned_abs());
-        let (whole, fraction) = (nano / 1_000_000_000, nano % 1_000_000_000);
-        if fraction == 0 {
-            return write!(f, "{sign}{whole}");
+        let (whole, mut fraction) = (nano / 1_000_000_000, nano % 1_000_000_000);
+        let mut digits = *b".000000000";
+        for digit in digits[1..].iter_mut().rev() {
+            (*digit, fraction) = (b'0' + (fraction % 10) as u8, fraction / 10);
         }
-        let (mut fraction, mut width) = (fraction, 9);
-        while fraction % 10 == 0 {
-            (fraction, width) = (fraction / 10, width - 1);
-        }
-        write!(f, "{sign}{whole}.{fraction:0width$}")
+        let digits = str::from_utf8(&digits).unwrap_or_default();
+        f.write_str(sign)?;
+        fmt::Display::fmt(&whole, f)?;
+        f.write_str(digits.trim_end_matches('0').trim_end_matches('.'))
     }
 }
 
@@ -172,7 +172,16 @@ mod tests {
 
     #[test]
     fn money_prints_as_plain_decimal_dollars() {
-        for (nano, text) in [(0, "0"), (1, "0.000000001"), (1_500_000_000, "1.5"), (-20_000_000, "-0.02"), (7_000_000_000, "7")] {
+        for (nano, text) in [
+            (0, "0"),
+            (1, "0.000000001"),
+            (1_500_000_000, "1.5"),
+            (-20_000_000, "-0.02"),
+            (7_000_000_000, "7"),
+            (-12_000_000_000, "-12"),
+            (100_000_000_010, "100.00000001"),
+            (i64::MIN, "-9223372036.854775808"),
+        ] {
             assert_eq!(NanoUsd(nano).to_string(), text);
         }
     }

@@ -31,7 +31,8 @@ impl Dialect for OpenAi {
 
     fn request(&self, ask: &Ask<'_>) -> Result<Prepared, Refused> {
         let Quirks { rename, drop, set, stream_usage, .. } = ask.quirks;
-        let model = serde_json::Value::from(ask.upstream_model).to_string();
+        // A string is always JSON.
+        let model = serde_json::to_string(ask.upstream_model).unwrap_or_default();
         let options = StreamOptions::of(ask)?;
         let asked = options.as_ref().filter(|_| *stream_usage).map(StreamOptions::with_usage);
         let mut edits = Vec::with_capacity(2 + rename.len() + drop.len() + set.len());

@@ -1,6 +1,7 @@
 //! Virtual keys' rows: never the key, only what it is found by. Mutations go through [`Store::mutate`](super::Store::mutate).
 
 use diesel::prelude::*;
+use serde::Serializer as _;
 
 use super::connection::AnyConnection;
 use super::schema::virtual_keys;
@@ -105,9 +106,10 @@ pub fn update(connection: &mut AnyConnection, row: KeyRow) -> QueryResult<usize>
 
 /// `pairs` as a JSON object, in their order.
 pub(super) fn object_text(pairs: &[(String, String)]) -> String {
-    let object: serde_json::Map<String, serde_json::Value> =
-        pairs.iter().map(|(name, value)| (name.clone(), serde_json::Value::String(value.clone()))).collect();
-    serde_json::Value::Object(object).to_string()
+    let mut text = Vec::new();
+    // Neither a string nor memory refuses to be written.
+    let _ = serde_json::Serializer::new(&mut text).collect_map(pairs.iter().map(|(name, value)| (name, value)));
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// The pairs of a JSON object of strings.
