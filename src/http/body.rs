@@ -5,18 +5,21 @@
 mod decode;
 mod pace;
 
+use std::pin::pin;
+use std::sync::Arc;
+
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use actix_web::web;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::config::Server;
 use crate::gateway::budget::{Budget, Claim};
 use crate::gateway::messages::Refusal;
+use crate::gateway::patience;
 use decode::{Encoding, Room};
 use pace::Pace;
-use std::sync::Arc;
 
 /// A body that arrives in pieces.
 struct Arriving<'a> {
@@ -91,7 +94,8 @@ impl Arriving<'_> {
     /// The next piece, if it comes in time and fits.
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         let due = self.begun + self.pace.due(self.received);
-        let Some(piece) = timeout_at(due, self.payload.next()).await.map_err(|_| Refusal::SlowBody)? else { return Ok(None) };
+        let next = pin!(self.payload.next());
+        let Some(piece) = patience::by(due, next).await.ok_or(Refusal::SlowBody)? else { return Ok(None) };
         let piece = piece.map_err(|_| Refusal::InvalidJson("it was cut short".to_owned()))?;
         self.received += piece.len() as u64;
         if self.received > self.limit as u64 {

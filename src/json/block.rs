@@ -17,7 +17,7 @@ pub(super) struct Block {
     pub backslashes: u64,
     /// What must not stand in a string.
     pub controls: u64,
-    /// What most escapes are of besides: `n` and `t`.
+    /// `n` and `t`, of which most other escapes are.
     letters: u64,
 }
 
@@ -42,9 +42,9 @@ impl Block {
 
     /// Which bytes are escaped, if the first is or is not, and whether the first behind the block is.
     ///
-    /// In a run of backslashes every second one is escaped, counted from its first. Added to those that stand on even (or odd) places, the
-    /// first of a run carries to behind its end: that tells on which kind of place the run began (G. Langdale, D. Lemire,
-    /// "Parsing Gigabytes of JSON per Second", 2019, 3.1.1).
+    /// In a run of backslashes every second one is escaped. The first of each run that begins on an odd place is added to all of them: it
+    /// carries to just behind its run, and so tells which runs began there (G. Langdale, D. Lemire, "Parsing Gigabytes of JSON per
+    /// Second", 2019, 3.1.1; one addition instead of two).
     pub fn escaped(&self, is_first: bool) -> (u64, bool) {
         const EVEN: u64 = 0x5555_5555_5555_5555;
         let first = u64::from(is_first);
@@ -54,14 +54,14 @@ impl Block {
         ((EVEN ^ carried << 1) & behind, is_next)
     }
 
-    /// What may be escaped, as far as it is looked for: the rest is rare.
+    /// The bytes that usually follow a backslash and may.
     pub fn usual(&self) -> u64 {
         self.quotes | self.backslashes | self.letters
     }
 }
 
-/// How many bytes of those that follow belong to a string that ends within 16 and holds no escapes, its closing quote left out. Keys
-/// and most values are such strings, for which every processor has what it takes.
+/// How many bytes a string has, of which these are the bytes behind its opening quote: if it ends within 16, holds no escapes, and there
+/// are 16. Keys and most values are such strings, for which every processor has what it takes.
 pub(super) fn short(bytes: &[u8]) -> Option<usize> {
     let lane: &[u8; 16] = bytes.first_chunk()?;
     let specials = dispatch!(Level::baseline(), simd => {

@@ -36,10 +36,11 @@ pub struct ClientStream {
     kept: Option<u8>,
 }
 
-/// Once actix's buffer has room for as much, it is filled and what came is looked at. actix itself reads on for as long as there is
+/// Once actix's buffer is as large, about as much is read before it is looked at. actix itself reads on for as long as there is
 /// something, up to 128 KiB, and copies all of it each time its buffer becomes too small.
 const AT_ONCE: usize = 32 << 10;
-/// Where there is less room than this, actix makes room: by a larger buffer, or, where all was looked at, at the buffer's beginning.
+/// Where there is less room than this, actix makes room: at the buffer's beginning where all of it was looked at and nobody holds on to
+/// it, or else by another buffer.
 const ROOM: usize = 1 << 10;
 
 impl ClientStream {
@@ -80,10 +81,11 @@ impl ClientStream {
         }
     }
 
-    /// Reads into `buffer`, but no more than a part; when that has come, there is nothing until it has been looked at.
+    /// Reads into `buffer`; when a part is full, there is nothing until it has been looked at.
     ///
-    /// A full part leaves just so much room that actix does not make more, and the byte that was kept back takes the room that makes it
-    /// do so: then the whole buffer is free, and a part is one read, not a small one to the buffer's end and another from its beginning.
+    /// A full part leaves a buffer of [`AT_ONCE`] just so much room that actix does not make more, and the byte that was kept back takes
+    /// the room that makes it do so. Then the whole buffer is free, and a part is one read, not a small one to the buffer's end and another
+    /// from its beginning.
     fn poll_some(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.kept.is_some() && self.unseen > 0 {
             cx.waker().wake_by_ref();
@@ -249,9 +251,10 @@ mod tests {
             let (mut received, mut buffer, mut full_parts) = (Vec::new(), BytesMut::with_capacity(8192), 0);
             while received.len() < size {
                 read_at_once(&mut client, &mut buffer).await;
-                // A full part leaves the room that the byte that was kept back takes away: the next begins where the buffer does.
-                assert!(client.kept.is_none() || buffer.capacity() - buffer.len() == ROOM, "{size}");
-                full_parts += usize::from(client.kept.is_some());
+                let is_full = client.kept.is_some();
+                // It leaves the room that the byte that was kept back takes away: the next begins where the buffer does.
+                assert!(!is_full || buffer.capacity() != AT_ONCE || buffer.capacity() - buffer.len() == ROOM, "{size}");
+                full_parts += usize::from(is_full);
                 let part = buffer.split();
                 assert!(part.len() < 2 * AT_ONCE, "{size}: {}", part.len());
                 received.extend_from_slice(&part);
