@@ -6,7 +6,8 @@ usage: benches/instructions/count.py [--save] [--stages] [--keep DIR] [BINARY]
 Runs BINARY (target/release/aigw) as a user would, with authentication, metrics and the SQLite ledger on, before an upstream of
 its own, and counts for each kind of request what all its threads execute in user space. Compares with baseline.json beside this
 file: more than 5 % worse is exit 1. --save makes what was counted the new baseline; --stages tells
-which stage of a chat takes how many of them, for a build that is not stripped; --keep leaves callgrind's files in DIR.
+which stage of a chat takes how many of them, for a build that is not stripped; --keep leaves callgrind's files in DIR. The baseline
+is of a processor with AVX2: one without passes over a large prompt in more, narrower steps.
 """
 import argparse, http.client, json, os, pathlib, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 
