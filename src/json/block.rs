@@ -84,7 +84,7 @@ mod tests {
         #[cfg(target_arch = "x86_64")]
         let more = [Level::new().as_sse4_2().map(Level::Sse4_2), Level::new().as_avx2().map(Level::Avx2)];
         #[cfg(not(target_arch = "x86_64"))]
-        let more = [];
+        let more: [Option<Level>; 0] = [];
         [Level::baseline(), Level::new()].into_iter().chain(more.into_iter().flatten()).collect()
     }
 
