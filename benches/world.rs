@@ -29,9 +29,7 @@ price = {{ input = 1.0, output = 2.0 }}
 
 /// The tenant has `key` and so many others.
 pub fn snapshot(settings: &Settings, key: &Credential, others: u64) -> Snapshot {
-    let tenant =
-        Tenant { id: "acme".into(), name: "Acme".to_owned(), brokered: true, broker_fallback: false, enabled: true, has_own: false };
-    let tenant = Arc::new(tenant);
+    let tenant = Arc::new(Tenant { name: "Acme".to_owned(), ..Tenant::bare("acme".into()) });
     let caller = |lookup| Caller {
         name: "bench".to_owned(),
         subject: "ada@example.com".into(),

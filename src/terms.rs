@@ -154,9 +154,7 @@ impl fmt::Display for NanoUsd {
             (*digit, fraction) = (b'0' + (fraction % 10) as u8, fraction / 10);
         }
         let digits = str::from_utf8(&digits).unwrap_or_default();
-        f.write_str(sign)?;
-        fmt::Display::fmt(&whole, f)?;
-        f.write_str(digits.trim_end_matches('0').trim_end_matches('.'))
+        write!(f, "{sign}{whole}{}", digits.trim_end_matches('0').trim_end_matches('.'))
     }
 }
 

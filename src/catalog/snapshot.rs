@@ -186,6 +186,13 @@ pub struct Caller {
     pub standing: Arc<Standing>,
 }
 
+impl Tenant {
+    /// A tenant of which nothing is said but its id: brokered, enabled, without providers of its own.
+    pub fn bare(id: TenantId) -> Self {
+        Self { id, name: String::new(), brokered: true, broker_fallback: false, enabled: true, has_own: false }
+    }
+}
+
 impl Caller {
     /// A key of which nothing is said but whose it is and what tells it from others: no name, no tags, no limits, no end.
     pub fn bare(tenant: Arc<Tenant>, key_id: KeyId, lookup: [u8; 32]) -> Self {

@@ -20,7 +20,7 @@ pub(super) fn members(bytes: &[u8], limits: JsonLimits, each: impl FnMut(Member)
         at: str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len),
     })?;
     let JsonLimits { depth, strings, keys } = limits;
-    let mut scan = Scan { bytes, at: 0, depth: depth.min(DEEPEST), strings, keys, level: Level::new(), wrong: "" };
+    let mut scan = Scan { bytes, at: 0, depth: depth.min(DEEPEST), strings, keys, wrong: "" };
     scan.document(each).ok_or(JsonError { what: scan.wrong, at: scan.at })
 }
 
@@ -31,8 +31,6 @@ struct Scan<'a> {
     depth: usize,
     strings: usize,
     keys: usize,
-    /// What this processor can.
-    level: Level,
     /// What is wrong where the scan stopped.
     wrong: &'static str,
 }
@@ -158,9 +156,10 @@ impl Scan<'_> {
             self.at += length + 2;
             return Some(false);
         }
-        dispatch!(self.level, simd => self.blocks(simd))
+        dispatch!(Level::new(), simd => self.blocks(simd))
     }
 
+    /// The same for a string of any length and content. Inlined, so that its vectors are those of the processor it is dispatched to.
     #[inline(always)]
     fn blocks<S: Simd>(&mut self, simd: S) -> Scanned<bool> {
         let mut at = self.at + 1;

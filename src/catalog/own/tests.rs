@@ -73,7 +73,7 @@ fn offerings() -> Offerings {
 }
 
 fn tenant(broker_fallback: bool) -> Tenant {
-    Tenant { id: "acme".into(), name: String::new(), brokered: true, broker_fallback, enabled: true, has_own: true }
+    Tenant { broker_fallback, has_own: true, ..Tenant::bare("acme".into()) }
 }
 
 fn key() -> Option<Arc<SealedKey>> {

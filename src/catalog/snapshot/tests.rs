@@ -80,21 +80,7 @@ fn snapshot() -> Snapshot {
 }
 
 fn caller(tenant: &str) -> Caller {
-    Caller {
-        subject: "s".into(),
-        ..Caller::bare(
-            Arc::new(Tenant {
-                id: tenant.into(),
-                name: String::new(),
-                brokered: true,
-                broker_fallback: false,
-                enabled: true,
-                has_own: false,
-            }),
-            "key_1".into(),
-            [0; 32],
-        )
-    }
+    Caller { subject: "s".into(), ..Caller::bare(Arc::new(Tenant::bare(tenant.into())), "key_1".into(), [0; 32]) }
 }
 
 fn names(chain: &Chain) -> Vec<&str> {

@@ -57,22 +57,8 @@ impl World {
         let payload = Payload::new([destination(URL)], Presentation::Bearer, Secret::new("sk-of-acme")).unwrap();
         let context = SecretContext { tenant: &tenant, ring: &ring, name: &name, version, epoch };
         let sealed = SealedKey { blob: seal(&context, &spend_key, &payload).unwrap(), ring, epoch, version };
-        let caller = Caller {
-            subject: "s".into(),
-            grants: vec![grant],
-            ..Caller::bare(
-                Arc::new(Tenant {
-                    id: tenant.clone(),
-                    name: String::new(),
-                    brokered: true,
-                    broker_fallback: true,
-                    enabled: true,
-                    has_own: true,
-                }),
-                key_id,
-                key.lookup(),
-            )
-        };
+        let owner = Arc::new(Tenant { broker_fallback: true, has_own: true, ..Tenant::bare(tenant.clone()) });
+        let caller = Caller { subject: "s".into(), grants: vec![grant], ..Caller::bare(owner, key_id, key.lookup()) };
         let provider = Arc::new(Provider {
             name,
             kind: "k".into(),

@@ -285,8 +285,8 @@ async fn bench(panics: usize) -> Bench {
 fn job(model: &str, nth: usize, stream: bool) -> Job {
     let (lifeline, client) = Lifeline::new();
     client.release();
-    let tenant = Tenant { id: "acme".into(), name: String::new(), brokered: true, broker_fallback: false, has_own: false, enabled: true };
-    let caller = Caller { subject: "s".into(), ..Caller::bare(Arc::new(tenant), "key_1".into(), [0; 32]) };
+    let tenant = Arc::new(Tenant::bare("acme".into()));
+    let caller = Caller { subject: "s".into(), ..Caller::bare(tenant, "key_1".into(), [0; 32]) };
     let body = json!({"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}).to_string();
     Job {
         request_id: format!("{model}-{nth}").into(),

@@ -17,21 +17,7 @@ impl Environment for AllKeys {
 }
 
 fn anybody() -> Caller {
-    Caller {
-        subject: "s".into(),
-        ..Caller::bare(
-            Arc::new(Tenant {
-                id: "acme".into(),
-                name: String::new(),
-                brokered: true,
-                broker_fallback: false,
-                enabled: true,
-                has_own: false,
-            }),
-            "key_1".into(),
-            [0; 32],
-        )
-    }
+    Caller::bare(Arc::new(Tenant::bare("acme".into())), "key_1".into(), [0; 32])
 }
 
 fn snapshot_of(environment: &dyn Environment) -> Snapshot {
