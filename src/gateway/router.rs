@@ -1,4 +1,4 @@
-//! The `Router` actor: asks the catalog for a chain, walks it, and keeps this worker's adapters.
+//! The `Router` actor: has the catalog's snapshot resolve a chain, walks it, and keeps this worker's adapters.
 //!
 //! It is the adapters' real supervisor: actix restarts an actor that stops, but one that panics is gone for good, so the
 //! router replaces whatever adapter no longer answers. It sends no HTTP and reads no body.
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, ResponseFuture, Supervisor};
+use tokio::sync::watch;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::adapter::Adapter;
@@ -18,7 +19,7 @@ use super::messages::{Answer, Attempt, Exhausted, Job, Outcome, Refusal, Rejecti
 use super::metering;
 use super::purse::{Presented, Purse, Unspent};
 use super::upstream::{Network, Upstream};
-use crate::catalog::actor::{Adopt, Catalog, Resolve};
+use crate::catalog::actor::Adopt;
 use crate::catalog::snapshot::{Offer, Provider, Resolved, Snapshot};
 use crate::ledger::entry::{AttemptRecord, Billing, Entry, Outcome as Ending, UsageSource};
 use crate::ledger::journal::Journal;
@@ -35,7 +36,8 @@ pub struct Router {
 
 /// What every route on this worker needs.
 struct Desk {
-    catalog: Addr<Catalog>,
+    /// What the worker's catalog holds.
+    snapshot: watch::Receiver<Snapshot>,
     journal: Arc<Journal>,
     health: Arc<HealthBook>,
     network: Network,
@@ -52,9 +54,15 @@ struct Station {
 }
 
 impl Router {
-    /// A router that asks `catalog` and opens settlements in `journal`.
-    pub fn new(catalog: Addr<Catalog>, journal: Arc<Journal>, health: Arc<HealthBook>, network: Network, purse: Purse) -> Self {
-        Self { desk: Rc::new(Desk { catalog, journal, health, network, purse, adapters: RefCell::default() }) }
+    /// A router that resolves models by `snapshot` and opens settlements in `journal`.
+    pub fn new(
+        snapshot: watch::Receiver<Snapshot>,
+        journal: Arc<Journal>,
+        health: Arc<HealthBook>,
+        network: Network,
+        purse: Purse,
+    ) -> Self {
+        Self { desk: Rc::new(Desk { snapshot, journal, health, network, purse, adapters: RefCell::default() }) }
     }
 }
 
@@ -104,8 +112,7 @@ fn owner(provider: &Provider) -> Option<&TenantId> {
 
 impl Desk {
     async fn route(&self, job: Arc<Job>, presented: Option<Presented>) -> Answer {
-        let resolve = Resolve { caller: Arc::clone(&job.caller), model: job.model.clone() };
-        let plan = self.catalog.send(resolve).await.map_err(|_| Refusal::Internal)?;
+        let plan = self.snapshot.borrow().find(&job.caller, &job.model);
         let Some(plan) = plan else { return Err(Refusal::UnknownModel(job.model.to_string()).into()) };
         let Some(first) = plan.chain.first() else { return Err(Refusal::UnknownModel(job.model.to_string()).into()) };
         let settlement = Settlement::open(&self.journal, draft(&job, &plan, first), job.received);

@@ -137,11 +137,11 @@ impl Journal {
         self.gather(Kind::Settled, entry);
     }
 
-    /// Waits until what has been gathered is written. Whatever else is ready on this worker has its turn first, so that the
-    /// records of many requests leave in one write; dropped under way, it writes all the same.
-    pub async fn written(&self) {
+    /// Waits until what has been gathered is written. If `others` are under way, whatever else is ready on this worker has its
+    /// turn first, so that the records of many requests leave in one write; dropped under way, it writes all the same.
+    pub async fn written(&self, others: bool) {
         let _writes = WritesOnDrop(self);
-        let mut has_yielded = false;
+        let mut has_yielded = !others;
         poll_fn(|cx| {
             if std::mem::replace(&mut has_yielded, true) {
                 return Poll::Ready(());

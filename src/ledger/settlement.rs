@@ -39,7 +39,8 @@ impl Settlement {
 
     /// Waits until the draft is in the journal: from then on a killed process bills it.
     pub async fn journaled(&self) {
-        self.0.journal.written().await;
+        let journal = &self.0.journal;
+        journal.written(journal.backlog().open() > 1).await;
     }
 
     /// Changes the entry and gathers it as the new draft: for a request that moves on to another provider, so that a killed
@@ -58,7 +59,7 @@ impl Settlement {
         inner.settle();
         let journal = Arc::clone(&inner.journal);
         drop(self);
-        journal.written().await;
+        journal.written(journal.backlog().open() > 0).await;
     }
 }
 

@@ -50,14 +50,16 @@ fn whoever_gives_up_waiting_has_written() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let process = Process::start(dir.path());
     let mut context = Context::from_waker(Waker::noop());
+    let _another = process.open(1, "b");
     let settlement = Settlement::open(&process.journals[0], draft("a"), Instant::now());
+    let empty = written(dir.path());
     {
         let mut journaled = pin!(settlement.journaled());
         assert!(journaled.as_mut().poll(&mut context).is_pending());
-        assert_eq!(written(dir.path()), 0);
+        assert_eq!(written(dir.path()), empty);
     }
     let opened = written(dir.path());
-    assert!(opened > 0);
+    assert!(opened > empty);
     settlement.with(|draft| *draft = entry("a"));
     {
         let mut closed = pin!(settlement.close());
@@ -67,6 +69,19 @@ fn whoever_gives_up_waiting_has_written() {
     let dir = killed(dir.path());
     Process::recovering(dir.path()).drain(&mut sink);
     assert_eq!(sink.now().entries["a"].outcome, Outcome::Ok);
+}
+
+#[test]
+fn whoever_is_alone_does_not_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path());
+    let mut context = Context::from_waker(Waker::noop());
+    let settlement = Settlement::open(&process.journals[0], draft("a"), Instant::now());
+    assert!(pin!(settlement.journaled()).poll(&mut context).is_ready());
+    let opened = written(dir.path());
+    assert!(opened > 0);
+    assert!(pin!(settlement.close()).poll(&mut context).is_ready());
+    assert!(written(dir.path()) > opened);
 }
 
 #[test]
