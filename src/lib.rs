@@ -7,7 +7,7 @@
 //! 1. [`http`]: the route table, served by [`http::serve`] over connections that keep their own time ([`http::connections`]).
 //!    [`http::openai`] asks [`http::identity`] who calls, reads the body, has [`json`] find its
 //!    members in one pass, and makes a [`Job`](gateway::messages::Job).
-//! 2. [`gateway::router`]: finds the chain of providers ([`catalog::chain`]) in what the worker's [`catalog::actor`] holds, opens a
+//! 2. [`gateway::router`]: asks the worker's [`catalog::actor`] for the chain of providers ([`catalog::chain`]), opens a
 //!    [`Settlement`](ledger::settlement::Settlement), and offers the job to one provider after the other.
 //! 3. [`gateway::adapter`]: one provider. Its [`dialect`] translates the request, [`gateway::upstream`] sends it through the guarded
 //!    [`gateway::connector`], [`gateway::retry`] decides what a failure means.

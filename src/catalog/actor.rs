@@ -1,12 +1,15 @@
 //! The `Catalog` actor: one worker's replica of the snapshot, the only thing it holds.
 //!
-//! It reads no file and no database; a new world arrives as [`Adopt`]. Who has to know what is now watches: a message there and
-//! back would cost more than all that is looked up.
+//! It reads no file and no database; a new world arrives as [`Adopt`]. Who only has to know what is now, as every request does
+//! before anybody is let in, watches: a message there and back would cost more than all that is looked up.
 
-use actix::{Actor, Context, Handler, Message};
+use std::sync::Arc;
+
+use actix::{Actor, Context, Handler, Message, MessageResult};
+use smol_str::SmolStr;
 use tokio::sync::watch;
 
-use super::snapshot::Snapshot;
+use super::snapshot::{Caller, Resolved, Snapshot};
 
 /// One worker's view of the world.
 pub struct Catalog {
@@ -17,6 +20,16 @@ pub struct Catalog {
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "()")]
 pub struct Adopt(pub Snapshot);
+
+/// Asks who may answer `model` for `caller`; `None`: unknown, not allowed, or nobody.
+#[derive(Message, Debug)]
+#[rtype(result = "Option<Resolved>")]
+pub struct Resolve {
+    /// Who asks.
+    pub caller: Arc<Caller>,
+    /// A model id or alias, as asked for.
+    pub model: SmolStr,
+}
 
 impl Catalog {
     /// A replica that starts with `snapshot`.
@@ -44,5 +57,13 @@ impl Handler<Adopt> for Catalog {
 
     fn handle(&mut self, Adopt(snapshot): Adopt, _: &mut Self::Context) {
         self.snapshot.send_replace(snapshot);
+    }
+}
+
+impl Handler<Resolve> for Catalog {
+    type Result = MessageResult<Resolve>;
+
+    fn handle(&mut self, ask: Resolve, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.snapshot.borrow().find(&ask.caller, &ask.model))
     }
 }

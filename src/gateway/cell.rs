@@ -110,9 +110,10 @@ impl Fleet {
         let journal = self.ledger.journal(roll.cells.len())?;
         let catalog = Catalog::new(roll.latest.clone());
         let snapshot = catalog.watch();
+        let catalog = catalog.start();
         let purse = Purse::new(self.terms.edge.clone(), self.terms.cache);
-        let router = Router::new(snapshot.clone(), journal, Arc::clone(&self.health), self.network.clone(), purse).start();
-        roll.cells.push([catalog.start().recipient(), router.clone().recipient()]);
+        let router = Router::new(catalog.clone(), journal, Arc::clone(&self.health), self.network.clone(), purse).start();
+        roll.cells.push([catalog.recipient(), router.clone().recipient()]);
         Ok(Cell { snapshot, router })
     }
 

@@ -1,4 +1,4 @@
-//! The `Router` actor: has the catalog's snapshot resolve a chain, walks it, and keeps this worker's adapters.
+//! The `Router` actor: asks the catalog for a chain, walks it, and keeps this worker's adapters.
 //!
 //! It is the adapters' real supervisor: actix restarts an actor that stops, but one that panics is gone for good, so the
 //! router replaces whatever adapter no longer answers. It sends no HTTP and reads no body.
@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, ResponseFuture, Supervisor};
-use tokio::sync::watch;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::adapter::Adapter;
@@ -19,7 +18,7 @@ use super::messages::{Answer, Attempt, Exhausted, Job, Outcome, Refusal, Rejecti
 use super::metering;
 use super::purse::{Presented, Purse, Unspent};
 use super::upstream::{Network, Upstream};
-use crate::catalog::actor::Adopt;
+use crate::catalog::actor::{Adopt, Catalog, Resolve};
 use crate::catalog::snapshot::{Offer, Provider, Resolved, Snapshot};
 use crate::ledger::entry::{AttemptRecord, Billing, Entry, Outcome as Ending, UsageSource};
 use crate::ledger::journal::Journal;
@@ -36,8 +35,7 @@ pub struct Router {
 
 /// What every route on this worker needs.
 struct Desk {
-    /// What the worker's catalog holds.
-    snapshot: watch::Receiver<Snapshot>,
+    catalog: Addr<Catalog>,
     journal: Arc<Journal>,
     health: Arc<HealthBook>,
     network: Network,
@@ -54,15 +52,9 @@ struct Station {
 }
 
 impl Router {
-    /// A router that resolves models by `snapshot` and opens settlements in `journal`.
-    pub fn new(
-        snapshot: watch::Receiver<Snapshot>,
-        journal: Arc<Journal>,
-        health: Arc<HealthBook>,
-        network: Network,
-        purse: Purse,
-    ) -> Self {
-        Self { desk: Rc::new(Desk { snapshot, journal, health, network, purse, adapters: RefCell::default() }) }
+    /// A router that asks `catalog` and opens settlements in `journal`.
+    pub fn new(catalog: Addr<Catalog>, journal: Arc<Journal>, health: Arc<HealthBook>, network: Network, purse: Purse) -> Self {
+        Self { desk: Rc::new(Desk { catalog, journal, health, network, purse, adapters: RefCell::default() }) }
     }
 }
 
@@ -112,7 +104,8 @@ fn owner(provider: &Provider) -> Option<&TenantId> {
 
 impl Desk {
     async fn route(&self, job: Arc<Job>, presented: Option<Presented>) -> Answer {
-        let plan = self.snapshot.borrow().find(&job.caller, &job.model);
+        let resolve = Resolve { caller: Arc::clone(&job.caller), model: job.model.clone() };
+        let plan = self.catalog.send(resolve).await.map_err(|_| Refusal::Internal)?;
         let Some(plan) = plan else { return Err(Refusal::UnknownModel(job.model.to_string()).into()) };
         let Some(first) = plan.chain.first() else { return Err(Refusal::UnknownModel(job.model.to_string()).into()) };
         let settlement = Settlement::open(&self.journal, draft(&job, &plan, first), job.received);

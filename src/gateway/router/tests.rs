@@ -276,8 +276,8 @@ async fn bench(panics: usize) -> Bench {
     let ledger = crate::ledger::actor::start(Options::new(journals.path()), Box::new(Nowhere), observer).unwrap();
     let self_listen = SelfListen { listeners: Vec::new(), interfaces: Vec::new() };
     let network = Network { resolver: Arc::new(SystemResolver), self_listen };
-    let snapshot = watch::Sender::new(Snapshot { offerings, directory: Arc::default() }).subscribe();
-    let router = Router::new(snapshot, ledger.journal(0).unwrap(), Arc::default(), network, Purse::new(None, Duration::ZERO));
+    let catalog = Catalog::new(Snapshot { offerings, directory: Arc::default() }).start();
+    let router = Router::new(catalog, ledger.journal(0).unwrap(), Arc::default(), network, Purse::new(None, Duration::ZERO));
     let desk = Rc::clone(&router.desk);
     Bench { upstream, desk, router: router.start(), ledger, seen, alpha, _journals: journals }
 }
