@@ -1,6 +1,6 @@
 //! Everything an operator can say, read once and decided once.
 //!
-//! [`load`] reads `aigw.toml`, the provider files it includes and the environment, and answers with [`Settings`] in which
+//! [`load()`] reads `aigw.toml`, the provider files it includes and the environment, and answers with [`Settings`] in which
 //! nothing is left to decide, or with every problem at once. Nobody reads a file or the environment after it.
 
 pub mod check;

@@ -1,7 +1,7 @@
 //! What an answer says in passing: one look for a handful of keys, without parsing.
 //!
 //! Most events of a stream hold a few bytes of text and nothing to decide on; parsing each would cost several times as much
-//! as relaying it. What a glance finds that decides anything is parsed by the [`reader`](super::reader).
+//! as relaying it. What a glance finds that decides anything is parsed by the [`reader`](mod@super::reader).
 
 use memchr::{memchr_iter, memchr2};
 
