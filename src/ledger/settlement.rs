@@ -40,7 +40,9 @@ impl Settlement {
     /// Waits until the draft is in the journal: from then on a killed process bills it.
     pub async fn journaled(&self) {
         let journal = &self.0.journal;
-        journal.written(journal.backlog().open() > 1).await;
+        // This one is open itself.
+        let others = journal.backlog().open() > 1;
+        journal.written(others).await;
     }
 
     /// Changes the entry and gathers it as the new draft: for a request that moves on to another provider, so that a killed
@@ -59,7 +61,8 @@ impl Settlement {
         inner.settle();
         let journal = Arc::clone(&inner.journal);
         drop(self);
-        journal.written(journal.backlog().open() > 0).await;
+        let others = journal.backlog().open() > 0;
+        journal.written(others).await;
     }
 }
 

@@ -52,14 +52,14 @@ fn whoever_gives_up_waiting_has_written() {
     let mut context = Context::from_waker(Waker::noop());
     let _another = process.open(1, "b");
     let settlement = Settlement::open(&process.journals[0], draft("a"), Instant::now());
-    let empty = written(dir.path());
+    let before = written(dir.path());
     {
         let mut journaled = pin!(settlement.journaled());
         assert!(journaled.as_mut().poll(&mut context).is_pending());
-        assert_eq!(written(dir.path()), empty);
+        assert_eq!(written(dir.path()), before);
     }
     let opened = written(dir.path());
-    assert!(opened > empty);
+    assert!(opened > before);
     settlement.with(|draft| *draft = entry("a"));
     {
         let mut closed = pin!(settlement.close());
