@@ -26,7 +26,6 @@ use aigw::catalog::snapshot::Snapshot;
 use aigw::config::{self, DatabaseUrl, Settings};
 use aigw::control::store::Store;
 use aigw::credential::{Credential, CredentialKind};
-use aigw::gateway::budget::Budget;
 use aigw::gateway::cell::{Fleet, Terms};
 use aigw::gateway::connector::SystemResolver;
 use aigw::gateway::upstream::Network;
@@ -37,6 +36,7 @@ use aigw::http::identity::Doorman;
 use aigw::http::{self, Front};
 use aigw::ledger::Observer;
 use aigw::ledger::actor::{LedgerHandle, Options, start};
+use aigw::memory::MemoryCapacity;
 use aigw::metrics::Metrics;
 
 /// The product's own.
@@ -120,7 +120,7 @@ fn serve(settings: &Settings, snapshot: Snapshot, ledger: LedgerHandle, metrics:
         doorman: Doorman::new(600),
         server: settings.server.clone(),
         limits: settings.upstream,
-        budget: Budget::new(settings.server.buffer_budget),
+        memory: MemoryCapacity::new(settings.server.buffer_budget),
         metrics: Arc::clone(metrics),
         probes: Probes { database: Box::new(|| Box::pin(async { true })), metrics: Box::new(|| (String::new(), Metrics::CONTENT_TYPE)) },
     });

@@ -7,7 +7,6 @@
 //! [`health`] lets a failing provider rest; a [`lifeline`] tells that the client has gone; a [`purse`] pays with tenants' own keys. A [`cell`] is all of this on one worker.
 
 pub mod adapter;
-pub mod budget;
 pub mod cell;
 pub mod connector;
 pub mod exchange;
@@ -17,7 +16,6 @@ pub mod lifeline;
 pub mod messages;
 pub mod metering;
 pub mod passing;
-pub mod patience;
 pub mod pool;
 pub mod purse;
 pub mod relay;

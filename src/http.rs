@@ -23,9 +23,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::catalog::snapshot::Caller;
 use crate::config::{Server, Upstream};
-use crate::gateway::budget::Budget;
 use crate::gateway::cell::{Cell, Fleet};
 use crate::gateway::messages::Refusal;
+use crate::memory::MemoryCapacity;
 use crate::metrics::Metrics;
 use connections::Connection;
 use identity::Doorman;
@@ -41,7 +41,7 @@ pub struct Front {
     /// `[upstream]`.
     pub limits: Upstream,
     /// Memory for bodies in flight.
-    pub budget: Arc<Budget>,
+    pub memory: Arc<MemoryCapacity>,
     /// Where refusals are counted: no entry tells of them.
     pub metrics: Arc<Metrics>,
     /// What the probes ask.

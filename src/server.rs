@@ -26,7 +26,6 @@ use crate::control::sealing::rewrap::{self, RotateError};
 use crate::control::sealing::{self, Sealing, Started};
 use crate::control::store::{Store, StoreError};
 use crate::control::{self, Control, Flush, Health, Parts, Publisher, World};
-use crate::gateway::budget::Budget;
 use crate::gateway::cell::{Fleet, Terms};
 use crate::gateway::connector::{SystemResolver, interface_addresses};
 use crate::gateway::upstream::Network;
@@ -38,6 +37,7 @@ use crate::http::{self, Front, clock};
 use crate::ledger::actor::{LedgerHandle, Options};
 use crate::ledger::reader::Durability;
 use crate::ledger::{self, Observer};
+use crate::memory::MemoryCapacity;
 use crate::metrics::Metrics;
 use crate::terms::{ProviderName, TenantId};
 
@@ -189,11 +189,11 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
         },
     );
 
-    let budget = Budget::new(server.buffer_budget);
+    let memory = MemoryCapacity::new(server.buffer_budget);
     let doorman = Doorman::new(settings.security.failed_auth_per_minute);
     let probes = probes(store, &metrics, &fleet, &ledger);
     let grace = (server.shutdown_grace, fleet.stopping.clone());
-    let front = web::Data::new(Front { metrics, fleet, doorman, server: server.clone(), limits: settings.upstream, budget, probes });
+    let front = web::Data::new(Front { metrics, fleet, doorman, server: server.clone(), limits: settings.upstream, memory, probes });
     let admin = web::Data::from(Arc::clone(&control));
 
     let listener = bind(server.listen, server.reuse_port).map_err(|source| StartError::Listen {

@@ -14,10 +14,12 @@ const ACTORS_AND_NETWORK: &[&str] = &["actix", "actix_web", "actix_rt", "actix_t
 /// For rooms that speak of URIs and header names, and of nothing else of actix-web.
 const ACTORS_AND_SOCKETS: &[&str] = &["actix", "actix_rt", "actix_tls", "awc", "diesel", "tokio"];
 
-const ROOMS: [Room; 14] = [
+const ROOMS: [Room; 16] = [
     Room { path: "terms", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "json", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "secret", may_use: &[], never_names: ACTORS_AND_NETWORK },
+    Room { path: "memory", may_use: &[], never_names: ACTORS_AND_NETWORK },
+    Room { path: "deadline", may_use: &[], never_names: &["actix", "actix_web", "actix_rt", "actix_tls", "awc", "diesel"] },
     Room { path: "credential", may_use: &["secret"], never_names: ACTORS_AND_NETWORK },
     Room { path: "seal", may_use: &["secret", "credential", "terms", "guard"], never_names: ACTORS_AND_SOCKETS },
     Room { path: "dialect", may_use: &["terms", "json", "config::duration"], never_names: ACTORS_AND_NETWORK },
@@ -42,6 +44,8 @@ const ROOMS: [Room; 14] = [
             "ledger::settlement",
             "ledger::journal",
             "ledger::actor::LedgerHandle",
+            "memory",
+            "deadline",
             "metrics",
             "credential",
             "secret",
@@ -51,7 +55,20 @@ const ROOMS: [Room; 14] = [
     },
     Room {
         path: "http",
-        may_use: &["terms", "json", "config", "credential", "secret", "catalog", "gateway", "ledger", "metrics", "control"],
+        may_use: &[
+            "terms",
+            "json",
+            "config",
+            "credential",
+            "secret",
+            "catalog",
+            "gateway",
+            "ledger",
+            "metrics",
+            "control",
+            "memory",
+            "deadline",
+        ],
         never_names: &["awc", "diesel"],
     },
     Room {

@@ -205,9 +205,9 @@ async fn call(
     let retry_after = passed.retry_after(SystemTime::now);
     let refused = |failure: Failure| Fallen::said(status, failure, retry_after);
     if is_failure {
-        let mut claim = job.budget.claim();
+        let mut reservation = job.memory.reservation();
         let within = (job.limits.max_error_body, provider.retry.idle_timeout);
-        let body = match arrived.body.whole(within.0, within.1, &mut claim).await {
+        let body = match arrived.body.whole(within.0, within.1, &mut reservation).await {
             Ok(body) => body,
             // The client would have to be told what is wrong, and nobody knows: the call has failed.
             Err(error) if retry::class_of_status(status) == Class::Fault => return Err(Fallen::broken(error, Some(status))),

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::budget::Claim;
 use super::exchange::{Cut, Receiving};
-use super::patience::within;
 use super::pool::Pool;
 use super::upstream::CallError;
+use crate::deadline::timeout_lazy;
+use crate::memory::Reservation;
 
 /// As much is allocated because a head promises it; more only as it comes.
 const BELIEVED: usize = 1 << 20;
@@ -78,14 +78,14 @@ impl Incoming {
     /// # Errors
     /// As there, or nothing came in time.
     pub async fn next(&mut self, idle: Duration) -> Result<Option<Bytes>, CallError> {
-        within(idle, pin!(self.piece())).await.unwrap_or(Err(CallError::TIMED_OUT))
+        timeout_lazy(idle, pin!(self.piece())).await.unwrap_or(Err(CallError::TIMED_OUT))
     }
 
-    /// The whole body, at most `limit` bytes of it, which `claim` is made to cover.
+    /// The whole body, at most `limit` bytes of it, which `reservation` is made to cover.
     ///
     /// # Errors
     /// As [`next`](Self::next), or the body is larger, or the budget is used up.
-    pub async fn whole(mut self, limit: usize, idle: Duration, claim: &mut Claim) -> Result<Bytes, CallError> {
+    pub async fn whole(mut self, limit: usize, idle: Duration, reservation: &mut Reservation) -> Result<Bytes, CallError> {
         let Some(first) = self.next(idle).await? else { return Ok(Bytes::new()) };
         let expected = match &self {
             Incoming::Remote(remote) => remote.promised.and_then(|promised| usize::try_from(promised).ok()),
@@ -94,7 +94,7 @@ impl Incoming {
         if first.len() > limit || expected.is_some_and(|expected| expected > limit) {
             return Err(CallError::TOO_LARGE);
         }
-        claim.resize(first.len()).map_err(|_| CallError::NO_ROOM)?;
+        reservation.resize(first.len()).map_err(|_| CallError::NO_ROOM)?;
         let Some(second) = self.next(idle).await? else { return Ok(first) };
         let mut body = BytesMut::new();
         let mut pieces = [first, second].into_iter();
@@ -111,7 +111,7 @@ impl Incoming {
             if length > body.capacity() {
                 // What is promised is believed up to a point; past it room is doubled as the body comes.
                 let capacity = length.max(expected.unwrap_or(0).min(BELIEVED)).max((body.capacity() * 2).min(limit));
-                claim.resize(capacity).map_err(|_| CallError::NO_ROOM)?;
+                reservation.resize(capacity).map_err(|_| CallError::NO_ROOM)?;
                 body.reserve(capacity - body.len());
             }
             body.extend_from_slice(&piece);

@@ -10,7 +10,6 @@ use smol_str::SmolStr;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::budget::Budget;
 use super::lifeline::Lifeline;
 use super::purse::Presented;
 use crate::catalog::snapshot::{Caller, Offer};
@@ -18,6 +17,7 @@ use crate::config::Upstream;
 use crate::dialect::{Failure, Refused};
 use crate::json::Document;
 use crate::ledger::settlement::Settlement;
+use crate::memory::MemoryCapacity;
 use crate::terms::{KindName, ModelId, NanoUsd, Operation, ProviderName, RequestId};
 
 /// A client's request, read once and never changed again.
@@ -52,7 +52,7 @@ pub struct Job {
     /// How much of an answer may be held.
     pub limits: Upstream,
     /// Where what is held is claimed.
-    pub budget: Arc<Budget>,
+    pub memory: Arc<MemoryCapacity>,
     /// Cut when the client has gone.
     pub lifeline: Lifeline,
     /// Cancelled when the process can wait for its streams no longer.

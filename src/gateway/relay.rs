@@ -16,18 +16,18 @@ use tokio::select;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
-use super::budget::{Claim, UsedUp};
 use super::incoming::Incoming;
 use super::messages::{Body, Job, Reply, Routed};
 use super::metering::{self, Extent};
 use super::passing::Passed;
-use super::patience::within;
 use super::scrub::Scrub;
 use super::upstream::CallError;
 use crate::catalog::snapshot::Offer;
+use crate::deadline::timeout_lazy;
 use crate::dialect::{Failure, Flow, Reader};
 use crate::ledger::entry::Outcome;
 use crate::ledger::settlement::Settlement;
+use crate::memory::{MemoryExhausted, Reservation};
 
 /// Frames between pump and client; one frame is what one upstream read brought, or a part of it.
 const FRAMES: usize = 16;
@@ -81,7 +81,7 @@ struct Pump {
     settlement: Option<Settlement>,
     reader: Box<dyn Reader>,
     body: Incoming,
-    claim: Claim,
+    reservation: Reservation,
     /// The credential the call was made with: it is kept out of what is said of a failure.
     sent: Option<HeaderValue>,
 }
@@ -90,12 +90,12 @@ impl Relay<'_> {
     /// Reads the whole answer, meters it, and gives it for the client.
     pub async fn whole(mut self, status: u16, body: Incoming) -> Result<Reply, Broken> {
         let retry = &self.offer.provider.retry;
-        let mut claim = self.job.budget.claim();
+        let mut reservation = self.job.memory.reservation();
         let body = {
-            let reading = pin!(body.whole(self.job.limits.max_body, retry.idle_timeout, &mut claim));
-            within(retry.total_timeout, reading).await.unwrap_or(Err(CallError::TIMED_OUT)).map_err(Broken::Call)?
+            let reading = pin!(body.whole(self.job.limits.max_body, retry.idle_timeout, &mut reservation));
+            timeout_lazy(retry.total_timeout, reading).await.unwrap_or(Err(CallError::TIMED_OUT)).map_err(Broken::Call)?
         };
-        let body = claim.around(self.reader.whole(body).map_err(Broken::Said)?);
+        let body = reservation.attach(self.reader.whole(body).map_err(Broken::Said)?);
         settle(self.settlement, self.job, self.offer, self.reader.as_ref(), Extent::Complete, |entry| {
             (entry.status, entry.outcome) = (status, Outcome::Ok);
         });
@@ -108,7 +108,7 @@ impl Relay<'_> {
     /// Waits for the first event, then hands the stream to a pump.
     pub async fn stream(mut self, mut body: Incoming) -> Result<Reply, Broken> {
         let mut frames = Vec::new();
-        let mut claim = self.job.budget.claim();
+        let mut reservation = self.job.memory.reservation();
         let flow = loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let flow = match body.next(left).await.map_err(Broken::Call)? {
@@ -122,7 +122,9 @@ impl Relay<'_> {
                 Flow::Opening if size(&frames) > self.job.limits.max_event => {
                     return Err(Broken::Said(Failure::interrupted("the upstream sent too much before its first event")));
                 }
-                Flow::Opening => hold(&mut claim, self.reader.as_ref(), &frames, self.job).map_err(|_| Broken::Call(CallError::NO_ROOM))?,
+                Flow::Opening => {
+                    hold(&mut reservation, self.reader.as_ref(), &frames, self.job).map_err(|_| Broken::Call(CallError::NO_ROOM))?
+                }
                 Flow::Failed(failure) if frames.is_empty() => return Err(Broken::Said(failure)),
                 flow => break flow,
             }
@@ -136,7 +138,7 @@ impl Relay<'_> {
             settlement: Some(self.settlement.clone()),
             reader: self.reader,
             body,
-            claim,
+            reservation,
             sent: self.sent.cloned(),
         };
         rt::spawn(pump.run(client, flow, frames));
@@ -184,7 +186,7 @@ impl Pump {
                 Flow::Failed(failure) => return Ending::Broken(failure),
                 Flow::Opening | Flow::Flowing => {}
             }
-            if hold(&mut self.claim, self.reader.as_ref(), frames, &self.job).is_err() {
+            if hold(&mut self.reservation, self.reader.as_ref(), frames, &self.job).is_err() {
                 return Ending::Broken(Failure::interrupted("the gateway has no memory left for this event"));
             }
             if let Err(gone) = self.send(client, frames).await {
@@ -334,8 +336,8 @@ fn join(frames: &mut Vec<Bytes>, most: usize) {
 }
 
 /// Claims what a stream holds beyond the buffer that each may have.
-fn hold(claim: &mut Claim, reader: &dyn Reader, frames: &[Bytes], job: &Job) -> Result<(), UsedUp> {
-    claim.resize((reader.held() + size(frames)).saturating_sub(job.limits.stream_buffer))
+fn hold(reservation: &mut Reservation, reader: &dyn Reader, frames: &[Bytes], job: &Job) -> Result<(), MemoryExhausted> {
+    reservation.resize((reader.held() + size(frames)).saturating_sub(job.limits.stream_buffer))
 }
 
 fn size(frames: &[Bytes]) -> usize {

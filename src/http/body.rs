@@ -15,9 +15,9 @@ use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use crate::config::Server;
-use crate::gateway::budget::{Budget, Claim};
+use crate::deadline::timeout_at_lazy;
 use crate::gateway::messages::Refusal;
-use crate::gateway::patience;
+use crate::memory::{MemoryCapacity, Reservation};
 use decode::{Encoding, Room};
 use pace::Pace;
 
@@ -28,7 +28,7 @@ struct Arriving<'a> {
     pace: Pace,
     received: u64,
     limit: usize,
-    claim: &'a mut Claim,
+    reservation: &'a mut Reservation,
 }
 
 /// As much is allocated because a head promises it; more only as it comes.
@@ -44,7 +44,7 @@ pub async fn read(
     headers: &HeaderMap,
     received: std::time::Instant,
     server: &Server,
-    budget: &Arc<Budget>,
+    memory: &Arc<MemoryCapacity>,
 ) -> Result<Bytes, Refusal> {
     let encoding = Encoding::of(headers)?;
     expect_json(headers)?;
@@ -52,13 +52,13 @@ pub async fn read(
     if promised.is_some_and(|promised| promised > server.max_body) {
         return Err(Refusal::TooLarge { limit: server.max_body });
     }
-    let mut claim = budget.claim();
+    let mut reservation = memory.reservation();
     let (begun, pace, limit) = (received.into(), Pace::of(server), server.max_body);
-    let arriving = Arriving { payload, begun, pace, received: 0, limit, claim: &mut claim };
+    let arriving = Arriving { payload, begun, pace, received: 0, limit, reservation: &mut reservation };
     let encoded = arriving.whole(promised).await?;
     let room = Room { body: server.max_body, window: server.max_zstd_window };
-    let body = encoding.decode(encoded, room, &mut claim).await?;
-    Ok(claim.around(body))
+    let body = encoding.decode(encoded, room, &mut reservation).await?;
+    Ok(reservation.attach(body))
 }
 
 fn expect_json(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -95,7 +95,7 @@ impl Arriving<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         let due = self.begun + self.pace.due(self.received);
         let next = pin!(self.payload.next());
-        let Some(piece) = patience::by(due, next).await.ok_or(Refusal::SlowBody)? else { return Ok(None) };
+        let Some(piece) = timeout_at_lazy(due, next).await.ok_or(Refusal::SlowBody)? else { return Ok(None) };
         let piece = piece.map_err(|_| Refusal::InvalidJson("it was cut short".to_owned()))?;
         self.received += piece.len() as u64;
         if self.received > self.limit as u64 {
@@ -111,6 +111,6 @@ impl Arriving<'_> {
     }
 
     fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.claim.resize(bytes).map_err(|_| Refusal::Overloaded)
+        self.reservation.resize(bytes).map_err(|_| Refusal::Overloaded)
     }
 }

@@ -62,7 +62,7 @@ async fn route(
     let caller = front.identify(request, &cell, received_at / 1000)?;
     let headers = request.headers();
     let presented = if caller.tenant.has_own { identity::presented(headers).map(Presented::new) } else { None };
-    let body = body::read(payload, headers, received, &front.server, &front.budget).await?;
+    let body = body::read(payload, headers, received, &front.server, &front.memory).await?;
     let document = Document::parse(body, front.server.json).map_err(|error| Refusal::InvalidJson(error.to_string()))?;
     let job = Arc::new(Job {
         request_id,
@@ -79,7 +79,7 @@ async fn route(
         received_at,
         write_timeout: front.server.write_timeout,
         limits: front.limits,
-        budget: Arc::clone(&front.budget),
+        memory: Arc::clone(&front.memory),
         lifeline,
         stopping: Arc::clone(&front.fleet.stopping),
     });

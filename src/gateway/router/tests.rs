@@ -21,7 +21,6 @@ use crate::catalog::snapshot::{Caller, Offerings, Tenant};
 use crate::config::{self, Auth, Cooldown, Kind, Price, Reach, RetryPolicy, Served};
 use crate::dialect::openai::OpenAi;
 use crate::dialect::{Ask, Dialect, Failure, Flow, Observed, Prepared, Reader, Refused};
-use crate::gateway::budget::Budget;
 use crate::gateway::connector::SystemResolver;
 use crate::gateway::lifeline::Lifeline;
 use crate::gateway::messages::{Body, Forwarded};
@@ -29,6 +28,7 @@ use crate::guard::SelfListen;
 use crate::json::{Document, JsonLimits};
 use crate::ledger::actor::{LedgerHandle, Options};
 use crate::ledger::{Batch, EntrySink, Observer, Positions, SinkError};
+use crate::memory::MemoryCapacity;
 use crate::terms::Operation;
 
 /// Keeps an adapter from its mailbox until told.
@@ -303,7 +303,7 @@ fn job(model: &str, nth: usize, stream: bool) -> Job {
         received_at: 0,
         write_timeout: Duration::from_secs(20),
         limits: config::Upstream::default(),
-        budget: Budget::new(1 << 30),
+        memory: MemoryCapacity::new(1 << 30),
         lifeline,
         stopping: Arc::default(),
     }

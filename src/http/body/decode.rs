@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
-use crate::gateway::budget::Claim;
 use crate::gateway::messages::Refusal;
+use crate::memory::Reservation;
 
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,32 +67,32 @@ impl Encoding {
         }
     }
 
-    /// Decodes a whole body. `claim` is what the encoded body holds; it is for the decoded one afterwards.
+    /// Decodes a whole body. `reservation` is what the encoded body holds; it is for the decoded one afterwards.
     ///
     /// # Errors
     /// There is more in it than fits, it is not what its encoding says, or the budget is used up.
-    pub async fn decode(self, encoded: Bytes, room: Room, claim: &mut Claim) -> Result<Bytes, Refusal> {
+    pub async fn decode(self, encoded: Bytes, room: Room, reservation: &mut Reservation) -> Result<Bytes, Refusal> {
         // Boxed: decoding takes room, in the future and on the stack, that most bodies do without.
         match self {
             Self::Identity => Ok(encoded),
-            Self::Gzip => gzip(encoded, room, claim).boxed_local().await,
-            Self::Zstd => zstd(encoded, room, claim).boxed_local().await,
+            Self::Gzip => gzip(encoded, room, reservation).boxed_local().await,
+            Self::Zstd => zstd(encoded, room, reservation).boxed_local().await,
         }
     }
 }
 
-async fn gzip(encoded: Bytes, room: Room, claim: &mut Claim) -> Result<Bytes, Refusal> {
-    drain(MultiGzDecoder::new(&encoded[..]), encoded.len(), GZIP_STATE, room, claim).await
+async fn gzip(encoded: Bytes, room: Room, reservation: &mut Reservation) -> Result<Bytes, Refusal> {
+    drain(MultiGzDecoder::new(&encoded[..]), encoded.len(), GZIP_STATE, room, reservation).await
 }
 
-async fn zstd(encoded: Bytes, room: Room, claim: &mut Claim) -> Result<Bytes, Refusal> {
+async fn zstd(encoded: Bytes, room: Room, reservation: &mut Reservation) -> Result<Bytes, Refusal> {
     let mut decoder = ZstdDecoder::with_buffer(&encoded[..]).map_err(|_| Refusal::Internal)?;
     decoder.window_log_max(room.window.ilog2()).map_err(|_| Refusal::Internal)?;
-    drain(decoder, encoded.len(), room.window, room, claim).await
+    drain(decoder, encoded.len(), room.window, room, reservation).await
 }
 
 /// Reads a decoder to its end. It holds `encoded` bytes of input and `state` bytes of its own.
-async fn drain(mut decoder: impl Read, encoded: usize, state: usize, room: Room, claim: &mut Claim) -> Result<Bytes, Refusal> {
+async fn drain(mut decoder: impl Read, encoded: usize, state: usize, room: Room, reservation: &mut Reservation) -> Result<Bytes, Refusal> {
     let mut body = BytesMut::new();
     let mut turn = None;
     for step in 1.. {
@@ -102,7 +102,7 @@ async fn drain(mut decoder: impl Read, encoded: usize, state: usize, room: Room,
         if body.capacity() - body.len() < STEP {
             // Doubled each time, but never past the limit by more than a step.
             let capacity = (body.capacity() * 2).clamp(STEP, room.body.saturating_add(STEP));
-            claim.resize(encoded + state + capacity).map_err(|_| Refusal::Overloaded)?;
+            reservation.resize(encoded + state + capacity).map_err(|_| Refusal::Overloaded)?;
             body.reserve(capacity - body.len());
         }
         let begin = body.len();
@@ -119,7 +119,7 @@ async fn drain(mut decoder: impl Read, encoded: usize, state: usize, room: Room,
             yield_now().await;
         }
     }
-    claim.resize(body.capacity()).map_err(|_| Refusal::Overloaded)?;
+    reservation.resize(body.capacity()).map_err(|_| Refusal::Overloaded)?;
     Ok(body.freeze())
 }
 

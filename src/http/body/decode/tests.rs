@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use proptest::prelude::*;
 
 use super::*;
-use crate::gateway::budget::Budget;
+use crate::memory::MemoryCapacity;
 
 const ROOM: Room = Room { body: 1 << 20, window: 8 << 20 };
 
@@ -21,10 +21,10 @@ fn zstd(text: &[u8]) -> Vec<u8> {
 }
 
 fn decode_in(room: Room, budget: usize, encoding: Encoding, encoded: &[u8]) -> (Result<Bytes, Refusal>, usize) {
-    let budget = Budget::new(budget);
-    let mut claim = budget.claim();
-    claim.resize(encoded.len()).unwrap();
-    let mut decoding = Box::pin(encoding.decode(Bytes::copy_from_slice(encoded), room, &mut claim));
+    let memory = MemoryCapacity::new(budget);
+    let mut reservation = memory.reservation();
+    reservation.resize(encoded.len()).unwrap();
+    let mut decoding = Box::pin(encoding.decode(Bytes::copy_from_slice(encoded), room, &mut reservation));
     // It only ever lets others have a turn.
     let decoded = loop {
         if let Some(decoded) = decoding.as_mut().now_or_never() {
@@ -32,7 +32,7 @@ fn decode_in(room: Room, budget: usize, encoding: Encoding, encoded: &[u8]) -> (
         }
     };
     drop(decoding);
-    (decoded, budget.used())
+    (decoded, memory.used())
 }
 
 fn decode(encoding: Encoding, encoded: &[u8]) -> Result<Bytes, Refusal> {
