@@ -26,9 +26,9 @@ use aigw::catalog::snapshot::Snapshot;
 use aigw::config::{self, DatabaseUrl, Settings};
 use aigw::control::store::Store;
 use aigw::credential::{Credential, CredentialKind};
-use aigw::gateway::cell::{Fleet, Terms};
 use aigw::gateway::connector::SystemResolver;
 use aigw::gateway::upstream::Network;
+use aigw::gateway::worker::{WorkerOptions, Workers};
 use aigw::guard::SelfListen;
 use aigw::http::connections::Connections;
 use aigw::http::health::Probes;
@@ -114,9 +114,9 @@ fn upstream() -> SocketAddr {
 /// Starts a gateway of one worker.
 fn serve(settings: &Settings, snapshot: Snapshot, ledger: LedgerHandle, metrics: &Arc<Metrics>) -> SocketAddr {
     let network = Network { resolver: Arc::new(SystemResolver), self_listen: SelfListen::default() };
-    let terms = Terms { max_in_flight: 1_000, fail_static: LONG, edge: None, cache: LONG };
+    let options = WorkerOptions { max_in_flight: 1_000, fail_static: LONG, edge: None, cache: LONG };
     let front = web::Data::new(Front {
-        fleet: Fleet::new(snapshot, ledger, network, terms),
+        workers: Workers::new(snapshot, ledger, network, options),
         doorman: Doorman::new(600),
         server: settings.server.clone(),
         limits: settings.upstream,

@@ -18,7 +18,7 @@ use aigw::dialect::openai::OpenAi;
 use aigw::dialect::sse::{Scanner, SseLimits};
 use aigw::dialect::{Ask, Dialect, Quirks, Reader};
 use aigw::gateway::exchange::Head;
-use aigw::gateway::passing;
+use aigw::gateway::headers;
 use aigw::http::identity::Doorman;
 use aigw::json::{Document, JsonLimits};
 use aigw::ledger::entry::Billing;
@@ -127,10 +127,10 @@ fn routes(criterion: &mut Criterion) {
     let caller = admit().unwrap();
     criterion.bench_function("identity, one of 10,000 keys", |bencher| bencher.iter(admit));
     criterion.bench_function("resolve", |bencher| bencher.iter(|| snapshot.find(black_box(&caller), black_box("m"))));
-    criterion.bench_function("headers that pass upstream", |bencher| bencher.iter(|| passing::request(black_box(&headers))));
+    criterion.bench_function("headers that pass upstream", |bencher| bencher.iter(|| headers::request(black_box(&headers))));
     const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_1\r\ndate: Thu, 26 Nov 2026 00:00:00 GMT\r\n\
                         openai-processing-ms: 400\r\nserver: upstream\r\ncontent-length: 800\r\n\r\n";
-    let back = |mut bytes: BytesMut| Head::take(&mut bytes).map(|head| head.map(|head| passing::response(&head, Billing::Brokered)));
+    let back = |mut bytes: BytesMut| Head::take(&mut bytes).map(|head| head.map(|head| headers::response(&head, Billing::Brokered)));
     criterion.bench_function("an answer's head, and what of it passes back", |bencher| {
         bencher.iter_batched(|| BytesMut::from(HEAD), back, BatchSize::SmallInput);
     });

@@ -7,20 +7,20 @@
 //! [`health`] lets a failing provider rest; a [`lifeline`] tells that the client has gone; a [`purse`] pays with tenants' own keys. A [`cell`] is all of this on one worker.
 
 pub mod adapter;
-pub mod cell;
+pub mod byo;
 pub mod connector;
+pub mod disconnect;
 pub mod exchange;
+pub mod headers;
 pub mod health;
 pub mod incoming;
-pub mod lifeline;
 pub mod messages;
 pub mod metering;
-pub mod passing;
 pub mod pool;
-pub mod purse;
+pub mod redact;
 pub mod relay;
 pub mod retry;
 pub mod router;
-pub mod scrub;
 pub mod upstream;
 pub mod wire;
+pub mod worker;

@@ -23,8 +23,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::catalog::snapshot::Caller;
 use crate::config::{Server, Upstream};
-use crate::gateway::cell::{Cell, Fleet};
 use crate::gateway::messages::Refusal;
+use crate::gateway::worker::{Worker, Workers};
 use crate::memory::MemoryCapacity;
 use crate::metrics::Metrics;
 use connections::Connection;
@@ -33,7 +33,7 @@ use identity::Doorman;
 /// What the handlers of one process share. Nothing of it is looked up twice.
 pub struct Front {
     /// The gateway half.
-    pub fleet: Arc<Fleet>,
+    pub workers: Arc<Workers>,
     /// Who counts failed authentications.
     pub doorman: Doorman,
     /// `[server]`.
@@ -83,11 +83,11 @@ impl Front {
     ///
     /// # Errors
     /// As [`Doorman::admit`], or if it has been unknown for too long whether keys are revoked.
-    pub fn identify(&self, request: &HttpRequest, cell: &Cell, now: i64) -> Result<Arc<Caller>, Refusal> {
+    pub fn identify(&self, request: &HttpRequest, worker: &Worker, now: i64) -> Result<Arc<Caller>, Refusal> {
         let from = request.peer_addr().map(|peer| peer.ip());
         let alone = std::cell::Cell::default();
         let last = request.conn_data::<Rc<Connection>>().map_or(&alone, |connection| &connection.last_key);
-        let caller = self.doorman.admit(request.headers(), last, from, &cell.snapshot.borrow(), now)?;
-        if self.fleet.is_trusted() { Ok(caller) } else { Err(Refusal::Unconfirmed) }
+        let caller = self.doorman.admit(request.headers(), last, from, &worker.snapshot.borrow(), now)?;
+        if self.workers.is_trusted() { Ok(caller) } else { Err(Refusal::Unconfirmed) }
     }
 }

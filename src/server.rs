@@ -26,9 +26,9 @@ use crate::control::sealing::rewrap::{self, RotateError};
 use crate::control::sealing::{self, Sealing, Started};
 use crate::control::store::{Store, StoreError};
 use crate::control::{self, Control, Flush, Health, Parts, Publisher, World};
-use crate::gateway::cell::{Fleet, Terms};
 use crate::gateway::connector::{SystemResolver, interface_addresses};
 use crate::gateway::upstream::Network;
+use crate::gateway::worker::{WorkerOptions, Workers};
 use crate::guard::{SelfListen, Source};
 use crate::http::connections::Connections;
 use crate::http::health::Probes;
@@ -172,9 +172,13 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     let listeners = std::iter::once(server.listen).chain(settings.admin.listen).collect();
     let self_listen = SelfListen { listeners, interfaces: interface_addresses()? };
     let network = Network { resolver: Arc::new(SystemResolver), self_listen: self_listen.clone() };
-    let terms =
-        Terms { max_in_flight: server.max_in_flight, fail_static: settings.security.fail_static, edge, cache: settings.sealing.cache };
-    let fleet = Fleet::new(world.snapshot.clone(), ledger.clone(), network, terms);
+    let options = WorkerOptions {
+        max_in_flight: server.max_in_flight,
+        fail_static: settings.security.fail_static,
+        edge,
+        cache: settings.sealing.cache,
+    };
+    let workers = Workers::new(world.snapshot.clone(), ledger.clone(), network, options);
     let control = Control::new(
         world,
         Parts {
@@ -182,7 +186,7 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
             settings: settings.file,
             environment: Box::new(ProcessEnvironment),
             admin_token: settings.admin.token,
-            publisher: Arc::clone(&fleet) as Arc<dyn Publisher>,
+            publisher: Arc::clone(&workers) as Arc<dyn Publisher>,
             flush: flush(&ledger),
             sealing,
             self_listen,
@@ -191,9 +195,9 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
 
     let memory = MemoryCapacity::new(server.buffer_budget);
     let doorman = Doorman::new(settings.security.failed_auth_per_minute);
-    let probes = probes(store, &metrics, &fleet, &ledger);
-    let grace = (server.shutdown_grace, fleet.stopping.clone());
-    let front = web::Data::new(Front { metrics, fleet, doorman, server: server.clone(), limits: settings.upstream, memory, probes });
+    let probes = probes(store, &metrics, &workers, &ledger);
+    let grace = (server.shutdown_grace, workers.stopping.clone());
+    let front = web::Data::new(Front { metrics, workers, doorman, server: server.clone(), limits: settings.upstream, memory, probes });
     let admin = web::Data::from(Arc::clone(&control));
 
     let listener = bind(server.listen, server.reuse_port).map_err(|source| StartError::Listen {
@@ -219,7 +223,7 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
             .default_service(web::to(http::unknown_endpoint))
     };
     let address = listener.local_addr()?;
-    let builder = workers(server.workers)
+    let builder = server_builder(server.workers)
         .max_concurrent_connections(server.max_connections)
         .shutdown_timeout((server.shutdown_grace + LAST_WORDS).as_secs());
     let running = http::serve::listen(builder, listener, &server, connections, app)?.run();
@@ -261,7 +265,7 @@ fn bind(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
 }
 
 /// Threads that serve, told to stop by us alone.
-fn workers(number: usize) -> ServerBuilder {
+fn server_builder(number: usize) -> ServerBuilder {
     ServerBuilder::new().workers(number).worker_max_blocking_threads(BLOCKING_THREADS).disable_signals()
 }
 
@@ -284,7 +288,7 @@ fn admin_server(
     };
     let refused = |source| StartError::Listen { key: "admin.listen", listen, source };
     let listener = bind(listen, false).map_err(refused)?;
-    let running = http::serve::listen(workers(1), listener, server, Connections::new(server), app).map_err(refused)?.run();
+    let running = http::serve::listen(server_builder(1), listener, server, Connections::new(server), app).map_err(refused)?.run();
     log::info!("the admin API listens on http://{listen}, and nowhere else");
     Ok(running)
 }
@@ -311,9 +315,9 @@ fn journaling(ledger: &config::Ledger) -> Options {
 }
 
 /// The gateway half, as the control half sees it.
-impl Publisher for Fleet {
+impl Publisher for Workers {
     fn adopt(&self, snapshot: Snapshot) -> BoxFuture<'static, ()> {
-        Fleet::adopt(self, snapshot)
+        Workers::adopt(self, snapshot)
     }
 
     fn confirmed(&self) {
@@ -322,12 +326,12 @@ impl Publisher for Fleet {
 
     fn health(&self, owner: Option<&TenantId>, provider: &ProviderName) -> Health {
         let now = std::time::Instant::now();
-        let checkup = self.health.of(owner, provider).checkup(now);
+        let status = self.health.of(owner, provider).status(now);
         let until = |at: std::time::Instant| clock::unix_millis().saturating_add(i64::try_from((at - now).as_millis()).unwrap_or(i64::MAX));
         Health {
-            cooldown_until: checkup.rests_until.map(until),
-            failures: checkup.failures,
-            last_error: checkup.last_error.map(str::to_owned),
+            cooldown_until: status.cooldown_until.map(until),
+            failures: status.failures,
+            last_error: status.last_error.map(str::to_owned),
         }
     }
 }
@@ -347,16 +351,16 @@ fn flush(ledger: &LedgerHandle) -> Flush {
     })
 }
 
-fn probes(store: Store, metrics: &Arc<Metrics>, fleet: &Arc<Fleet>, ledger: &LedgerHandle) -> Probes {
-    let (metrics, fleet, ledger) = (Arc::clone(metrics), Arc::clone(fleet), ledger.clone());
+fn probes(store: Store, metrics: &Arc<Metrics>, workers: &Arc<Workers>, ledger: &LedgerHandle) -> Probes {
+    let (metrics, workers, ledger) = (Arc::clone(metrics), Arc::clone(workers), ledger.clone());
     Probes {
         database: Box::new(move || {
             let store = store.clone();
             Box::pin(async move { web::block(move || store.ping().is_ok()).await.unwrap_or(false) })
         }),
         metrics: Box::new(move || {
-            metrics.set_in_flight(fleet.in_flight());
-            metrics.set_resting(fleet.health.resting(std::time::Instant::now()));
+            metrics.set_in_flight(workers.in_flight());
+            metrics.set_resting(workers.health.in_cooldown(std::time::Instant::now()));
             metrics.set_ledger(ledger.lag(), ledger.open_settlements());
             (metrics.encode(), Metrics::CONTENT_TYPE)
         }),

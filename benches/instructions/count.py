@@ -202,7 +202,7 @@ STAGES = {
     "resolve": ["aigw::catalog::snapshot::Snapshot::find"],
     "splice": ["<aigw::dialect::openai::OpenAi as aigw::dialect::Dialect>::request"],
     "upstream write": ["AsyncWrite>::poll_write_vectored"],
-    "parse the upstream's head": ["httparse::ParserConfig::parse_response_with_uninit_headers", "aigw::gateway::passing::response"],
+    "parse the upstream's head": ["httparse::ParserConfig::parse_response_with_uninit_headers", "aigw::gateway::headers::response"],
     "relay: read, meter": ["<aigw::dialect::openai::reader::Universal as aigw::dialect::Reader>::whole"],
     "relay: the answer's head": ["aigw::http::answer::route_headers", "actix_http::h1::codec::Codec as tokio_util::codec::encoder::Encoder"],
     "journal, settle": ["aigw::ledger::journal::Journal::gather", "aigw::ledger::journal::Journal::write"],

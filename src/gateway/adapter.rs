@@ -12,15 +12,15 @@ use smol_str::SmolStr;
 use tokio::select;
 
 use super::health::Health;
-use super::messages::{Attempt, Exhausted, Outcome, Reply, Why};
+use super::messages::{Attempt, AttemptOutcome, Exhausted, Reply, Why};
+use super::redact::{self, Redactor};
 use super::relay::{self, Relay};
 use super::retry::{self, Class};
-use super::scrub::{self, Scrub};
 use super::upstream::{CallError, Request, Upstream};
-use super::{metering, passing};
+use super::{headers, metering};
 use crate::dialect::sse::SseLimits;
 use crate::dialect::{Ask, Call, Failure, Prepared, Refused};
-use crate::ledger::entry::{AttemptRecord, Outcome as Ending};
+use crate::ledger::entry::{AttemptRecord, Outcome};
 
 /// Within this time a connection that broke without an answer may have been closed by the peer before our request reached it.
 const STALE_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
@@ -60,7 +60,7 @@ impl Actor for Adapter {
 impl Supervised for Adapter {}
 
 impl Handler<Attempt> for Adapter {
-    type Result = ResponseFuture<Outcome>;
+    type Result = ResponseFuture<AttemptOutcome>;
 
     fn handle(&mut self, attempt: Attempt, _: &mut Self::Context) -> Self::Result {
         let (upstream, health) = (Rc::clone(&self.upstream), Arc::clone(&self.health));
@@ -69,22 +69,22 @@ impl Handler<Attempt> for Adapter {
 }
 
 /// Calls until there is an answer, the policy is used up, or the client has gone.
-async fn attempt_until_settled(upstream: &Upstream, health: &Health, attempt: &Attempt) -> Outcome {
+async fn attempt_until_settled(upstream: &Upstream, health: &Health, attempt: &Attempt) -> AttemptOutcome {
     let provider = &attempt.offer.provider;
-    let (mut tried, mut may_try_stale, mut begun) = (attempt.tried, true, attempt.begun);
+    let (mut attempts_made, mut may_try_stale, mut started_at) = (attempt.attempts_made, true, attempt.started_at);
     loop {
-        let prepared = match prepare(attempt, tried) {
+        let prepared = match prepare(attempt, attempts_made) {
             Ok(prepared) => prepared,
             Err(refused) => {
-                health.told_nothing();
-                return Outcome::Inexpressible(refused);
+                health.inconclusive();
+                return AttemptOutcome::Inexpressible(refused);
             }
         };
         let mut request_id = None;
         let result = select! {
             biased;
-            () = attempt.job.lifeline.cut() => None,
-            result = call(upstream, attempt, prepared, begun, &mut request_id) => Some(result),
+            () = attempt.job.client_gone.closed() => None,
+            result = call(upstream, attempt, prepared, started_at, &mut request_id) => Some(result),
         };
         let (status, error) = match &result {
             None => (None, Some("client_closed")),
@@ -95,41 +95,41 @@ async fn attempt_until_settled(upstream: &Upstream, health: &Health, attempt: &A
             let (provider, ours, theirs) = (&provider.name, &attempt.job.request_id, request_id.as_deref().unwrap_or("none"));
             log::debug!("attempt at provider {provider} failed: {error}, request {ours}, upstream request {theirs}");
         }
-        record(attempt, begun, status, error, request_id);
+        record(attempt, started_at, status, error, request_id);
         let fallen = match result {
             None => {
-                health.told_nothing();
-                return Outcome::Abandoned;
+                health.inconclusive();
+                return AttemptOutcome::Abandoned;
             }
             Some(Ok(mut reply)) => {
                 health.succeeded();
-                reply.routed.attempts = attempt.settlement.with(|entry| entry.attempts.len());
-                return Outcome::Relayed(reply);
+                reply.route.attempts = attempt.settlement.with(|entry| entry.attempts.len());
+                return AttemptOutcome::Relayed(reply);
             }
             Some(Err(fallen)) => fallen,
         };
         if fallen.class != Class::Transient {
-            health.told_nothing();
-            return Outcome::Exhausted(fallen.exhausted);
+            health.inconclusive();
+            return AttemptOutcome::Exhausted(fallen.exhausted);
         }
-        if fallen.may_be_stale && may_try_stale && begun.elapsed() < STALE_WITHIN {
-            (may_try_stale, begun) = (false, Instant::now());
+        if fallen.may_be_stale && may_try_stale && started_at.elapsed() < STALE_WITHIN {
+            (may_try_stale, started_at) = (false, Instant::now());
             continue;
         }
         health.failed(fallen.name, &provider.retry.cooldown, Instant::now());
-        tried += 1;
-        let Some(pause) = retry::pause(&provider.retry, tried, fallen.exhausted.retry_after, fastrand::f64()) else {
-            return Outcome::Exhausted(fallen.exhausted);
+        attempts_made += 1;
+        let Some(pause) = retry::pause(&provider.retry, attempts_made, fallen.exhausted.retry_after, fastrand::f64()) else {
+            return AttemptOutcome::Exhausted(fallen.exhausted);
         };
         select! {
             biased;
-            () = attempt.job.lifeline.cut() => return Outcome::Abandoned,
-            () = tokio::time::sleep(pause) => begun = Instant::now(),
+            () = attempt.job.client_gone.closed() => return AttemptOutcome::Abandoned,
+            () = tokio::time::sleep(pause) => started_at = Instant::now(),
         }
     }
 }
 
-fn prepare(attempt: &Attempt, tried: u32) -> Result<Prepared, Refused> {
+fn prepare(attempt: &Attempt, attempts_made: u32) -> Result<Prepared, Refused> {
     let (job, offer) = (&attempt.job, &attempt.offer);
     let provider = &offer.provider;
     let version = provider.headers.iter().find(|(name, _)| name == "anthropic-version");
@@ -144,36 +144,36 @@ fn prepare(attempt: &Attempt, tried: u32) -> Result<Prepared, Refused> {
         anthropic_version: version.and_then(|(_, value)| value.to_str().ok()),
         created: u64::try_from(job.received_at / 1000).unwrap_or_default(),
         sse: SseLimits { line: job.limits.max_line, event: job.limits.max_event },
-        seed: seed(&job.request_id, tried),
+        seed: seed(&job.request_id, attempts_made),
     })
 }
 
 /// The simulator's chance: the same request id and try give the same answer.
-fn seed(request_id: &str, tried: u32) -> u64 {
-    request_id.bytes().fold(u64::from(tried), |seed, byte| seed.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte))
+fn seed(request_id: &str, attempts_made: u32) -> u64 {
+    request_id.bytes().fold(u64::from(attempts_made), |seed, byte| seed.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte))
 }
 
-fn record(attempt: &Attempt, begun: Instant, status: Option<u16>, error: Option<&'static str>, request_id: Option<String>) {
+fn record(attempt: &Attempt, started_at: Instant, status: Option<u16>, error: Option<&'static str>, request_id: Option<String>) {
     let provider = attempt.offer.provider.name.clone();
-    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let ms = u64::try_from(started_at.elapsed().as_millis()).unwrap_or(u64::MAX);
     attempt.settlement.with(|entry| {
         entry.attempts.push(AttemptRecord { provider, status, error: error.map(SmolStr::new_static), ms, request_id });
     });
 }
 
-/// One call that begins at `begun`, up to an answer that can be relayed: whole, or as far as the first event. `request_id` is the
+/// One call that begins at `started_at`, up to an answer that can be relayed: whole, or as far as the first event. `request_id` is the
 /// upstream's, known as soon as a head is in, whatever becomes of the call.
 async fn call(
     upstream: &Upstream,
     attempt: &Attempt,
     prepared: Prepared,
-    begun: Instant,
+    started_at: Instant,
     request_id: &mut Option<String>,
 ) -> Result<Box<Reply>, Fallen> {
     let (job, offer) = (&attempt.job, &attempt.offer);
     let provider = &offer.provider;
     let Prepared { call, reader, dropped } = prepared;
-    let deadline = begun + provider.retry.first_byte_timeout;
+    let deadline = started_at + provider.retry.first_byte_timeout;
     let arrived = match call {
         Call::Http { headers, body } => {
             let target = offer.targets.get(&job.operation).ok_or_else(|| Fallen::ours("no_target"))?;
@@ -186,7 +186,7 @@ async fn call(
                 more: &headers,
                 credential,
                 body,
-                begun,
+                begun: started_at,
                 head_until: deadline,
                 billing: provider.billing,
             };
@@ -199,10 +199,10 @@ async fn call(
     let status = arrived.status;
     let sent = attempt.credential().map(|(_, value)| value);
     let is_failure = !(200..300).contains(&status);
-    let scrub = if is_failure { Scrub::of(sent) } else { Scrub::default() };
-    let mut passed = arrived.passed.without(|value| scrub::quotes(value, sent) || scrub.shows(value));
-    *request_id = passed.upstream_request_id().map(str::to_owned);
-    let retry_after = passed.retry_after(SystemTime::now);
+    let redactor = if is_failure { Redactor::of(sent) } else { Redactor::default() };
+    let mut response_headers = arrived.passed.retain_safe(|value| redact::contains_key_fragment(value, sent) || redactor.matches(value));
+    *request_id = response_headers.upstream_request_id().map(str::to_owned);
+    let retry_after = response_headers.retry_after(SystemTime::now);
     let refused = |failure: Failure| Fallen::said(status, failure, retry_after);
     if is_failure {
         let mut reservation = job.memory.reservation();
@@ -213,26 +213,26 @@ async fn call(
             Err(error) if retry::class_of_status(status) == Class::Fault => return Err(Fallen::broken(error, Some(status))),
             Err(_) => Bytes::new(),
         };
-        let failure = provider.dialect.failure(status, &scrub.body(body));
-        if let Some(id) = failure.request_id.as_deref().and_then(|id| passed.told_in_body(id)) {
+        let failure = provider.dialect.failure(status, &redactor.body(body));
+        if let Some(id) = failure.request_id.as_deref().and_then(|id| response_headers.adopt_body_request_id(id)) {
             *request_id = Some(id);
         }
         if retry::class_of_status(failure.status) != Class::Fault {
             return Err(refused(failure));
         }
-        return Ok(Box::new(fault(attempt, failure, passed)));
+        return Ok(Box::new(fault(attempt, failure, response_headers)));
     }
-    let relay = Relay { job, offer, settlement: &attempt.settlement, passed, dropped, reader, deadline: deadline.into(), sent };
-    let is_stream = job.stream && !relay.passed.content_type.starts_with("application/json");
+    let relay = Relay { job, offer, settlement: &attempt.settlement, response_headers, dropped, reader, deadline: deadline.into(), sent };
+    let is_stream = job.stream && !relay.response_headers.content_type.starts_with("application/json");
     let result = if is_stream { relay.stream(arrived.body).await } else { relay.whole(status, arrived.body).await };
     match result {
         Ok(reply) => Ok(Box::new(reply)),
         Err(relay::Broken::Call(error)) => Err(Fallen::broken(error, Some(status))),
         Err(relay::Broken::Said(mut failure)) => {
-            failure.body = Scrub::of(sent).body(failure.body);
-            failure.code = failure.code.filter(|code| !scrub::quotes(code, sent));
+            failure.body = Redactor::of(sent).body(failure.body);
+            failure.code = failure.code.filter(|code| !redact::contains_key_fragment(code, sent));
             if retry::class_of_status(failure.status) == Class::Fault {
-                return Ok(Box::new(fault(attempt, failure, passing::Passed::json(request_id.clone()))));
+                return Ok(Box::new(fault(attempt, failure, headers::ResponseHeaders::json(request_id.clone()))));
             }
             Err(refused(failure))
         }
@@ -240,15 +240,15 @@ async fn call(
 }
 
 /// The upstream's word that the request is wrong, as a reply.
-pub(super) fn fault(attempt: &Attempt, failure: Failure, passed: passing::Passed) -> Reply {
+pub(super) fn fault(attempt: &Attempt, failure: Failure, response_headers: headers::ResponseHeaders) -> Reply {
     let (job, offer) = (&attempt.job, &attempt.offer);
     attempt.settlement.with(|entry| {
         metering::nothing_used(entry);
         entry.status = failure.status;
-        entry.outcome = Ending::ClientError;
+        entry.outcome = Outcome::ClientError;
         entry.error_code = Some(failure.code.as_deref().unwrap_or(retry::name_of_status(failure.status)).into());
     });
-    relay::reply(job, offer, failure.status, passed, Vec::new(), super::messages::Body::Whole(failure.body))
+    relay::reply(job, offer, failure.status, response_headers, Vec::new(), super::messages::Body::Whole(failure.body))
 }
 
 impl Fallen {

@@ -14,7 +14,7 @@ use crate::terms::{ProviderName, TenantId};
 #[derive(Debug, Default)]
 pub struct Health {
     /// Whether the state below is anything but spotless: what the happy path looks at instead of locking.
-    is_troubled: AtomicBool,
+    has_failures: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -22,16 +22,16 @@ pub struct Health {
 struct State {
     failures: u32,
     since: Option<Instant>,
-    rests_until: Option<Instant>,
+    cooldown_until: Option<Instant>,
     is_probing: bool,
     last_error: Option<&'static str>,
 }
 
 /// What the admin plane shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Checkup {
+pub struct HealthStatus {
     /// Until when it rests.
-    pub rests_until: Option<Instant>,
+    pub cooldown_until: Option<Instant>,
     /// Failures in a row.
     pub failures: u32,
     /// The class of the last failure since the last success.
@@ -42,11 +42,11 @@ impl Health {
     /// Whether a request may be sent there while others are available. After a rest the first to ask becomes the probe;
     /// the others go on elsewhere until it has reported.
     pub fn admits(&self, now: Instant) -> bool {
-        if !self.is_troubled.load(Ordering::Acquire) {
+        if !self.has_failures.load(Ordering::Acquire) {
             return true;
         }
         let mut state = self.lock();
-        match state.rests_until {
+        match state.cooldown_until {
             None => true,
             Some(until) if now < until || state.is_probing => false,
             Some(_) => {
@@ -58,9 +58,9 @@ impl Health {
 
     /// A call went well.
     pub fn succeeded(&self) {
-        if self.is_troubled.load(Ordering::Acquire) {
+        if self.has_failures.load(Ordering::Acquire) {
             *self.lock() = State::default();
-            self.is_troubled.store(false, Ordering::Release);
+            self.has_failures.store(false, Ordering::Release);
         }
     }
 
@@ -70,7 +70,7 @@ impl Health {
             return;
         }
         let mut state = self.lock();
-        self.is_troubled.store(true, Ordering::Release);
+        self.has_failures.store(true, Ordering::Release);
         if state.since.is_none_or(|since| now.saturating_duration_since(since) > policy.window) {
             state.since = Some(now);
             state.failures = 0;
@@ -78,22 +78,26 @@ impl Health {
         state.failures += 1;
         state.last_error = Some(error);
         if state.is_probing || state.failures >= policy.failures {
-            state.rests_until = Some(now + policy.rest);
+            state.cooldown_until = Some(now + policy.rest);
             state.is_probing = false;
         }
     }
 
     /// A call ended without telling anything about the provider: a probe that was cut short may be repeated.
-    pub fn told_nothing(&self) {
-        if self.is_troubled.load(Ordering::Acquire) {
+    pub fn inconclusive(&self) {
+        if self.has_failures.load(Ordering::Acquire) {
             self.lock().is_probing = false;
         }
     }
 
     /// What the admin plane shows.
-    pub fn checkup(&self, now: Instant) -> Checkup {
+    pub fn status(&self, now: Instant) -> HealthStatus {
         let state = self.lock();
-        Checkup { rests_until: state.rests_until.filter(|until| *until > now), failures: state.failures, last_error: state.last_error }
+        HealthStatus {
+            cooldown_until: state.cooldown_until.filter(|until| *until > now),
+            failures: state.failures,
+            last_error: state.last_error,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -116,8 +120,8 @@ impl HealthBook {
     }
 
     /// The brokered providers that rest at this moment.
-    pub fn resting(&self, now: Instant) -> Vec<ProviderName> {
-        let rests = |health: &Health| health.checkup(now).rests_until.is_some();
+    pub fn in_cooldown(&self, now: Instant) -> Vec<ProviderName> {
+        let rests = |health: &Health| health.status(now).cooldown_until.is_some();
         let book = self.lock();
         book.iter().filter(|((owner, _), health)| owner.is_none() && rests(health)).map(|((_, name), _)| name.clone()).collect()
     }
@@ -147,8 +151,8 @@ mod tests {
         assert!(health.admits(second(start, 1)));
         health.failed("timeout", &POLICY, second(start, 2));
         assert!(!health.admits(second(start, 2)));
-        let expected = Checkup { rests_until: Some(second(start, 17)), failures: 3, last_error: Some("timeout") };
-        assert_eq!(health.checkup(second(start, 3)), expected);
+        let expected = HealthStatus { cooldown_until: Some(second(start, 17)), failures: 3, last_error: Some("timeout") };
+        assert_eq!(health.status(second(start, 3)), expected);
     }
 
     #[test]
@@ -169,7 +173,7 @@ mod tests {
             health.succeeded();
         }
         assert!(health.admits(start));
-        assert_eq!(health.checkup(start), Checkup::default());
+        assert_eq!(health.status(start), HealthStatus::default());
     }
 
     #[test]
@@ -184,7 +188,7 @@ mod tests {
         health.failed("reset", &POLICY, rested);
         assert!(!health.admits(second(start, 29)), "a failed probe means another rest");
         assert!(health.admits(second(start, 30)));
-        health.told_nothing();
+        health.inconclusive();
         assert!(health.admits(second(start, 30)), "a probe that was cut short may be repeated");
         health.succeeded();
         assert!(health.admits(second(start, 30)) && health.admits(second(start, 30)));

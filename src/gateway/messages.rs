@@ -10,8 +10,8 @@ use smol_str::SmolStr;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::lifeline::Lifeline;
-use super::purse::Presented;
+use super::byo::Presented;
+use super::disconnect::ClientGone;
 use crate::catalog::snapshot::{Caller, Offer};
 use crate::config::Upstream;
 use crate::dialect::{Failure, Refused};
@@ -54,7 +54,7 @@ pub struct Job {
     /// Where what is held is claimed.
     pub memory: Arc<MemoryCapacity>,
     /// Cut when the client has gone.
-    pub lifeline: Lifeline,
+    pub client_gone: ClientGone,
     /// Cancelled when the process can wait for its streams no longer.
     pub stopping: Arc<CancellationToken>,
 }
@@ -72,7 +72,7 @@ pub struct Forwarded {
 pub struct Route {
     /// The request.
     pub job: Arc<Job>,
-    /// The virtual key it presents, where its tenant's own providers may have to be paid with it.
+    /// The virtual key it presents, where its tenant's own providers may have to be auth_header with it.
     pub presented: Option<Presented>,
 }
 
@@ -81,7 +81,7 @@ pub type Answer = Result<Reply, Rejection>;
 
 /// Router → Adapter: try this provider, as often as its policy allows.
 #[derive(Message)]
-#[rtype(result = "Outcome")]
+#[rtype(result = "AttemptOutcome")]
 pub struct Attempt {
     /// The request.
     pub job: Arc<Job>,
@@ -90,23 +90,23 @@ pub struct Attempt {
     /// The entry in the making; each call is recorded there.
     pub settlement: Settlement,
     /// Calls of this provider that were made for the request already.
-    pub tried: u32,
+    pub attempts_made: u32,
     /// When the first of these calls begins.
-    pub begun: Instant,
+    pub started_at: Instant,
     /// The tenant's own key as a header, marked sensitive, where that is what pays.
-    pub paid: Option<(HeaderName, HeaderValue)>,
+    pub auth_header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Attempt {
     /// What authorises the call: the tenant's own key, or the operator's. A provider has one of the two at most.
     pub fn credential(&self) -> Option<&(HeaderName, HeaderValue)> {
-        self.paid.as_ref().or(self.offer.provider.credential.as_ref())
+        self.auth_header.as_ref().or(self.offer.provider.credential.as_ref())
     }
 }
 
 /// Adapter → Router: what became of it.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum AttemptOutcome {
     /// An answer for the client: a success, or the upstream's word that the request is wrong.
     Relayed(Box<Reply>),
     /// This provider cannot answer; another may.
@@ -153,7 +153,7 @@ pub struct Reply {
     /// Upstream headers that may pass, names in lower case.
     pub headers: Vec<(&'static str, String)>,
     /// Who answered.
-    pub routed: Routed,
+    pub route: RouteInfo,
     /// The body.
     pub body: Body,
 }
@@ -169,7 +169,7 @@ pub enum Body {
 
 /// What the `x-aigw-*` headers say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Routed {
+pub struct RouteInfo {
     /// Who answered, or was asked last.
     pub provider: ProviderName,
     /// That provider's kind.
@@ -192,12 +192,12 @@ pub struct Rejection {
     /// Why.
     pub refusal: Refusal,
     /// Who was asked.
-    pub routed: Option<Box<Routed>>,
+    pub route: Option<Box<RouteInfo>>,
 }
 
 impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, routed: None }
+        Self { refusal, route: None }
     }
 }
 

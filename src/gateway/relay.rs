@@ -16,11 +16,11 @@ use tokio::select;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
+use super::headers::ResponseHeaders;
 use super::incoming::Incoming;
-use super::messages::{Body, Job, Reply, Routed};
+use super::messages::{Body, Job, Reply, RouteInfo};
 use super::metering::{self, Extent};
-use super::passing::Passed;
-use super::scrub::Scrub;
+use super::redact::Redactor;
 use super::upstream::CallError;
 use crate::catalog::snapshot::Offer;
 use crate::deadline::timeout_lazy;
@@ -34,8 +34,8 @@ const FRAMES: usize = 16;
 /// How long to wait for the end of a body whose last event has come: read to its end, a connection can be used again.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// How often a stream looks whether its key has been revoked: with what it takes to learn of that, within two seconds.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a stream revocation_poll whether its key has been revoked: with what it takes to learn of that, within two seconds.
+const REVOCATION_POLL: Duration = Duration::from_secs(1);
 
 /// An answer with a good head, on its way.
 pub struct Relay<'a> {
@@ -46,7 +46,7 @@ pub struct Relay<'a> {
     /// The entry in the making.
     pub settlement: &'a Settlement,
     /// What passes of the head.
-    pub passed: Passed,
+    pub response_headers: ResponseHeaders,
     /// Parameters dropped on the way there.
     pub dropped: Vec<&'static str>,
     /// Reads the body.
@@ -66,7 +66,7 @@ pub enum Broken {
 }
 
 /// How a stream ended, after its first event.
-enum Ending {
+enum StreamEnd {
     Complete,
     Broken(Failure),
     ClientGone(&'static str),
@@ -100,8 +100,8 @@ impl Relay<'_> {
             (entry.status, entry.outcome) = (status, Outcome::Ok);
         });
         let cost = self.settlement.with(|entry| entry.cost);
-        let mut reply = reply(self.job, self.offer, status, self.passed, self.dropped, Body::Whole(body));
-        reply.routed.cost = Some(cost);
+        let mut reply = reply(self.job, self.offer, status, self.response_headers, self.dropped, Body::Whole(body));
+        reply.route.cost = Some(cost);
         Ok(reply)
     }
 
@@ -142,7 +142,7 @@ impl Relay<'_> {
             sent: self.sent.cloned(),
         };
         rt::spawn(pump.run(client, flow, frames));
-        Ok(reply(self.job, self.offer, 200, self.passed, self.dropped, Body::Stream(receiver)))
+        Ok(reply(self.job, self.offer, 200, self.response_headers, self.dropped, Body::Stream(receiver)))
     }
 }
 
@@ -150,16 +150,16 @@ impl Pump {
     async fn run(mut self, client: mpsc::Sender<Bytes>, flow: Flow, mut frames: Vec<Bytes>) {
         // Whatever a reader may do to itself, its client is told.
         let relayed = AssertUnwindSafe(self.relay(&client, flow, &mut frames)).catch_unwind().await;
-        let ending = relayed.unwrap_or_else(|_| Ending::Broken(Failure::interrupted("the gateway failed in the middle of the stream")));
-        let is_complete = matches!(ending, Ending::Complete);
+        let ending = relayed.unwrap_or_else(|_| StreamEnd::Broken(Failure::interrupted("the gateway failed in the middle of the stream")));
+        let is_complete = matches!(ending, StreamEnd::Complete);
         // Settled before the last frame leaves: who has seen the end of a stream finds its entry.
         if let Some(settlement) = self.settle(&ending) {
             settlement.close().await;
         }
         match &ending {
-            Ending::Broken(failure) => frames.push(Scrub::of(self.sent.as_ref()).body(failure.frame())),
-            Ending::Revoked => frames.push(Failure::interrupted("the virtual key has been revoked or has expired").frame()),
-            Ending::Complete | Ending::ClientGone(_) => {}
+            StreamEnd::Broken(failure) => frames.push(Redactor::of(self.sent.as_ref()).body(failure.frame())),
+            StreamEnd::Revoked => frames.push(Failure::interrupted("the virtual key has been revoked or has expired").frame()),
+            StreamEnd::Complete | StreamEnd::ClientGone(_) => {}
         }
         // Nobody left to tell is no news: the entry is settled.
         let _ = self.send(&client, &mut frames).await;
@@ -170,10 +170,10 @@ impl Pump {
     }
 
     /// Relays until the stream ends; leaves the last frames to be sent.
-    async fn relay(&mut self, client: &mpsc::Sender<Bytes>, mut flow: Flow, frames: &mut Vec<Bytes>) -> Ending {
+    async fn relay(&mut self, client: &mpsc::Sender<Bytes>, mut flow: Flow, frames: &mut Vec<Bytes>) -> StreamEnd {
         let idle = self.offer.provider.retry.idle_timeout;
         let until = Instant::now() + self.offer.provider.retry.total_timeout;
-        let mut looks = interval(LOOK);
+        let mut revocation_poll = interval(REVOCATION_POLL);
         // One of its own for each stream, so that looking at it is nobody else's lock.
         let stopping = self.job.stopping.child_token();
         let mut stopping = pin!(stopping.cancelled());
@@ -182,12 +182,12 @@ impl Pump {
         let mut patience = pin!(sleep_until(until.min(Instant::now() + idle)));
         loop {
             match flow {
-                Flow::Done => return Ending::Complete,
-                Flow::Failed(failure) => return Ending::Broken(failure),
+                Flow::Done => return StreamEnd::Complete,
+                Flow::Failed(failure) => return StreamEnd::Broken(failure),
                 Flow::Opening | Flow::Flowing => {}
             }
             if hold(&mut self.reservation, self.reader.as_ref(), frames, &self.job).is_err() {
-                return Ending::Broken(Failure::interrupted("the gateway has no memory left for this event"));
+                return StreamEnd::Broken(Failure::interrupted("the gateway has no memory left for this event"));
             }
             if let Err(gone) = self.send(client, frames).await {
                 return gone;
@@ -197,10 +197,10 @@ impl Pump {
             let piece = loop {
                 select! {
                     biased;
-                    _ = looks.tick() => if !is_welcome(&self.job) { return Ending::Revoked },
+                    _ = revocation_poll.tick() => if !key_is_active(&self.job) { return StreamEnd::Revoked },
                     piece = &mut next => break piece,
-                    () = &mut closed => return Ending::ClientGone("client_closed"),
-                    () = &mut stopping => return Ending::Broken(Failure::interrupted("the gateway stopped in the middle of the stream")),
+                    () = &mut closed => return StreamEnd::ClientGone("client_closed"),
+                    () = &mut stopping => return StreamEnd::Broken(Failure::interrupted("the gateway stopped in the middle of the stream")),
                     () = &mut patience => {
                         if Instant::now() >= due {
                             break Err(CallError::TIMED_OUT);
@@ -223,7 +223,7 @@ impl Pump {
         }
     }
 
-    async fn send(&self, client: &mpsc::Sender<Bytes>, frames: &mut Vec<Bytes>) -> Result<(), Ending> {
+    async fn send(&self, client: &mpsc::Sender<Bytes>, frames: &mut Vec<Bytes>) -> Result<(), StreamEnd> {
         let most = self.job.limits.stream_buffer / FRAMES;
         join(frames, most);
         for mut frame in frames.drain(..) {
@@ -234,35 +234,35 @@ impl Pump {
         Ok(())
     }
 
-    async fn send_part(&self, client: &mpsc::Sender<Bytes>, part: Bytes) -> Result<(), Ending> {
+    async fn send_part(&self, client: &mpsc::Sender<Bytes>, part: Bytes) -> Result<(), StreamEnd> {
         let part = match client.try_send(part) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Full(part)) => part,
-            Err(TrySendError::Closed(_)) => return Err(Ending::ClientGone("client_closed")),
+            Err(TrySendError::Closed(_)) => return Err(StreamEnd::ClientGone("client_closed")),
         };
         let mut sending = pin!(timeout(self.job.write_timeout, client.send(part)));
         loop {
-            match timeout(LOOK, &mut sending).await {
+            match timeout(REVOCATION_POLL, &mut sending).await {
                 Ok(Ok(Ok(()))) => return Ok(()),
-                Ok(Ok(Err(_))) => return Err(Ending::ClientGone("client_closed")),
-                Ok(Err(_)) => return Err(Ending::ClientGone("client_stalled")),
-                Err(_) if !is_welcome(&self.job) => return Err(Ending::Revoked),
+                Ok(Ok(Err(_))) => return Err(StreamEnd::ClientGone("client_closed")),
+                Ok(Err(_)) => return Err(StreamEnd::ClientGone("client_stalled")),
+                Err(_) if !key_is_active(&self.job) => return Err(StreamEnd::Revoked),
                 Err(_) => {}
             }
         }
     }
 
     /// Fills in the entry, unless that is done; letting go of what it gives writes it.
-    fn settle(&mut self, ending: &Ending) -> Option<Settlement> {
+    fn settle(&mut self, ending: &StreamEnd) -> Option<Settlement> {
         let settlement = self.settlement.take()?;
-        let extent = if matches!(ending, Ending::Complete) { Extent::Complete } else { Extent::Partial };
+        let extent = if matches!(ending, StreamEnd::Complete) { Extent::Complete } else { Extent::Partial };
         settle(&settlement, &self.job, &self.offer, self.reader.as_ref(), extent, |entry| {
             entry.status = 200;
             (entry.outcome, entry.error_code) = match ending {
-                Ending::Complete => (Outcome::Ok, None),
-                Ending::Broken(_) => (Outcome::Interrupted, Some("upstream_interrupted".into())),
-                Ending::Revoked => (Outcome::Interrupted, Some("key_revoked".into())),
-                Ending::ClientGone(code) => (Outcome::ClientClosed, Some((*code).into())),
+                StreamEnd::Complete => (Outcome::Ok, None),
+                StreamEnd::Broken(_) => (Outcome::Interrupted, Some("upstream_interrupted".into())),
+                StreamEnd::Revoked => (Outcome::Interrupted, Some("key_revoked".into())),
+                StreamEnd::ClientGone(code) => (Outcome::ClientClosed, Some((*code).into())),
             };
         });
         Some(settlement)
@@ -272,12 +272,12 @@ impl Pump {
 impl Drop for Pump {
     /// A pump that is dropped under way (its worker has stopped, or it panicked) still meters what was seen.
     fn drop(&mut self) {
-        drop(self.settle(&Ending::Broken(Failure::interrupted("the gateway stopped"))));
+        drop(self.settle(&StreamEnd::Broken(Failure::interrupted("the gateway stopped"))));
     }
 }
 
 /// Whether the key that started the request still counts.
-fn is_welcome(job: &Job) -> bool {
+fn key_is_active(job: &Job) -> bool {
     let elapsed = i64::try_from(job.received.elapsed().as_millis()).unwrap_or(i64::MAX);
     job.caller.standing.holds(job.received_at.saturating_add(elapsed) / 1_000)
 }
@@ -307,8 +307,8 @@ fn settle(
 }
 
 /// A reply as `offer` gave it.
-pub fn reply(job: &Job, offer: &Offer, status: u16, passed: Passed, dropped: Vec<&'static str>, body: Body) -> Reply {
-    let routed = Routed {
+pub fn reply(job: &Job, offer: &Offer, status: u16, response_headers: ResponseHeaders, dropped: Vec<&'static str>, body: Body) -> Reply {
+    let route = RouteInfo {
         provider: offer.provider.name.clone(),
         kind: offer.provider.kind.clone(),
         model: offer.model.clone(),
@@ -318,8 +318,8 @@ pub fn reply(job: &Job, offer: &Offer, status: u16, passed: Passed, dropped: Vec
         upstream_request_id: None,
     };
     let fallback = if job.stream && status == 200 { "text/event-stream" } else { "application/json" };
-    let content_type = if passed.content_type.is_empty() { fallback.into() } else { passed.content_type };
-    Reply { status, content_type, headers: passed.headers, routed, body }
+    let content_type = if response_headers.content_type.is_empty() { fallback.into() } else { response_headers.content_type };
+    Reply { status, content_type, headers: response_headers.headers, route, body }
 }
 
 /// Makes one of several frames, so that what one upstream read brought leaves in one write; unless that is a lot.

@@ -41,13 +41,13 @@ pub fn name_of_status(status: u16) -> &'static str {
 
 /// The pause before the next try of the same provider; `None`: do not wait for it, go on to the next.
 ///
-/// `tried` calls have been made; `chance` is uniform in 0..1 (full jitter). A `retry_after` is honoured up to
+/// `attempts_made` calls have been made; `chance` is uniform in 0..1 (full jitter). A `retry_after` is honoured up to
 /// `max_backoff`.
-pub fn pause(policy: &RetryPolicy, tried: u32, retry_after: Option<Duration>, chance: f64) -> Option<Duration> {
-    if tried >= policy.attempts || retry_after.is_some_and(|wait| wait > policy.max_backoff) {
+pub fn pause(policy: &RetryPolicy, attempts_made: u32, retry_after: Option<Duration>, chance: f64) -> Option<Duration> {
+    if attempts_made >= policy.attempts || retry_after.is_some_and(|wait| wait > policy.max_backoff) {
         return None;
     }
-    let ceiling = policy.backoff.saturating_mul(1 << tried.saturating_sub(1).min(20)).min(policy.max_backoff);
+    let ceiling = policy.backoff.saturating_mul(1 << attempts_made.saturating_sub(1).min(20)).min(policy.max_backoff);
     Some(retry_after.unwrap_or(ceiling.mul_f64(chance)))
 }
 
@@ -94,9 +94,9 @@ mod tests {
     #[test]
     fn backoff_doubles_under_full_jitter_up_to_its_limit() {
         let policy = RetryPolicy { attempts: 40, ..policy() };
-        for (tried, ceiling) in [(1, 100), (2, 200), (3, 400), (5, 1600), (6, 2000), (39, 2000)] {
-            assert_eq!(pause(&policy, tried, None, 1.0), Some(Duration::from_millis(ceiling)));
-            assert_eq!(pause(&policy, tried, None, 0.0), Some(Duration::ZERO));
+        for (attempts_made, ceiling) in [(1, 100), (2, 200), (3, 400), (5, 1600), (6, 2000), (39, 2000)] {
+            assert_eq!(pause(&policy, attempts_made, None, 1.0), Some(Duration::from_millis(ceiling)));
+            assert_eq!(pause(&policy, attempts_made, None, 0.0), Some(Duration::ZERO));
         }
     }
 

@@ -13,14 +13,14 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, ResponseFuture, Supervi
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::adapter::Adapter;
+use super::byo::{ByoError, ByoKeys, Presented};
 use super::health::{Health, HealthBook};
-use super::messages::{Answer, Attempt, Exhausted, Job, Outcome, Refusal, Rejection, Reply, Route, Routed, Why};
+use super::messages::{Answer, Attempt, AttemptOutcome, Exhausted, Job, Refusal, Rejection, Reply, Route, RouteInfo, Why};
 use super::metering;
-use super::purse::{Presented, Purse, Unspent};
 use super::upstream::{Network, Upstream};
 use crate::catalog::actor::{Adopt, Catalog, Resolve};
 use crate::catalog::snapshot::{Offer, Provider, Resolved, Snapshot};
-use crate::ledger::entry::{AttemptRecord, Billing, Entry, Outcome as Ending, UsageSource};
+use crate::ledger::entry::{AttemptRecord, Billing, Entry, Outcome, UsageSource};
 use crate::ledger::journal::Journal;
 use crate::ledger::settlement::Settlement;
 use crate::terms::{NanoUsd, TenantId, Usage};
@@ -30,22 +30,22 @@ const SWEEP: Duration = Duration::from_secs(5);
 
 /// One worker's router.
 pub struct Router {
-    desk: Rc<Desk>,
+    state: Rc<RouterState>,
 }
 
 /// What every route on this worker needs.
-struct Desk {
+struct RouterState {
     catalog: Addr<Catalog>,
     journal: Arc<Journal>,
     health: Arc<HealthBook>,
     network: Network,
-    purse: Purse,
+    byo_keys: ByoKeys,
     /// By identity of the provider: a provider whose settings change is another provider, with another pool.
-    adapters: RefCell<HashMap<*const Provider, Rc<Station>>>,
+    adapters: RefCell<HashMap<*const Provider, Rc<AdapterSlot>>>,
 }
 
 /// An adapter at work, and the provider it works for.
-struct Station {
+struct AdapterSlot {
     provider: Arc<Provider>,
     health: Arc<Health>,
     adapter: Addr<Adapter>,
@@ -53,8 +53,8 @@ struct Station {
 
 impl Router {
     /// A router that asks `catalog` and opens settlements in `journal`.
-    pub fn new(catalog: Addr<Catalog>, journal: Arc<Journal>, health: Arc<HealthBook>, network: Network, purse: Purse) -> Self {
-        Self { desk: Rc::new(Desk { catalog, journal, health, network, purse, adapters: RefCell::default() }) }
+    pub fn new(catalog: Addr<Catalog>, journal: Arc<Journal>, health: Arc<HealthBook>, network: Network, byo_keys: ByoKeys) -> Self {
+        Self { state: Rc::new(RouterState { catalog, journal, health, network, byo_keys, adapters: RefCell::default() }) }
     }
 }
 
@@ -63,7 +63,7 @@ impl Actor for Router {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(0);
-        ctx.run_interval(SWEEP, |router, _| router.desk.purse.sweep());
+        ctx.run_interval(SWEEP, |router, _| router.state.byo_keys.sweep());
     }
 }
 
@@ -71,8 +71,8 @@ impl Handler<Route> for Router {
     type Result = ResponseFuture<Answer>;
 
     fn handle(&mut self, Route { job, presented }: Route, _: &mut Self::Context) -> Self::Result {
-        let desk = Rc::clone(&self.desk);
-        Box::pin(async move { desk.route(job, presented).await })
+        let state = Rc::clone(&self.state);
+        Box::pin(async move { state.route(job, presented).await })
     }
 }
 
@@ -82,8 +82,8 @@ impl Handler<Adopt> for Router {
     /// Retires the adapters of providers that are no more: calls under way end in peace, idle connections are closed. What
     /// was opened for a key that may be gone now is forgotten.
     fn handle(&mut self, Adopt(snapshot): Adopt, _: &mut Self::Context) {
-        self.desk.purse.purge();
-        self.desk.adapters.borrow_mut().retain(|_, station| is_current(&snapshot, &station.provider));
+        self.state.byo_keys.purge();
+        self.state.adapters.borrow_mut().retain(|_, slot| is_current(&snapshot, &slot.provider));
     }
 }
 
@@ -102,7 +102,7 @@ fn owner(provider: &Provider) -> Option<&TenantId> {
     }
 }
 
-impl Desk {
+impl RouterState {
     async fn route(&self, job: Arc<Job>, presented: Option<Presented>) -> Answer {
         let resolve = Resolve { caller: Arc::clone(&job.caller), model: job.model.clone() };
         let plan = self.catalog.send(resolve).await.map_err(|_| Refusal::Internal)?;
@@ -113,18 +113,18 @@ impl Desk {
             let refusal = Refusal::UnsupportedOperation { model: plan.model.definition.id.clone(), operation: job.operation };
             return Err(refuse(&settlement, first, refusal));
         }
-        let answer = self.walk(&job, presented.as_ref(), &plan, &settlement).await;
+        let answer = self.try_chain(&job, presented.as_ref(), &plan, &settlement).await;
         settlement.close().await;
         answer
     }
 
     /// Tries one offer after the other until there is an answer for the client.
-    async fn walk(&self, job: &Arc<Job>, presented: Option<&Presented>, plan: &Resolved, settlement: &Settlement) -> Answer {
+    async fn try_chain(&self, job: &Arc<Job>, presented: Option<&Presented>, plan: &Resolved, settlement: &Settlement) -> Answer {
         let able = || plan.chain.iter().filter(|offer| offer.can_do(job.operation));
         let mut last: Option<(&Arc<Offer>, Exhausted)> = None;
         let mut skipped = Vec::new();
         for offer in able() {
-            if self.station(&offer.provider).health.admits(Instant::now()) {
+            if self.adapter_slot(&offer.provider).health.admits(Instant::now()) {
                 match self.attempt(job, presented, offer, settlement).await {
                     Step::Answer(answer) => return answer,
                     Step::Next(exhausted) => last = Some((offer, exhausted)),
@@ -153,12 +153,12 @@ impl Desk {
 
     /// Sends one offer to its adapter. An adapter that dies of it is replaced, and that counts as a transient failure.
     async fn attempt(&self, job: &Arc<Job>, presented: Option<&Presented>, offer: &Arc<Offer>, settlement: &Settlement) -> Step {
-        let paid = match &offer.stamp {
+        let auth_header = match &offer.stamp {
             None => None,
-            Some(stamp) => match self.purse.pay(presented, &job.caller, offer, stamp, &job.request_id) {
+            Some(stamp) => match self.byo_keys.authorize(presented, &job.caller, offer, stamp, &job.request_id) {
                 Ok(header) => Some(header),
                 Err(unspent) => {
-                    self.station(&offer.provider).health.told_nothing();
+                    self.adapter_slot(&offer.provider).health.inconclusive();
                     return unpaid(offer, settlement, unspent);
                 }
             },
@@ -175,29 +175,36 @@ impl Desk {
         let calls = || settlement.with(|entry| u32::try_from(entry.attempts.len()).unwrap_or(u32::MAX));
         let before = calls();
         loop {
-            let tried = calls() - before;
-            if tried >= offer.provider.retry.attempts {
+            let attempts_made = calls() - before;
+            if attempts_made >= offer.provider.retry.attempts {
                 return Step::Next(Exhausted { why: Why::Adapter, retry_after: None, said: None });
             }
-            let station = self.station(&offer.provider);
-            let (begun, paid) = (Instant::now(), paid.clone());
-            let attempt = Attempt { job: Arc::clone(job), offer: Arc::clone(offer), settlement: settlement.clone(), tried, begun, paid };
-            match station.adapter.send(attempt).await {
-                Ok(Outcome::Relayed(reply)) => return Step::Answer(Ok(*reply)),
-                Ok(Outcome::Exhausted(exhausted)) => return Step::Next(exhausted),
-                Ok(Outcome::Inexpressible(refused)) => return Step::Inexpressible(refused),
-                Ok(Outcome::Abandoned) => {
+            let slot = self.adapter_slot(&offer.provider);
+            let (started_at, auth_header) = (Instant::now(), auth_header.clone());
+            let attempt = Attempt {
+                job: Arc::clone(job),
+                offer: Arc::clone(offer),
+                settlement: settlement.clone(),
+                attempts_made,
+                started_at,
+                auth_header,
+            };
+            match slot.adapter.send(attempt).await {
+                Ok(AttemptOutcome::Relayed(reply)) => return Step::Answer(Ok(*reply)),
+                Ok(AttemptOutcome::Exhausted(exhausted)) => return Step::Next(exhausted),
+                Ok(AttemptOutcome::Inexpressible(refused)) => return Step::Inexpressible(refused),
+                Ok(AttemptOutcome::Abandoned) => {
                     abandon(job, settlement);
                     return Step::Answer(Err(Refusal::Internal.into()));
                 }
                 Err(_) => {
-                    if self.replace(&station) {
+                    if self.replace(&slot) {
                         log::error!("the adapter of provider {} failed and was replaced", offer.provider.name);
                     }
                     log::error!("a call of provider {} was lost, request {}", offer.provider.name, job.request_id);
                     // Ours to mend, and no news about the provider: it must not rest for it.
-                    station.health.told_nothing();
-                    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    slot.health.inconclusive();
+                    let ms = u64::try_from(started_at.elapsed().as_millis()).unwrap_or(u64::MAX);
                     let provider = offer.provider.name.clone();
                     let record = AttemptRecord { provider, status: None, error: Some("adapter".into()), ms, request_id: None };
                     settlement.with(|entry| entry.attempts.push(record));
@@ -207,25 +214,25 @@ impl Desk {
     }
 
     /// The provider's adapter on this worker, started on first use, and its health.
-    fn station(&self, provider: &Arc<Provider>) -> Rc<Station> {
+    fn adapter_slot(&self, provider: &Arc<Provider>) -> Rc<AdapterSlot> {
         let mut adapters = self.adapters.borrow_mut();
-        let station = adapters.entry(Arc::as_ptr(provider)).or_insert_with(|| {
+        let slot = adapters.entry(Arc::as_ptr(provider)).or_insert_with(|| {
             let health = self.health.of(owner(provider), &provider.name);
             let adapter = start(provider, &health, &self.network);
-            Rc::new(Station { provider: Arc::clone(provider), health, adapter })
+            Rc::new(AdapterSlot { provider: Arc::clone(provider), health, adapter })
         });
-        Rc::clone(station)
+        Rc::clone(slot)
     }
 
-    /// Puts another station in place of one whose adapter is gone; `false` if it is not, or somebody has done so already. A call
+    /// Puts another slot in place of one whose adapter is gone; `false` if it is not, or somebody has done so already. A call
     /// that panicked by itself leaves its adapter at work.
-    fn replace(&self, gone: &Rc<Station>) -> bool {
+    fn replace(&self, gone: &Rc<AdapterSlot>) -> bool {
         let mut adapters = self.adapters.borrow_mut();
-        let Some(station) = adapters.get_mut(&Arc::as_ptr(&gone.provider)) else { return false };
-        let is_gone = Rc::ptr_eq(station, gone) && !gone.adapter.connected();
+        let Some(slot) = adapters.get_mut(&Arc::as_ptr(&gone.provider)) else { return false };
+        let is_gone = Rc::ptr_eq(slot, gone) && !gone.adapter.connected();
         if is_gone {
             let (provider, health) = (Arc::clone(&gone.provider), Arc::clone(&gone.health));
-            *station = Rc::new(Station { adapter: start(&provider, &health, &self.network), provider, health });
+            *slot = Rc::new(AdapterSlot { adapter: start(&provider, &health, &self.network), provider, health });
         }
         is_gone
     }
@@ -239,10 +246,10 @@ enum Step {
 }
 
 /// The tenant's own key could not be had: nothing is sent, and it counts as the provider's refusal.
-fn unpaid(offer: &Offer, settlement: &Settlement, unspent: Unspent) -> Step {
+fn unpaid(offer: &Offer, settlement: &Settlement, unspent: ByoError) -> Step {
     let (error, why) = match unspent {
-        Unspent::Unopened => ("auth", Why::Status(401)),
-        Unspent::Misdirected => ("misdirected", Why::Forbidden),
+        ByoError::Unopened => ("auth", Why::Status(401)),
+        ByoError::Misdirected => ("misdirected", Why::Forbidden),
     };
     let record = AttemptRecord { provider: offer.provider.name.clone(), status: None, error: Some(error.into()), ms: 0, request_id: None };
     settlement.with(|entry| {
@@ -258,7 +265,7 @@ fn start(provider: &Arc<Provider>, health: &Arc<Health>, network: &Network) -> A
     Supervisor::start(move |_| adapter)
 }
 
-/// The entry as it is if nothing more is learnt: the request was sent and its prompt has to be paid.
+/// The entry as it is if nothing more is learnt: the request was sent and its prompt has to be auth_header.
 fn draft(job: &Job, plan: &Resolved, first: &Offer) -> Entry {
     let caller = &job.caller;
     let mut entry = Entry {
@@ -279,7 +286,7 @@ fn draft(job: &Job, plan: &Resolved, first: &Offer) -> Entry {
         billing: first.provider.billing,
         stream: job.stream,
         status: 500,
-        outcome: Ending::Interrupted,
+        outcome: Outcome::Interrupted,
         error_code: Some("interrupted".into()),
         finish_reason: None,
         usage: Usage::default(),
@@ -318,10 +325,10 @@ fn take_up(entry: &mut Entry, offer: &Offer) {
     entry.upstream_model = offer.upstream_model.clone();
 }
 
-fn routed(offer: &Offer, attempts: usize) -> Routed {
+fn route_info(offer: &Offer, attempts: usize) -> RouteInfo {
     let provider = &offer.provider;
     let model = offer.model.clone();
-    Routed {
+    RouteInfo {
         provider: provider.name.clone(),
         kind: provider.kind.clone(),
         model,
@@ -336,19 +343,19 @@ fn routed(offer: &Offer, attempts: usize) -> Routed {
 fn refuse(settlement: &Settlement, offer: &Offer, refusal: Refusal) -> Rejection {
     settlement.with(|entry| {
         metering::nothing_used(entry);
-        (entry.status, entry.outcome) = (400, Ending::ClientError);
+        (entry.status, entry.outcome) = (400, Outcome::ClientError);
         entry.error_code = Some(match &refusal {
             Refusal::Inexpressible(refused) => refused.code.into(),
             _ => "unsupported_operation".into(),
         });
     });
-    Rejection { refusal, routed: Some(Box::new(routed(offer, 0))) }
+    Rejection { refusal, route: Some(Box::new(route_info(offer, 0))) }
 }
 
-/// The client went away before there was an answer. The prompt may have been read, so it is paid for.
+/// The client went away before there was an answer. The prompt may have been read, so it is auth_header for.
 fn abandon(job: &Job, settlement: &Settlement) {
     settlement.with(|entry| {
-        (entry.status, entry.outcome) = (499, Ending::ClientClosed);
+        (entry.status, entry.outcome) = (499, Outcome::ClientClosed);
         entry.error_code = Some("client_closed".into());
         entry.latency_ms = u64::try_from(job.received.elapsed().as_millis()).unwrap_or(u64::MAX);
     });
@@ -364,20 +371,20 @@ fn give_up(job: &Job, settlement: &Settlement, offer: &Offer, last: Exhausted) -
             job,
             offer,
             failure.status,
-            super::passing::Passed::json(upstream_request_id),
+            super::headers::ResponseHeaders::json(upstream_request_id),
             Vec::new(),
             super::messages::Body::Whole(failure.body),
         );
-        conclude(job, settlement, failure.status, Ending::ClientError, failure.code.as_deref().unwrap_or("not_found"));
-        return Ok(Reply { routed: routed(offer, attempts), ..attempt_reply });
+        conclude(job, settlement, failure.status, Outcome::ClientError, failure.code.as_deref().unwrap_or("not_found"));
+        return Ok(Reply { route: route_info(offer, attempts), ..attempt_reply });
     }
     let (refusal, status, code) = match why {
         Why::Forbidden => (Refusal::UpstreamForbidden, 502, "upstream_forbidden"),
         Why::Status(401..=403) => (Refusal::UpstreamAuthFailed, 502, "upstream_auth_failed"),
         _ => (Refusal::AllProvidersFailed { last: why, retry_after }, last_status(why), "all_providers_failed"),
     };
-    conclude(job, settlement, status, Ending::UpstreamError, code);
-    Err(Rejection { refusal, routed: Some(Box::new(Routed { upstream_request_id, ..routed(offer, attempts) })) })
+    conclude(job, settlement, status, Outcome::UpstreamError, code);
+    Err(Rejection { refusal, route: Some(Box::new(RouteInfo { upstream_request_id, ..route_info(offer, attempts) })) })
 }
 
 /// The status of an exhausted chain (DESIGN.md section 5): what the last answer was, if clients know what to do with it.
@@ -389,7 +396,7 @@ pub fn last_status(why: Why) -> u16 {
     }
 }
 
-fn conclude(job: &Job, settlement: &Settlement, status: u16, outcome: Ending, code: &str) {
+fn conclude(job: &Job, settlement: &Settlement, status: u16, outcome: Outcome, code: &str) {
     settlement.with(|entry| {
         metering::nothing_used(entry);
         (entry.status, entry.outcome, entry.error_code) = (status, outcome, Some(code.into()));

@@ -17,9 +17,9 @@ use zeroize::Zeroizing;
 
 use super::connector::{DialError, GuardedConnector, Resolve};
 use super::exchange::{Broken, exchange};
+use super::headers::{self, ResponseHeaders};
 use super::incoming::{Incoming, Remote};
 use super::messages::Why;
-use super::passing::{self, Passed};
 use super::pool::Pool;
 use super::wire::Connection;
 use crate::catalog::snapshot::Provider;
@@ -73,7 +73,7 @@ pub struct Arrived {
     /// Its status.
     pub status: u16,
     /// What passes of its headers.
-    pub passed: Passed,
+    pub passed: ResponseHeaders,
     /// Its body, not read yet.
     pub body: Incoming,
 }
@@ -144,7 +144,7 @@ impl Upstream {
             // Nobody could tell half of such a body from all of it: better no answer than half of one.
             return Err(unusable("framing"));
         }
-        let passed = passing::response(&head, billing);
+        let passed = headers::response(&head, billing);
         let body = Incoming::Remote(Remote::new(receiving, &self.pool));
         Ok(Arrived { status, passed, body })
     }
@@ -158,7 +158,7 @@ impl Upstream {
                 return Err(CallError::TIMED_OUT);
             }
         }
-        let passed = Passed { content_type: script.content_type.into(), headers: Vec::new() };
+        let passed = ResponseHeaders { content_type: script.content_type.into(), headers: Vec::new() };
         Ok(Arrived { status: script.status, passed, body: Incoming::Played(pieces) })
     }
 }

@@ -14,9 +14,9 @@ use uuid::fmt::Simple;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::error;
-use crate::gateway::cell::Place;
-use crate::gateway::lifeline::Hold;
-use crate::gateway::messages::{Body, Rejection, Reply, Routed};
+use crate::gateway::disconnect::DisconnectGuard;
+use crate::gateway::messages::{Body, Rejection, Reply, RouteInfo};
+use crate::gateway::worker::InFlightGuard;
 use crate::terms::RequestId;
 
 // Made once: a name made of its text is checked each time.
@@ -51,15 +51,17 @@ fn new_request_id() -> RequestId {
 }
 
 /// A provider's answer.
-pub fn relayed(reply: Reply, request_id: &RequestId, place: Place, client: Hold) -> HttpResponse {
+pub fn relayed(reply: Reply, request_id: &RequestId, in_flight: InFlightGuard, client: DisconnectGuard) -> HttpResponse {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let (mut response, is_stream) = match reply.body {
         Body::Whole(bytes) => {
             // The answer is whole: nothing upstream is left to cancel.
-            client.release();
+            client.disarm();
             (HttpResponse::with_body(status, BoxBody::new(bytes)), false)
         }
-        Body::Stream(frames) => (HttpResponse::with_body(status, BoxBody::new(Frames { frames, _place: place, _client: client })), true),
+        Body::Stream(frames) => {
+            (HttpResponse::with_body(status, BoxBody::new(Frames { frames, _in_flight: in_flight, _client: client })), true)
+        }
     };
     let headers = response.headers_mut();
     for (name, value) in &reply.headers {
@@ -73,10 +75,10 @@ pub fn relayed(reply: Reply, request_id: &RequestId, place: Place, client: Hold)
     if is_stream {
         headers.insert(X_ACCEL_BUFFERING.clone(), HeaderValue::from_static("no"));
     }
-    if let Some(cost) = reply.routed.cost {
+    if let Some(cost) = reply.route.cost {
         insert(headers, X_AIGW_COST_USD.clone(), &cost.to_string());
     }
-    route_headers(headers, &reply.routed);
+    route_headers(headers, &reply.route);
     common_headers(headers, request_id);
     response
 }
@@ -84,8 +86,8 @@ pub fn relayed(reply: Reply, request_id: &RequestId, place: Place, client: Hold)
 /// A refusal.
 pub fn refused(rejection: &Rejection, request_id: &RequestId) -> HttpResponse {
     let mut response = error::response(&rejection.refusal);
-    if let Some(routed) = &rejection.routed {
-        route_headers(response.headers_mut(), routed);
+    if let Some(route) = &rejection.route {
+        route_headers(response.headers_mut(), route);
     }
     common_headers(response.headers_mut(), request_id);
     response
@@ -98,15 +100,15 @@ pub fn common_headers(headers: &mut HeaderMap, request_id: &RequestId) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-fn route_headers(headers: &mut HeaderMap, routed: &Routed) {
-    insert(headers, X_AIGW_PROVIDER.clone(), &routed.provider);
-    insert(headers, X_AIGW_MODEL.clone(), &routed.model);
-    headers.insert(X_AIGW_ATTEMPTS.clone(), HeaderValue::from(routed.attempts));
-    if let Some(id) = &routed.upstream_request_id {
+fn route_headers(headers: &mut HeaderMap, route: &RouteInfo) {
+    insert(headers, X_AIGW_PROVIDER.clone(), &route.provider);
+    insert(headers, X_AIGW_MODEL.clone(), &route.model);
+    headers.insert(X_AIGW_ATTEMPTS.clone(), HeaderValue::from(route.attempts));
+    if let Some(id) = &route.upstream_request_id {
         insert(headers, X_UPSTREAM_REQUEST_ID.clone(), id);
     }
-    if !routed.dropped.is_empty() {
-        insert(headers, X_AIGW_DROPPED_PARAMS.clone(), &routed.dropped.join(","));
+    if !route.dropped.is_empty() {
+        insert(headers, X_AIGW_DROPPED_PARAMS.clone(), &route.dropped.join(","));
     }
 }
 
@@ -120,8 +122,8 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 /// A stream's body. Dropping it, as the server does when the client goes away, cancels the upstream call.
 struct Frames {
     frames: mpsc::Receiver<Bytes>,
-    _place: Place,
-    _client: Hold,
+    _in_flight: InFlightGuard,
+    _client: DisconnectGuard,
 }
 
 impl MessageBody for Frames {

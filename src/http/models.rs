@@ -64,9 +64,9 @@ fn respond(
 ) -> HttpResponse {
     let request_id = answer::request_id(request.headers());
     let found = || {
-        let cell = front.fleet.cell().map_err(|_| Refusal::Internal)?;
-        let caller = front.identify(request, &cell, clock::unix_millis() / 1000)?;
-        answer_from(&cell.snapshot.borrow(), &caller)
+        let worker = front.workers.current().map_err(|_| Refusal::Internal)?;
+        let caller = front.identify(request, &worker, clock::unix_millis() / 1000)?;
+        answer_from(&worker.snapshot.borrow(), &caller)
     };
     match found() {
         Ok(mut response) => {

@@ -8,10 +8,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use smol_str::SmolStr;
 
 use super::{Front, answer, body, clock, error, identity};
-use crate::gateway::lifeline::Lifeline;
+use crate::gateway::byo::Presented;
+use crate::gateway::disconnect::ClientGone;
+use crate::gateway::headers;
 use crate::gateway::messages::{Answer, Job, Refusal, Rejection, Route};
-use crate::gateway::passing;
-use crate::gateway::purse::Presented;
 use crate::json::Document;
 use crate::terms::{Operation, RequestId};
 
@@ -32,18 +32,18 @@ pub async fn embeddings(request: HttpRequest, payload: web::Payload, front: web:
 
 async fn operate(operation: Operation, request: HttpRequest, payload: web::Payload, front: web::Data<Front>) -> HttpResponse {
     let request_id = answer::request_id(request.headers());
-    let Some(place) = front.fleet.admit() else { return refused(&front, &Refusal::Overloaded.into(), &request_id) };
+    let Some(in_flight) = front.workers.admit() else { return refused(&front, &Refusal::Overloaded.into(), &request_id) };
     // Whoever drops this future, or later the response body, cancels the upstream call.
-    let (lifeline, client) = Lifeline::new();
-    match route(operation, &request, payload, &front, request_id.clone(), lifeline).await {
-        Ok(reply) => answer::relayed(reply, &request_id, place, client),
+    let (client_gone, client) = ClientGone::new();
+    match route(operation, &request, payload, &front, request_id.clone(), client_gone).await {
+        Ok(reply) => answer::relayed(reply, &request_id, in_flight, client),
         Err(rejection) => refused(&front, &rejection, &request_id),
     }
 }
 
 /// A refusal. One that comes before any provider was chosen leaves no entry, so it is counted here.
 fn refused(front: &Front, rejection: &Rejection, request_id: &RequestId) -> HttpResponse {
-    if rejection.routed.is_none() {
+    if rejection.route.is_none() {
         front.metrics.refused(error::code(&rejection.refusal));
     }
     answer::refused(rejection, request_id)
@@ -55,11 +55,11 @@ async fn route(
     payload: web::Payload,
     front: &Front,
     request_id: RequestId,
-    lifeline: Lifeline,
+    client_gone: ClientGone,
 ) -> Answer {
     let (received, received_at) = (Instant::now(), clock::unix_millis());
-    let cell = front.fleet.cell().map_err(|_| Refusal::Internal)?;
-    let caller = front.identify(request, &cell, received_at / 1000)?;
+    let worker = front.workers.current().map_err(|_| Refusal::Internal)?;
+    let caller = front.identify(request, &worker, received_at / 1000)?;
     let headers = request.headers();
     let presented = if caller.tenant.has_own { identity::presented(headers).map(Presented::new) } else { None };
     let body = body::read(payload, headers, received, &front.server, &front.memory).await?;
@@ -72,7 +72,7 @@ async fn route(
         stream: flag(&document, "stream")? && operation != Operation::Embeddings,
         prompt_bytes: prompt_bytes(&document, operation),
         user: document.get("user").and_then(|raw| serde_json::from_str(raw).ok()),
-        forwarded: passing::request(headers),
+        forwarded: headers::request(headers),
         tags: tags(headers)?,
         document,
         received,
@@ -80,10 +80,10 @@ async fn route(
         write_timeout: front.server.write_timeout,
         limits: front.limits,
         memory: Arc::clone(&front.memory),
-        lifeline,
-        stopping: Arc::clone(&front.fleet.stopping),
+        client_gone,
+        stopping: Arc::clone(&front.workers.stopping),
     });
-    cell.router.send(Route { job, presented }).await.map_err(|_| Refusal::Internal)?
+    worker.router.send(Route { job, presented }).await.map_err(|_| Refusal::Internal)?
 }
 
 fn model(document: &Document) -> Result<SmolStr, Refusal> {

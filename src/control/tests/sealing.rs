@@ -20,7 +20,7 @@ use crate::control::store::schema::{admin_events, byo_providers, edges, escrow, 
 use crate::control::store::testing::{Fresh, on_each_database};
 use crate::control::tenants::{NewTenant, TenantChange};
 use crate::control::testing::{ACTOR, Bench};
-use crate::gateway::purse::{Presented, Purse, Unspent};
+use crate::gateway::byo::{ByoError, ByoKeys, Presented};
 use crate::secret::Secret;
 use crate::terms::Operation;
 
@@ -100,13 +100,15 @@ fn param<T>(result: Result<T, ControlError>) -> String {
 }
 
 /// What the gateway half sends upstream for a key, or why it sends nothing.
-fn paid(bench: &Bench, key: &IssuedKey) -> Result<String, Unspent> {
+fn auth_header(bench: &Bench, key: &IssuedKey) -> Result<String, ByoError> {
     let caller = bench.known(key).expect("an active key");
     let offer = offer(bench, &caller);
-    let purse = Purse::new(bench.edge.clone(), Duration::ZERO);
+    let byo_keys = ByoKeys::new(bench.edge.clone(), Duration::ZERO);
     let presented = Presented::new(key.key.text().expose());
     let stamp = offer.stamp.as_ref().expect("a provider with a key");
-    purse.pay(Some(&presented), &caller, &offer, stamp, &"req".into()).map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+    byo_keys
+        .authorize(Some(&presented), &caller, &offer, stamp, &"req".into())
+        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
 }
 
 fn offer(bench: &Bench, caller: &Caller) -> Arc<Offer> {
@@ -159,7 +161,7 @@ fn a_sealed_key_that_is_brought_back_is_not_spent_and_an_operator_learns_of_it()
         let old = row(&bench);
         put(&bench, "1-mine", fields("groq", Some("sk-newer-0123456789"))).await.unwrap();
         let new = row(&bench);
-        assert!(paid(&bench, &key).is_ok() && told(&bench) == 0);
+        assert!(auth_header(&bench, &key).is_ok() && told(&bench) == 0);
         let takes_part = |bench: &Bench| bench.gateway.snapshot().find(&bench.known(&key).unwrap(), "m").is_some();
         bring_back(&bench, &old).await;
         assert!(!takes_part(&bench));
@@ -167,10 +169,10 @@ fn a_sealed_key_that_is_brought_back_is_not_spent_and_an_operator_learns_of_it()
         assert_eq!(told(&bench), 1, "once");
         // To put things right is enough; so is a new process, for which the backup is all there ever was.
         bring_back(&bench, &new).await;
-        assert_eq!(paid(&bench, &key).unwrap(), "authorization: Bearer sk-newer-0123456789");
+        assert_eq!(auth_header(&bench, &key).unwrap(), "authorization: Bearer sk-newer-0123456789");
         bring_back(&bench, &old).await;
         let after = restarted(&bench);
-        assert_eq!(paid(&after, &key).unwrap(), format!("authorization: Bearer {KEY}"));
+        assert_eq!(auth_header(&after, &key).unwrap(), format!("authorization: Bearer {KEY}"));
         // The epoch before, with its grants.
         put(&bench, "1-mine", fields("groq", Some(KEY))).await.unwrap();
         assert!(takes_part(&bench));
@@ -182,7 +184,7 @@ fn a_sealed_key_that_is_brought_back_is_not_spent_and_an_operator_learns_of_it()
         // Whoever comes under the same id later has nothing to do with it.
         bench.control.delete_tenant(ACTOR, "acme".to_owned()).await.unwrap();
         let key = ready(&bench).await;
-        assert!(paid(&bench, &key).is_ok());
+        assert!(auth_header(&bench, &key).is_ok());
     });
 }
 
@@ -193,10 +195,10 @@ fn a_key_made_before_or_after_the_provider_spends_it() {
         let after = bench.key("acme").await;
         for key in [&before, &after] {
             assert!(key.spends);
-            assert_eq!(paid(&bench, key).unwrap(), format!("authorization: Bearer {KEY}"));
+            assert_eq!(auth_header(&bench, key).unwrap(), format!("authorization: Bearer {KEY}"));
         }
         put(&bench, "1-mine", fields("azure", Some("az-0123456789"))).await.unwrap();
-        assert_eq!(paid(&bench, &before).unwrap(), "api-key: az-0123456789");
+        assert_eq!(auth_header(&bench, &before).unwrap(), "api-key: az-0123456789");
     });
 }
 
@@ -259,9 +261,9 @@ fn without_a_master_key_nothing_can_be_sealed_and_keys_are_for_brokered_provider
             // With a master key the tenant gets its root on first need; the old key stays as it was, its successor spends.
             let sealed = bench(fresh);
             put(&sealed, "1-mine", fields("groq", Some(KEY))).await.unwrap();
-            assert_eq!(paid(&sealed, &key), Err(Unspent::Unopened));
+            assert_eq!(auth_header(&sealed, &key), Err(ByoError::Unopened));
             let successor = sealed.control.rotate_key(ACTOR, "acme".to_owned(), key.row.id.clone(), Duration::ZERO).await.unwrap();
-            assert!(successor.spends && paid(&sealed, &successor).is_ok());
+            assert!(successor.spends && auth_header(&sealed, &successor).is_ok());
             assert_eq!(sealed.control.spenders("acme".to_owned()).await.unwrap().len(), 1);
         });
     });
@@ -303,7 +305,7 @@ fn a_tenant_that_keeps_its_root_is_opened_by_its_own_key_alone() {
         }
         let key = create(by(&issued.key)).await.unwrap();
         write(by(&issued.key)).await.unwrap();
-        assert!(paid(&bench, &key).is_ok());
+        assert!(auth_header(&bench, &key).is_ok());
         // A second key does as well, and either may be taken back, but not the last.
         let second = bench.control.create_tenant_key(by(&issued.key), "acme".to_owned()).await.unwrap();
         bench.control.delete_tenant_key(by(&second.key), "acme".to_owned(), issued.row.id.clone()).await.unwrap();
@@ -334,15 +336,15 @@ fn p8_five_hundred_keys_survive_a_new_epoch_unchanged_and_the_old_grant_opens_no
             let begun = bench.control.advance_epoch(ACTOR, "acme".to_owned()).await.unwrap();
             assert_eq!(begun, 2);
             for key in keys.iter().chain([&leaked]) {
-                assert!(paid(&bench, key).is_ok());
+                assert!(auth_header(&bench, key).is_ok());
             }
             // The grant that was stolen with the key does not open what is written from now on.
             put(&bench, "1-mine", fields("groq", Some("sk-new-0123456789"))).await.unwrap();
             let new_offer = offer(&bench, &stolen);
-            let purse = Purse::new(bench.edge.clone(), Duration::ZERO);
+            let byo_keys = ByoKeys::new(bench.edge.clone(), Duration::ZERO);
             let presented = Presented::new(leaked.key.text().expose());
             let stamp = new_offer.stamp.as_ref().unwrap();
-            assert_eq!(purse.pay(Some(&presented), &stolen, &new_offer, stamp, &"req".into()).unwrap_err(), Unspent::Unopened);
+            assert_eq!(byo_keys.authorize(Some(&presented), &stolen, &new_offer, stamp, &"req".into()).unwrap_err(), ByoError::Unopened);
             // A revoked key is granted nothing in the next epoch, and an expired one neither.
             bench.control.revoke_key(ACTOR, "acme".to_owned(), leaked.row.id.clone()).await.unwrap();
             bench.control.advance_epoch(ACTOR, "acme".to_owned()).await.unwrap();
@@ -383,36 +385,36 @@ fn p7_rows_edited_by_hand_open_nothing() {
         let acme = || byo_providers::table.filter(byo_providers::tenant.eq("acme"));
         // Another tenant's secret in ours, another version, another epoch: nothing opens.
         edited(&bench, |c| diesel::update(acme()).set(byo_providers::secret.eq(Some(theirs.clone()))).execute(c)).await;
-        assert_eq!(paid(&bench, &key), Err(Unspent::Unopened));
+        assert_eq!(auth_header(&bench, &key), Err(ByoError::Unopened));
         edited(&bench, |c| {
             diesel::update(acme()).set((byo_providers::secret.eq(Some(ours.clone())), byo_providers::version.eq(9))).execute(c)
         })
         .await;
-        assert_eq!(paid(&bench, &key), Err(Unspent::Unopened));
+        assert_eq!(auth_header(&bench, &key), Err(ByoError::Unopened));
         edited(&bench, |c| diesel::update(acme()).set((byo_providers::version.eq(1), byo_providers::epoch.eq(2))).execute(c)).await;
         // One that knows of no version 9.
         let bench = restarted(&bench);
-        assert_eq!(paid(&bench, &key), Err(Unspent::Unopened));
+        assert_eq!(auth_header(&bench, &key), Err(ByoError::Unopened));
         edited(&bench, |c| diesel::update(acme()).set(byo_providers::epoch.eq(1)).execute(c)).await;
         let bench = restarted(&bench);
-        assert!(paid(&bench, &key).is_ok());
+        assert!(auth_header(&bench, &key).is_ok());
         // P6: another address by the database.
         edited(&bench, |c| diesel::update(acme()).set(byo_providers::base_url.eq(Some("https://evil.example/v1"))).execute(c)).await;
-        assert_eq!(paid(&bench, &key), Err(Unspent::Misdirected));
+        assert_eq!(auth_header(&bench, &key), Err(ByoError::Misdirected));
         edited(&bench, |c| {
             diesel::update(acme()).set((byo_providers::base_url.eq(None::<String>), byo_providers::kind.eq("azure"))).execute(c)
         })
         .await;
-        assert_eq!(paid(&bench, &key), Err(Unspent::Misdirected));
+        assert_eq!(auth_header(&bench, &key), Err(ByoError::Misdirected));
         edited(&bench, |c| diesel::update(acme()).set(byo_providers::kind.eq("groq")).execute(c)).await;
-        assert!(paid(&bench, &key).is_ok());
+        assert!(auth_header(&bench, &key).is_ok());
         // Another tenant's key re-pointed at this tenant, with its own grant or with ours.
         edited(&bench, |c| {
             diesel::update(virtual_keys::table.find(&evil.row.id)).set(virtual_keys::tenant.eq("acme")).execute(c)?;
             diesel::update(grants::table.filter(grants::key_id.eq(&evil.row.id))).set(grants::tenant.eq("acme")).execute(c)
         })
         .await;
-        assert_eq!(paid(&bench, &evil), Err(Unspent::Unopened));
+        assert_eq!(auth_header(&bench, &evil), Err(ByoError::Unopened));
         let our_grant: Vec<u8> = bench
             .fresh
             .store
@@ -422,7 +424,7 @@ fn p7_rows_edited_by_hand_open_nothing() {
             diesel::update(grants::table.filter(grants::key_id.eq(&evil.row.id))).set(grants::blob.eq(our_grant.clone())).execute(c)
         })
         .await;
-        assert_eq!(paid(&bench, &evil), Err(Unspent::Unopened));
+        assert_eq!(auth_header(&bench, &evil), Err(ByoError::Unopened));
     });
 }
 
@@ -448,9 +450,9 @@ fn p8_after_a_new_master_key_everything_works_under_it_alone() {
             assert_eq!(rotate(&fresh.store, &keys(2, Some(1)), |_| ()).unwrap().moved.roots, 0);
             assert!(start(&keys(1, None)).is_err());
             let after = Bench::sealed(Arc::clone(&fresh), &catalog("groq.example"), keys(2, None));
-            assert!(paid(&after, &key).is_ok());
+            assert!(auth_header(&after, &key).is_ok());
             put(&after, "1-mine", fields("groq", Some("sk-later-0123456789"))).await.unwrap();
-            assert_eq!(paid(&after, &key).unwrap(), "authorization: Bearer sk-later-0123456789");
+            assert_eq!(auth_header(&after, &key).unwrap(), "authorization: Bearer sk-later-0123456789");
         });
     });
 }
@@ -474,9 +476,9 @@ fn p6_after_a_kind_has_moved_its_keys_stay_until_they_are_sealed_again() {
             let fresh = Arc::new(fresh);
             let key = ready(&bench(Arc::clone(&fresh))).await;
             let moved = Bench::sealed(Arc::clone(&fresh), &catalog("new.groq.example"), keys(1, None));
-            assert_eq!(paid(&moved, &key), Err(Unspent::Misdirected));
+            assert_eq!(auth_header(&moved, &key), Err(ByoError::Misdirected));
             moved.control.reseal_provider(ACTOR, "acme".to_owned(), "1-mine".to_owned()).await.unwrap();
-            assert_eq!(paid(&moved, &key).unwrap(), format!("authorization: Bearer {KEY}"));
+            assert_eq!(auth_header(&moved, &key).unwrap(), format!("authorization: Bearer {KEY}"));
         });
     });
 }

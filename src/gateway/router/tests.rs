@@ -22,7 +22,7 @@ use crate::config::{self, Auth, Cooldown, Kind, Price, Reach, RetryPolicy, Serve
 use crate::dialect::openai::OpenAi;
 use crate::dialect::{Ask, Dialect, Failure, Flow, Observed, Prepared, Reader, Refused};
 use crate::gateway::connector::SystemResolver;
-use crate::gateway::lifeline::Lifeline;
+use crate::gateway::disconnect::ClientGone;
 use crate::gateway::messages::{Body, Forwarded};
 use crate::guard::SelfListen;
 use crate::json::{Document, JsonLimits};
@@ -199,7 +199,7 @@ impl Observer for Seen {
 /// A router with two models: `pair` at alpha and then beta, `other` at gamma alone.
 struct Bench {
     upstream: Loopback,
-    desk: Rc<Desk>,
+    state: Rc<RouterState>,
     router: Addr<Router>,
     ledger: LedgerHandle,
     seen: Arc<Seen>,
@@ -277,14 +277,14 @@ async fn bench(panics: usize) -> Bench {
     let self_listen = SelfListen { listeners: Vec::new(), interfaces: Vec::new() };
     let network = Network { resolver: Arc::new(SystemResolver), self_listen };
     let catalog = Catalog::new(Snapshot { offerings, directory: Arc::default() }).start();
-    let router = Router::new(catalog, ledger.journal(0).unwrap(), Arc::default(), network, Purse::new(None, Duration::ZERO));
-    let desk = Rc::clone(&router.desk);
-    Bench { upstream, desk, router: router.start(), ledger, seen, alpha, _journals: journals }
+    let router = Router::new(catalog, ledger.journal(0).unwrap(), Arc::default(), network, ByoKeys::new(None, Duration::ZERO));
+    let state = Rc::clone(&router.state);
+    Bench { upstream, state, router: router.start(), ledger, seen, alpha, _journals: journals }
 }
 
 fn job(model: &str, nth: usize, stream: bool) -> Job {
-    let (lifeline, client) = Lifeline::new();
-    client.release();
+    let (client_gone, client) = ClientGone::new();
+    client.disarm();
     let tenant = Arc::new(Tenant::bare("acme".into()));
     let caller = Caller { subject: "s".into(), ..Caller::bare(tenant, "key_1".into(), [0; 32]) };
     let body = json!({"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}).to_string();
@@ -304,7 +304,7 @@ fn job(model: &str, nth: usize, stream: bool) -> Job {
         write_timeout: Duration::from_secs(20),
         limits: config::Upstream::default(),
         memory: MemoryCapacity::new(1 << 30),
-        lifeline,
+        client_gone,
         stopping: Arc::default(),
     }
 }
@@ -323,7 +323,7 @@ impl Bench {
     }
 
     fn adapter(&self) -> Addr<Adapter> {
-        self.desk.station(&self.alpha).adapter.clone()
+        self.state.adapter_slot(&self.alpha).adapter.clone()
     }
 
     /// Every entry, by request id; each request's only one.
@@ -340,9 +340,9 @@ impl Bench {
 
 /// Lets the others run until it is so.
 async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
+        assert!(started_at.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
         rt::task::yield_now().await;
     }
 }
@@ -353,8 +353,8 @@ async fn answers(flight: Flight) -> Vec<(String, usize)> {
         let reply = answer.unwrap();
         let Body::Whole(body) = reply.body else { panic!("a stream") };
         let said: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(said["choices"][0]["message"]["content"], *reply.routed.provider, "somebody else's answer");
-        (reply.routed.provider.to_string(), reply.routed.attempts)
+        assert_eq!(said["choices"][0]["message"]["content"], *reply.route.provider, "somebody else's answer");
+        (reply.route.provider.to_string(), reply.route.attempts)
     };
     join_all(flight).await.into_iter().map(|answer| answered(answer.unwrap())).collect()
 }
@@ -384,12 +384,16 @@ async fn with_two_hundred_in_flight(fault: Fault, calls_of_the_waiting: usize) {
     assert!(answers[1].iter().all(|answer| *answer == ("gamma".to_owned(), 1)), "{fault:?}: {answers:?}");
     assert!(bench.adapter().connected());
     assert_eq!(bench.adapter() == before, before.connected(), "{fault:?}");
-    assert_eq!(bench.desk.station(&bench.alpha).health.checkup(Instant::now()).rests_until, None, "our fault is not the provider's");
+    assert_eq!(
+        bench.state.adapter_slot(&bench.alpha).health.status(Instant::now()).cooldown_until,
+        None,
+        "our fault is not the provider's"
+    );
     assert_eq!((bench.upstream.calls("alpha"), bench.upstream.calls("beta"), bench.upstream.calls("gamma")), (200, 0, 50));
     let entries = bench.entries().await;
     assert_eq!(entries.len(), 250);
     for (id, entry) in &entries {
-        assert_eq!((entry.outcome, entry.status, errors(entry).last()), (Ending::Ok, 200, Some(&None)), "{id}");
+        assert_eq!((entry.outcome, entry.status, errors(entry).last()), (Outcome::Ok, 200, Some(&None)), "{id}");
     }
 }
 
@@ -426,12 +430,16 @@ async fn a_dialect_that_panics_costs_one_attempt_and_no_adapter() {
     let answers = [answers(flight).await, self::answers(others).await];
     assert!(answers[1].iter().all(|answer| *answer == ("gamma".to_owned(), 1)), "{answers:?}");
     assert!(bench.adapter() == before && before.connected(), "a panic in one call was taken for a dead adapter");
-    assert_eq!(bench.desk.station(&bench.alpha).health.checkup(Instant::now()).rests_until, None, "our fault is not the provider's");
+    assert_eq!(
+        bench.state.adapter_slot(&bench.alpha).health.status(Instant::now()).cooldown_until,
+        None,
+        "our fault is not the provider's"
+    );
     let entries = bench.entries().await;
     assert_eq!(entries.len(), 250);
     let lost: usize = entries.values().map(|entry| errors(entry).iter().filter(|error| **error == Some("adapter")).count()).sum();
     assert_eq!(lost, 200);
-    assert!(entries.values().all(|entry| (entry.outcome, errors(entry).last()) == (Ending::Ok, Some(&None))));
+    assert!(entries.values().all(|entry| (entry.outcome, errors(entry).last()) == (Outcome::Ok, Some(&None))));
 }
 
 #[actix_web::test]
@@ -458,6 +466,6 @@ async fn a_dialect_that_panics_in_the_middle_of_a_stream_ends_it_with_a_word() {
     assert_eq!(frames.recv().await, None);
     let entries = bench.entries().await;
     let entry = &entries["pair-0"];
-    assert_eq!((entry.outcome, entry.status, entry.usage_source), (Ending::Interrupted, 200, UsageSource::Estimated));
+    assert_eq!((entry.outcome, entry.status, entry.usage_source), (Outcome::Interrupted, 200, UsageSource::Estimated));
     assert!(entry.usage.completion_tokens > 0);
 }

@@ -42,7 +42,7 @@ const RATE_LIMITS: [(&str, Option<&str>); 6] = [
 
 /// What passes of an upstream's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Passed {
+pub struct ResponseHeaders {
     /// The content type, empty if there was none.
     pub content_type: SmolStr,
     /// The rest, under the names the client sees.
@@ -71,7 +71,7 @@ impl Forwarded {
 }
 
 /// What passes of an upstream's head.
-pub fn response(head: &Head, billing: Billing) -> Passed {
+pub fn response(head: &Head, billing: Billing) -> ResponseHeaders {
     let text = |name: &str| head.text(name).map(str::to_owned);
     let mut headers = Vec::new();
     if let Some(id) = REQUEST_IDS.into_iter().find_map(text) {
@@ -84,10 +84,10 @@ pub fn response(head: &Head, billing: Billing) -> Passed {
         let said = |name, theirs: Option<&str>| text(name).or_else(|| text(theirs?));
         headers.extend(RATE_LIMITS.into_iter().filter_map(|(name, theirs)| Some((name, said(name, theirs)?))));
     }
-    Passed { content_type: head.text("content-type").unwrap_or_default().into(), headers }
+    ResponseHeaders { content_type: head.text("content-type").unwrap_or_default().into(), headers }
 }
 
-impl Passed {
+impl ResponseHeaders {
     /// A head of ours for an answer of ours: JSON, and the upstream's id of the call that came to nothing.
     pub fn json(upstream_request_id: Option<String>) -> Self {
         let headers = upstream_request_id.map(|id| (UPSTREAM_REQUEST_ID, id));
@@ -101,7 +101,7 @@ impl Passed {
     }
 
     /// Takes the id the body gave where the head gave none, and gives it back if it is one: visible, of a sane length.
-    pub fn told_in_body(&mut self, id: &str) -> Option<String> {
+    pub fn adopt_body_request_id(&mut self, id: &str) -> Option<String> {
         let is_one = !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
         if !is_one || self.headers.iter().any(|(name, _)| *name == UPSTREAM_REQUEST_ID) {
             return None;
@@ -111,9 +111,9 @@ impl Passed {
     }
 
     /// The same without the values that show a credential.
-    pub fn without(mut self, shows: impl Fn(&str) -> bool) -> Self {
-        self.headers.retain(|(_, value)| !shows(value));
-        if shows(&self.content_type) {
+    pub fn retain_safe(mut self, is_secret: impl Fn(&str) -> bool) -> Self {
+        self.headers.retain(|(_, value)| !is_secret(value));
+        if is_secret(&self.content_type) {
             self.content_type = SmolStr::default();
         }
         self

@@ -89,9 +89,9 @@ impl World {
         Presented::new(self.key.text().expose())
     }
 
-    fn pay(&self, purse: &Purse, presented: Option<&Presented>) -> Result<String, Unspent> {
+    fn authorize(&self, byo_keys: &ByoKeys, presented: Option<&Presented>) -> Result<String, ByoError> {
         let stamp = self.offer.stamp.as_ref().unwrap();
-        let (name, value) = purse.pay(presented, &self.caller, &self.offer, stamp, &"req".into())?;
+        let (name, value) = byo_keys.authorize(presented, &self.caller, &self.offer, stamp, &"req".into())?;
         assert!(value.is_sensitive());
         Ok(format!("{name}: {}", value.to_str().unwrap()))
     }
@@ -101,16 +101,16 @@ impl World {
     }
 }
 
-fn purse(edge: Option<&Arc<Edge>>) -> Purse {
-    Purse::new(edge.cloned(), Duration::from_secs(60))
+fn byo_keys(edge: Option<&Arc<Edge>>) -> ByoKeys {
+    ByoKeys::new(edge.cloned(), Duration::from_secs(60))
 }
 
 #[test]
 fn virtual_key_edge_and_grant_together_pay() {
     let world = World::new();
-    let purse = purse(Some(&world.edge));
+    let byo_keys = byo_keys(Some(&world.edge));
     for _ in 0..2 {
-        assert_eq!(world.pay(&purse, Some(&world.presented())).unwrap(), "authorization: Bearer sk-of-acme");
+        assert_eq!(world.authorize(&byo_keys, Some(&world.presented())).unwrap(), "authorization: Bearer sk-of-acme");
     }
 }
 
@@ -118,44 +118,44 @@ fn virtual_key_edge_and_grant_together_pay() {
 fn without_one_of_them_nothing_opens() {
     let mut world = World::new();
     let own = world.presented();
-    assert_eq!(world.pay(&purse(None), Some(&own)), Err(Unspent::Unopened));
-    assert_eq!(world.pay(&purse(Some(&edge())), Some(&own)), Err(Unspent::Unopened));
-    assert_eq!(world.pay(&purse(Some(&world.edge)), None), Err(Unspent::Unopened));
+    assert_eq!(world.authorize(&byo_keys(None), Some(&own)), Err(ByoError::Unopened));
+    assert_eq!(world.authorize(&byo_keys(Some(&edge())), Some(&own)), Err(ByoError::Unopened));
+    assert_eq!(world.authorize(&byo_keys(Some(&world.edge)), None), Err(ByoError::Unopened));
     let other = Credential::mint(CredentialKind::Virtual).unwrap();
-    assert_eq!(world.pay(&purse(Some(&world.edge)), Some(&Presented::new(other.text().expose()))), Err(Unspent::Unopened));
+    assert_eq!(world.authorize(&byo_keys(Some(&world.edge)), Some(&Presented::new(other.text().expose()))), Err(ByoError::Unopened));
     let grants = std::mem::take(&mut world.caller.grants);
-    assert_eq!(world.pay(&purse(Some(&world.edge)), Some(&own)), Err(Unspent::Unopened));
+    assert_eq!(world.authorize(&byo_keys(Some(&world.edge)), Some(&own)), Err(ByoError::Unopened));
     world.caller.grants = grants;
     world.stamp().key = None;
-    assert_eq!(world.pay(&purse(Some(&world.edge)), Some(&own)), Err(Unspent::Unopened));
+    assert_eq!(world.authorize(&byo_keys(Some(&world.edge)), Some(&own)), Err(ByoError::Unopened));
 }
 
 #[test]
 fn p6_a_key_goes_nowhere_it_is_not_sealed_for() {
     let mut world = World::new();
-    let purse = purse(Some(&world.edge));
+    let byo_keys = byo_keys(Some(&world.edge));
     for url in ["https://evil.example.com/v1", "https://api.example.com.evil.com/v1"] {
         world.stamp().destination = Some(destination(url));
-        assert_eq!(world.pay(&purse, Some(&world.presented())), Err(Unspent::Misdirected));
+        assert_eq!(world.authorize(&byo_keys, Some(&world.presented())), Err(ByoError::Misdirected));
     }
     world.stamp().destination = None;
-    assert_eq!(world.pay(&purse, Some(&world.presented())), Err(Unspent::Misdirected));
+    assert_eq!(world.authorize(&byo_keys, Some(&world.presented())), Err(ByoError::Misdirected));
 }
 
 #[test]
 fn p9_what_was_opened_is_gone_once_something_has_changed() {
     let mut world = World::new();
-    let purse = purse(Some(&world.edge));
-    world.pay(&purse, Some(&world.presented())).unwrap();
+    let byo_keys = byo_keys(Some(&world.edge));
+    world.authorize(&byo_keys, Some(&world.presented())).unwrap();
     // The blob is damaged now, but what was opened before still pays: until something changes.
     let key = world.stamp().key.take().unwrap();
     let damaged = SealedKey { ring: key.ring.clone(), epoch: key.epoch, version: key.version, blob: vec![0; 200] };
     world.stamp().key = Some(Arc::new(damaged));
-    world.pay(&purse, Some(&world.presented())).unwrap();
-    purse.sweep();
-    world.pay(&purse, Some(&world.presented())).unwrap();
-    purse.purge();
-    assert_eq!(world.pay(&purse, Some(&world.presented())), Err(Unspent::Unopened));
+    world.authorize(&byo_keys, Some(&world.presented())).unwrap();
+    byo_keys.sweep();
+    world.authorize(&byo_keys, Some(&world.presented())).unwrap();
+    byo_keys.purge();
+    assert_eq!(world.authorize(&byo_keys, Some(&world.presented())), Err(ByoError::Unopened));
 }
 
 #[test]

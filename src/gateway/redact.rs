@@ -16,7 +16,7 @@ const REDACTED: &[u8] = b"[redacted]";
 
 /// Knows a credential again: whole, in base64, or any 12-byte run of it. Made when a call has failed; it holds the secret.
 #[derive(Default)]
-pub struct Scrub {
+pub struct Redactor {
     runs: Vec<Runs>,
 }
 
@@ -29,7 +29,7 @@ struct Runs {
 }
 
 /// Whether `text` quotes a run of the credential as it is. Cheap: it is asked of the headers of every answer.
-pub fn quotes(text: &str, sent: Option<&HeaderValue>) -> bool {
+pub fn contains_key_fragment(text: &str, sent: Option<&HeaderValue>) -> bool {
     let key = sent.map(key_of).unwrap_or_default();
     let length = RUN.min(key.len());
     if length == 0 {
@@ -53,22 +53,22 @@ fn key_of(value: &HeaderValue) -> &[u8] {
     value.as_bytes().strip_prefix(b"Bearer ").unwrap_or(value.as_bytes())
 }
 
-impl Scrub {
+impl Redactor {
     /// For the credential that is sent as `value`.
     pub fn of(value: Option<&HeaderValue>) -> Self {
-        let mut scrub = Self { runs: Vec::new() };
-        let Some(value) = value else { return scrub };
+        let mut redactor = Self { runs: Vec::new() };
+        let Some(value) = value else { return redactor };
         let key = key_of(value);
-        scrub.know(key);
+        redactor.learn(key);
         // In base64 three bytes become four characters: what stands before the key shifts them.
         for skipped in (0..3).filter(|skipped| skipped + RUN <= key.len() || *skipped == 0) {
-            scrub.know(STANDARD_NO_PAD.encode(&key[skipped..]).as_bytes());
-            scrub.know(URL_SAFE_NO_PAD.encode(&key[skipped..]).as_bytes());
+            redactor.learn(STANDARD_NO_PAD.encode(&key[skipped..]).as_bytes());
+            redactor.learn(URL_SAFE_NO_PAD.encode(&key[skipped..]).as_bytes());
         }
-        scrub
+        redactor
     }
 
-    fn know(&mut self, secret: &[u8]) {
+    fn learn(&mut self, secret: &[u8]) {
         let length = RUN.min(secret.len());
         if length == 0 {
             return;
@@ -91,7 +91,7 @@ impl Scrub {
     }
 
     /// Whether `text` shows something of the credential.
-    pub fn shows(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         self.runs.iter().any(|runs| runs.find(text.as_bytes(), 0).is_some())
     }
 }
@@ -152,47 +152,47 @@ mod tests {
 
     const KEY: &str = "sk-proj-0123456789abcdefghij";
 
-    fn scrub(key: &str) -> Scrub {
-        Scrub::of(Some(&HeaderValue::from_str(&format!("Bearer {key}")).unwrap()))
+    fn redactor(key: &str) -> Redactor {
+        Redactor::of(Some(&HeaderValue::from_str(&format!("Bearer {key}")).unwrap()))
     }
 
-    fn scrubbed(body: &str) -> String {
-        String::from_utf8(scrub(KEY).body(Bytes::from(body.to_owned())).to_vec()).unwrap()
+    fn redacted(body: &str) -> String {
+        String::from_utf8(redactor(KEY).body(Bytes::from(body.to_owned())).to_vec()).unwrap()
     }
 
     #[test]
     fn a_body_without_the_key_is_returned_byte_for_byte() {
         for body in ["", "{}", "sk-proj-", "the key sk-proj-01 is short", "0123456789a"] {
-            assert_eq!(scrubbed(body), body);
-            assert!(!scrub(KEY).shows(body) && !quotes(body, Some(&HeaderValue::from_static(KEY))));
+            assert_eq!(redacted(body), body);
+            assert!(!redactor(KEY).matches(body) && !contains_key_fragment(body, Some(&HeaderValue::from_static(KEY))));
         }
-        assert_eq!(Scrub::of(None).body(Bytes::from_static(b"anything")), "anything");
+        assert_eq!(Redactor::of(None).body(Bytes::from_static(b"anything")), "anything");
     }
 
     #[test]
     fn the_key_whole_encoded_or_in_part_is_taken_out() {
-        assert_eq!(scrubbed(&format!("bad key {KEY}, {KEY}!")), "bad key [redacted], [redacted]!");
-        assert_eq!(scrubbed(&format!("<{}>", STANDARD.encode(KEY))).trim_end_matches(['=', '>']), "<[redacted]");
-        assert_eq!(scrubbed("ends in 9abcdefghij-"), "ends in 9abcdefghij-");
-        assert_eq!(scrubbed("ends in 89abcdefghij-"), "ends in [redacted]-");
-        assert_eq!(scrubbed("sk-proj-0123456***"), "[redacted]***");
+        assert_eq!(redacted(&format!("bad key {KEY}, {KEY}!")), "bad key [redacted], [redacted]!");
+        assert_eq!(redacted(&format!("<{}>", STANDARD.encode(KEY))).trim_end_matches(['=', '>']), "<[redacted]");
+        assert_eq!(redacted("ends in 9abcdefghij-"), "ends in 9abcdefghij-");
+        assert_eq!(redacted("ends in 89abcdefghij-"), "ends in [redacted]-");
+        assert_eq!(redacted("sk-proj-0123456***"), "[redacted]***");
     }
 
     #[test]
     fn base64_of_a_text_around_the_key_shows_no_run_of_it() {
         for before in ["", "a", "ab", "Bearer ", "user:"] {
             let encoded = STANDARD.encode(format!("{before}{KEY}!"));
-            let clean = scrubbed(&encoded);
+            let clean = redacted(&encoded);
             assert!(clean.contains("[redacted]") && clean.len() < "[redacted]".len() + encoded.len() / 2, "{before:?}: {clean}");
-            assert!(scrub(KEY).shows(&encoded));
+            assert!(redactor(KEY).matches(&encoded));
         }
     }
 
     #[test]
     fn a_short_key_is_taken_out_whole() {
-        let clean = scrub("sk-7").body(Bytes::from_static(b"no sk-7 here, sk-8 there"));
+        let clean = redactor("sk-7").body(Bytes::from_static(b"no sk-7 here, sk-8 there"));
         assert_eq!(clean, "no [redacted] here, sk-8 there");
-        assert_eq!(scrub("").body(Bytes::from_static(b"all of it")), "all of it");
+        assert_eq!(redactor("").body(Bytes::from_static(b"all of it")), "all of it");
     }
 
     proptest! {
@@ -200,8 +200,8 @@ mod tests {
         fn no_run_of_the_key_survives_whatever_surrounds_it(key in "[!-~]{12,60}", before in ".{0,40}", after in ".{0,40}", begin in any::<prop::sample::Index>()) {
             let begin = begin.index(key.len() - RUN + 1);
             let text = format!("{before}{}{after}", &key[begin..]);
-            prop_assert!(quotes(&text, Some(&HeaderValue::from_str(&["Bearer ", &key].concat()).unwrap())));
-            let clean = scrub(&key).body(Bytes::from(text));
+            prop_assert!(contains_key_fragment(&text, Some(&HeaderValue::from_str(&["Bearer ", &key].concat()).unwrap())));
+            let clean = redactor(&key).body(Bytes::from(text));
             prop_assert!(!key.as_bytes().windows(RUN).any(|run| memmem::find(&clean, run).is_some()));
         }
     }

@@ -22,7 +22,7 @@ use crate::secret::Secret;
 use crate::terms::RequestId;
 
 /// What one worker spends with.
-pub struct Purse {
+pub struct ByoKeys {
     edge: Option<Arc<Edge>>,
     opened: RefCell<OpenedSecrets>,
 }
@@ -34,7 +34,7 @@ pub struct Presented(Secret);
 
 /// Why a call cannot be paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unspent {
+pub enum ByoError {
     /// There is no grant, or something does not open: as if the provider had refused the key.
     Unopened,
     /// The key is not sealed for where the request would go: nothing is sent.
@@ -61,8 +61,8 @@ impl Presented {
     }
 }
 
-impl Purse {
-    /// A purse of this gateway's edge; without one nothing opens. `ttl`: how long what was opened is kept.
+impl ByoKeys {
+    /// A byo_keys of this gateway's edge; without one nothing opens. `ttl`: how long what was opened is kept.
     pub fn new(edge: Option<Arc<Edge>>, ttl: Duration) -> Self {
         Self { edge, opened: RefCell::new(OpenedSecrets::new(ttl)) }
     }
@@ -71,25 +71,25 @@ impl Purse {
     ///
     /// # Errors
     /// If it cannot be had. The log has the type of what failed and ids; the client learns nothing.
-    pub fn pay(
+    pub fn authorize(
         &self,
         presented: Option<&Presented>,
         caller: &Caller,
         offer: &Offer,
         stamp: &Stamp,
         request_id: &RequestId,
-    ) -> Result<(HeaderName, HeaderValue), Unspent> {
+    ) -> Result<(HeaderName, HeaderValue), ByoError> {
         let about =
             || format!("tenant {}, key {}, provider {}, request {request_id}", caller.tenant.id, caller.key_id, offer.provider.name);
         let payload = self.open(presented, caller, offer, stamp).map_err(|missing| {
             log::warn!("a tenant's provider key does not open: {missing} ({})", about());
-            Unspent::Unopened
+            ByoError::Unopened
         })?;
         let header = stamp.destination.as_ref().ok_or(Misdirected).and_then(|destination| payload.header_for(destination));
         header.map_err(|misdirected| {
             let destination = stamp.destination.as_ref().map_or("an address that is refused", |destination| destination.as_str());
             log::error!("nothing is sent to {destination}: {misdirected} ({})", about());
-            Unspent::Misdirected
+            ByoError::Misdirected
         })
     }
 

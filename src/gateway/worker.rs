@@ -1,6 +1,6 @@
-//! A cell is one worker's catalog and router; the fleet is all of them, so that a new world reaches every worker.
+//! A worker is one worker's catalog and router; the fleet is all of them, so that a new world reaches every worker.
 //!
-//! Nothing of a cell leaves its thread but the addresses that receive a new snapshot.
+//! Nothing of a worker leaves its thread but the addresses that receive a new snapshot.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -14,8 +14,8 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::byo::ByoKeys;
 use super::health::HealthBook;
-use super::purse::Purse;
 use super::router::Router;
 use super::upstream::Network;
 use crate::catalog::actor::{Adopt, Catalog};
@@ -24,31 +24,31 @@ use crate::ledger::actor::LedgerHandle;
 use crate::seal::spend::Edge;
 
 /// One worker's actors.
-pub struct Cell {
+pub struct Worker {
     /// What the worker's catalog holds.
     pub snapshot: watch::Receiver<Snapshot>,
     /// Where requests go.
     pub router: Addr<Router>,
 }
 
-/// All cells of the process, present and to come.
-pub struct Fleet {
+/// All workers of the process, present and to come.
+pub struct Workers {
     /// How providers have been doing, on all workers together.
     pub health: Arc<HealthBook>,
     /// To be cancelled when streams have had their grace: each then ends with a word to its client.
     pub stopping: Arc<CancellationToken>,
     ledger: LedgerHandle,
     network: Network,
-    terms: Terms,
+    options: WorkerOptions,
     in_flight: AtomicUsize,
-    born: Instant,
-    /// Milliseconds after `born` at which the snapshot was last known to be up to date.
+    started_at: Instant,
+    /// Milliseconds after `started_at` at which the snapshot was last known to be up to date.
     confirmed: AtomicU64,
-    roll: Mutex<Roll>,
+    subscribers: Mutex<Subscribers>,
 }
 
-/// What the operator has decided for all cells.
-pub struct Terms {
+/// What the operator has decided for all workers.
+pub struct WorkerOptions {
     /// Requests in flight before new ones are refused.
     pub max_in_flight: usize,
     /// How long keys are taken on trust when it cannot be known whether they are revoked.
@@ -60,72 +60,72 @@ pub struct Terms {
 }
 
 /// Who has to hear of a new snapshot, and what those start with who come later.
-struct Roll {
+struct Subscribers {
     latest: Snapshot,
-    cells: Vec<[Recipient<Adopt>; 2]>,
+    workers: Vec<[Recipient<Adopt>; 2]>,
 }
 
-/// A request's place among those in flight; given back on drop.
-pub struct Place(Arc<Fleet>);
+/// A request's guard among those in flight; given back on drop.
+pub struct InFlightGuard(Arc<Workers>);
 
 /// How long after a good poll of the change log its answer still counts as the present (spec/security.md 4.3).
 const POLLS: Duration = Duration::from_millis(1_500);
 
 thread_local! {
-    static CELL: OnceCell<Rc<Cell>> = const { OnceCell::new() };
+    static WORKER: OnceCell<Rc<Worker>> = const { OnceCell::new() };
 }
 
-impl Fleet {
-    /// A fleet without cells: each worker adds its own when it starts.
-    pub fn new(snapshot: Snapshot, ledger: LedgerHandle, network: Network, terms: Terms) -> Arc<Self> {
+impl Workers {
+    /// A fleet without workers: each worker adds its own when it starts.
+    pub fn new(snapshot: Snapshot, ledger: LedgerHandle, network: Network, options: WorkerOptions) -> Arc<Self> {
         Arc::new(Self {
             health: Arc::default(),
             stopping: Arc::default(),
             ledger,
             network,
-            terms,
+            options,
             in_flight: AtomicUsize::new(0),
-            born: Instant::now(),
+            started_at: Instant::now(),
             confirmed: AtomicU64::new(0),
-            roll: Mutex::new(Roll { latest: snapshot, cells: Vec::new() }),
+            subscribers: Mutex::new(Subscribers { latest: snapshot, workers: Vec::new() }),
         })
     }
 
-    /// This thread's cell, started on first use. Needs a running actix arbiter.
+    /// This thread's worker, started on first use. Needs a running actix arbiter.
     ///
     /// # Errors
     /// The worker's journal cannot be opened.
-    pub fn cell(self: &Arc<Self>) -> std::io::Result<Rc<Cell>> {
-        CELL.with(|slot| {
-            if let Some(cell) = slot.get() {
-                return Ok(Rc::clone(cell));
+    pub fn current(self: &Arc<Self>) -> std::io::Result<Rc<Worker>> {
+        WORKER.with(|slot| {
+            if let Some(worker) = slot.get() {
+                return Ok(Rc::clone(worker));
             }
-            let cell = Rc::new(self.start()?);
-            Ok(Rc::clone(slot.get_or_init(|| cell)))
+            let worker = Rc::new(self.start()?);
+            Ok(Rc::clone(slot.get_or_init(|| worker)))
         })
     }
 
-    fn start(&self) -> std::io::Result<Cell> {
-        let mut roll = self.roll.lock().unwrap_or_else(PoisonError::into_inner);
-        let journal = self.ledger.journal(roll.cells.len())?;
-        let catalog = Catalog::new(roll.latest.clone());
+    fn start(&self) -> std::io::Result<Worker> {
+        let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
+        let journal = self.ledger.journal(subscribers.workers.len())?;
+        let catalog = Catalog::new(subscribers.latest.clone());
         let snapshot = catalog.watch();
         let catalog = catalog.start();
-        let purse = Purse::new(self.terms.edge.clone(), self.terms.cache);
-        let router = Router::new(catalog.clone(), journal, Arc::clone(&self.health), self.network.clone(), purse).start();
-        roll.cells.push([catalog.recipient(), router.clone().recipient()]);
-        Ok(Cell { snapshot, router })
+        let byo_keys = ByoKeys::new(self.options.edge.clone(), self.options.cache);
+        let router = Router::new(catalog.clone(), journal, Arc::clone(&self.health), self.network.clone(), byo_keys).start();
+        subscribers.workers.push([catalog.recipient(), router.clone().recipient()]);
+        Ok(Worker { snapshot, router })
     }
 
-    /// Hands a new snapshot to every cell; done when all have it, so that what is refused now is refused everywhere here.
+    /// Hands a new snapshot to every worker; done when all have it, so that what is refused now is refused everywhere here.
     pub fn adopt(&self, snapshot: Snapshot) -> BoxFuture<'static, ()> {
-        let cells = {
-            let mut roll = self.roll.lock().unwrap_or_else(PoisonError::into_inner);
-            roll.latest = snapshot.clone();
-            roll.cells.clone()
+        let workers = {
+            let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
+            subscribers.latest = snapshot.clone();
+            subscribers.workers.clone()
         };
         // A worker that is gone has nothing left to adopt.
-        let sends: Vec<_> = cells.iter().flatten().map(|cell| cell.send(Adopt(snapshot.clone()))).collect();
+        let sends: Vec<_> = workers.iter().flatten().map(|worker| worker.send(Adopt(snapshot.clone()))).collect();
         join_all(sends).map(drop).boxed()
     }
 
@@ -138,19 +138,19 @@ impl Fleet {
     pub fn is_trusted(&self) -> bool {
         let unconfirmed = self.age().saturating_sub(self.confirmed.load(Ordering::Relaxed));
         // Two polls and the time they may take count as now.
-        Duration::from_millis(unconfirmed) <= self.terms.fail_static + POLLS
+        Duration::from_millis(unconfirmed) <= self.options.fail_static + POLLS
     }
 
     /// Milliseconds since the start.
     fn age(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// A place for one more request; `None`: the process is full.
-    pub fn admit(self: &Arc<Self>) -> Option<Place> {
+    /// A guard for one more request; `None`: the process is full.
+    pub fn admit(self: &Arc<Self>) -> Option<InFlightGuard> {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(self));
-        (before < self.terms.max_in_flight).then_some(place)
+        let guard = InFlightGuard(Arc::clone(self));
+        (before < self.options.max_in_flight).then_some(guard)
     }
 
     /// Requests in flight.
@@ -159,7 +159,7 @@ impl Fleet {
     }
 }
 
-impl Drop for Place {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
