@@ -8,30 +8,10 @@
 
 use super::{Ask, Dialect, Failure, Operation, Prepared, Refused};
 
-mod body;
-mod calls;
-mod chunk;
-mod content;
-mod data_url;
-mod error;
-mod messages;
-mod parameters;
+mod answer;
 mod profile;
-mod reader;
-mod reasoning;
 mod request;
-mod response;
-mod sampling;
-mod schema;
-mod stream;
-mod structured;
-#[cfg(test)]
-mod tests;
 mod text;
-mod tool_choice;
-mod tools;
-mod turns;
-mod usage;
 
 /// The Messages API, as a language.
 pub struct Anthropic;
@@ -53,6 +33,9 @@ impl Dialect for Anthropic {
     }
 
     fn failure(&self, status: u16, body: &[u8]) -> Failure {
-        error::failure(status, body)
+        answer::error::failure(status, body)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,10 @@
 //!
 //! Here: what is changed in a request on its way up. Answers are read in `reader`; nothing is ever written anew.
 
+mod answer;
 mod failure;
-mod glance;
+mod peek;
 mod reader;
-#[cfg(test)]
-mod tests;
 mod usage;
 
 use crate::dialect::{Ask, Call, Dialect, Failure, Prepared, Quirks, Reader, Refused};
@@ -63,7 +62,7 @@ fn reader_of(ask: &Ask<'_>, options: Option<&StreamOptions>) -> Box<dyn Reader> 
     let wants_usage = options.is_some_and(|options| options.include_usage);
     // How many choices a stream has to finish; whatever else stands there is the upstream's to refuse.
     let choices = ask.document.get("n").and_then(|n| n.parse().ok()).unwrap_or(1);
-    Box::new(reader::Universal::new(ask.operation, wants_usage, choices, ask.sse))
+    Box::new(reader::OpenAiReader::new(ask.operation, wants_usage, choices, ask.sse))
 }
 
 /// What the client says about its stream.
@@ -96,3 +95,6 @@ impl StreamOptions {
 fn refused(param: &str, wrong: WrongType) -> Refused {
     Refused { code: "invalid_value", param: Some(param.to_owned()), message: format!("{param} {wrong}") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,7 @@
 
 mod answer;
 mod embedding;
-#[cfg(test)]
-mod tests;
+mod refusal;
 mod text;
 
 use std::time::Duration;
@@ -93,7 +92,5 @@ fn error(message: &str, kind: &str, code: &str) -> Value {
     json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
 }
 
-fn refused(param: impl Into<String>, expected: &str) -> Refused {
-    let param = param.into();
-    Refused { code: "invalid_value", message: format!("{param} must be {expected}"), param: Some(param) }
-}
+#[cfg(test)]
+mod tests;

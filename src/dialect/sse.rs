@@ -8,9 +8,6 @@ use std::ops::Range;
 use bytes::Bytes;
 use memchr::{memchr, memchr2};
 
-#[cfg(test)]
-mod tests;
-
 /// Finds events in a stream of pieces: [`push`](Self::push) a piece, then take [`next_event`](Self::next_event) until
 /// there is none; after the last piece take [`finish`](Self::finish).
 ///
@@ -303,3 +300,6 @@ impl SseLimits {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

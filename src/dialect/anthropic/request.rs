@@ -1,22 +1,35 @@
 //! One request, there: the client's document becomes the upstream's headers and body. Puts together what its neighbours read.
 
-use std::fmt::Display;
-
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::body::{Body, OutputConfig, ToolChoice};
-use super::messages::Conversation;
-use super::parameters::{self, Dropped, given, parsed};
+use super::answer::{AnswerReader, Expected};
 use super::profile::Profile;
-use super::reader::{AnswerReader, Wanted};
-use super::reasoning::{BINDING_BETA, Circumstances, Reasoning};
-use super::sampling::{Sampling, VERSION_WITHOUT};
-use super::structured::{self, Structure};
-use super::tool_choice::Choice;
-use super::{tool_choice, tools};
 use crate::dialect::{Ask, Call, Prepared, Quirks, Refused};
+
+mod body;
+mod calls;
+mod content;
+mod data_url;
+mod messages;
+mod parameters;
+mod reasoning;
+mod refusal;
+mod sampling;
+mod schema;
+mod structured;
+mod tool_choice;
+mod tools;
+mod turns;
+
+use body::{Body, OutputConfig, ToolChoice};
+use messages::Conversation;
+use parameters::{Dropped, given, parsed};
+use reasoning::{BINDING_BETA, Reasoning, ThinkingContext};
+use refusal::invalid;
+use sampling::{Sampling, VERSION_WITHOUT};
+use structured::Structure;
+use tool_choice::Choice;
 
 /// The newest API version that still knows sampling parameters.
 const VERSION_WITH_SAMPLING: &str = "2023-06-01";
@@ -51,8 +64,8 @@ pub fn translate(ask: &Ask<'_>) -> Result<Prepared, Refused> {
     };
 
     let is_forced = matches!(tool_choice, Some(ToolChoice::Any { .. } | ToolChoice::Tool { .. }));
-    let circumstances = Circumstances { max_tokens, rules_out_budget: is_forced || shaped.answers_without_thinking() };
-    let mut reasoning = Reasoning::read(ask, &profile, &circumstances, &mut dropped)?;
+    let context = ThinkingContext { max_tokens, rules_out_budget: is_forced || shaped.answers_without_thinking() };
+    let mut reasoning = Reasoning::read(ask, &profile, &context, &mut dropped)?;
     let sampling = Sampling::read(ask, &profile, reasoning.is_on(), &mut dropped)?;
     let is_bound = profile.bound && shaped.has_thinking && reasoning.bind();
     let headers = headers(ask, sampling.is_used(), is_bound.then_some(BINDING_BETA));
@@ -75,10 +88,10 @@ pub fn translate(ask: &Ask<'_>) -> Result<Prepared, Refused> {
         cache_control: parsed(ask, "cache_control")?,
         stream: ask.stream,
     };
-    let wanted = Wanted { usage_chunk: include_usage, service_tier: service_tier.is_some(), answers_by_tool };
+    let expected = Expected { usage_chunk: include_usage, service_tier: service_tier.is_some(), answers_by_tool };
     Ok(Prepared {
         call: Call::Http { headers, body: written(&body, ask)? },
-        reader: Box::new(AnswerReader::new(ask, wanted)),
+        reader: Box::new(AnswerReader::new(ask, expected)),
         dropped: dropped.into_names(),
     })
 }
@@ -126,37 +139,4 @@ fn written(body: &Body<'_>, ask: &Ask<'_>) -> Result<Bytes, Refused> {
         }
     }
     serde_json::to_vec(&changed).map(Bytes::from).map_err(unwritable)
-}
-
-/// A value that cannot be right.
-pub fn invalid(param: impl Display, message: &str) -> Refused {
-    refused("invalid_value", param, message)
-}
-
-/// A value that is right, but that this dialect cannot express.
-pub fn unsupported(param: impl Display, message: &str) -> Refused {
-    refused("unsupported_value", param, message)
-}
-
-/// A parameter this dialect cannot express, whatever its value.
-pub fn unsupported_parameter(param: impl Display, message: &str) -> Refused {
-    refused("unsupported_parameter", param, message)
-}
-
-fn refused(code: &'static str, param: impl Display, message: &str) -> Refused {
-    let param = param.to_string();
-    Refused { code, message: format!("{param}: {message}"), param: Some(param) }
-}
-
-/// Says where in the parameter `name`, whose text is `raw`, something is not the type it has to be. Reads it once more,
-/// watching its step.
-pub fn wrong_type<'a, T: Deserialize<'a>>(name: &str, raw: &'a str) -> Refused {
-    let read = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_str(raw));
-    let path = read.err().map(|error| error.path().to_string()).filter(|path| path != ".").unwrap_or_default();
-    let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
-    let param = format!("{name}{dot}{path}");
-    // Section 3.3 names parts, not what is in them.
-    let part = param.find("].content[").and_then(|at| Some(at + 10 + param[at + 10..].find(']')?));
-    let param = part.map_or(param.as_str(), |end| &param[..=end]);
-    invalid(param, "is not of the type it has in OpenAI's API, or stands there twice")
 }

@@ -13,7 +13,7 @@ pub struct Text<'a>(pub Cow<'a, str>);
 /// A member that is of interest only if it is a string: anything else reads as absent. For what others write, where a
 /// member of an unknown object may have any type.
 #[derive(Debug, Default)]
-pub struct Loose<'a>(pub Option<Cow<'a, str>>);
+pub struct Lenient<'a>(pub Option<Cow<'a, str>>);
 
 /// JSON that would survive being parsed in full: its strings decode, its numbers are finite, its nesting is bounded. Builds
 /// nothing.
@@ -25,7 +25,7 @@ impl Text<'_> {
     }
 }
 
-impl Loose<'_> {
+impl Lenient<'_> {
     /// The text, empty if there is none.
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or_default()
@@ -123,28 +123,28 @@ macro_rules! ignore_scalars {
     };
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Loose<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Lenient<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct LooseVisitor;
-        impl<'de> Visitor<'de> for LooseVisitor {
-            type Value = Loose<'de>;
-            ignore_scalars!(Loose(None));
+        struct LenientVisitor;
+        impl<'de> Visitor<'de> for LenientVisitor {
+            type Value = Lenient<'de>;
+            ignore_scalars!(Lenient(None));
             fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Loose(Some(Cow::Borrowed(text))))
+                Ok(Lenient(Some(Cow::Borrowed(text))))
             }
             fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Loose(Some(Cow::Owned(text.to_owned()))))
+                Ok(Lenient(Some(Cow::Owned(text.to_owned()))))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
                 while items.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Loose(None))
+                Ok(Lenient(None))
             }
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
                 while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Loose(None))
+                Ok(Lenient(None))
             }
         }
-        deserializer.deserialize_any(LooseVisitor)
+        deserializer.deserialize_any(LenientVisitor)
     }
 }
 
@@ -188,11 +188,11 @@ mod tests {
     }
 
     #[test]
-    fn a_loose_member_may_be_of_any_type() {
+    fn a_lenient_member_may_be_of_any_type() {
         for json in ["null", "1", "-1", "1.5", "true", "[1,{}]", r#"{"a":["b"]}"#] {
-            assert_eq!(serde_json::from_str::<Loose<'_>>(json).unwrap().0, None, "{json}");
+            assert_eq!(serde_json::from_str::<Lenient<'_>>(json).unwrap().0, None, "{json}");
         }
-        assert_eq!(serde_json::from_str::<Loose<'_>>(r#""x""#).unwrap().as_str(), "x");
+        assert_eq!(serde_json::from_str::<Lenient<'_>>(r#""x""#).unwrap().as_str(), "x");
     }
 
     #[test]

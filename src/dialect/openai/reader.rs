@@ -3,21 +3,17 @@
 //! A body passes byte for byte. Of a stream the complete events of a piece pass at once, as slices of it; only a usage
 //! event the client did not ask for is cut out.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
-use super::glance::{Glance, glance};
+use super::answer::Answer;
+use super::peek::{Peek, peek};
 use super::{failure, usage};
 use crate::dialect::sse::{Event, Scanner, SseLimits};
 use crate::dialect::{Failure, Flow, Observed, Reader};
-use crate::json;
 use crate::terms::Operation;
 
 /// The reader of the universal path.
-pub(super) struct Universal {
+pub(super) struct OpenAiReader {
     operation: Operation,
     /// Whether the client itself asked for the usage event.
     wants_usage: bool,
@@ -30,100 +26,6 @@ pub(super) struct Universal {
     observed: Observed,
 }
 
-/// The members of an answer or event that decide something, as they are spelled; `null` is as good as absent. All others are
-/// passed over.
-#[derive(Default)]
-struct Answer<'a> {
-    error: Option<&'a [u8]>,
-    usage: Option<&'a [u8]>,
-    object: Option<&'a [u8]>,
-    choices: Option<&'a [u8]>,
-    data: Option<&'a [u8]>,
-}
-
-impl<'a> Answer<'a> {
-    /// `None` if it is no complete JSON object.
-    fn parse(json: &'a [u8]) -> Option<Self> {
-        // An array would do for serde.
-        if json.trim_ascii_start().first() != Some(&b'{') {
-            return None;
-        }
-        Self::look(json).or_else(|| Self::read(json))
-    }
-
-    /// The answer of nearly every upstream.
-    fn look(json: &'a [u8]) -> Option<Self> {
-        let (mut answer, mut is_told_once) = (Self::default(), true);
-        json::members(json, |name, value| {
-            let member = match name {
-                b"error" => &mut answer.error,
-                b"usage" => &mut answer.usage,
-                b"object" => &mut answer.object,
-                b"choices" => &mut answer.choices,
-                b"data" => &mut answer.data,
-                _ => return,
-            };
-            is_told_once &= member.replace(value).is_none();
-        })?;
-        if !is_told_once {
-            return None;
-        }
-        Some(answer.without_nulls())
-    }
-
-    /// Whatever else is JSON. A key that stands twice is between client and upstream: then nothing is known but that there are data.
-    fn read(json: &'a [u8]) -> Option<Self> {
-        let members: BTreeMap<String, &'a RawValue> = match serde_json::from_slice(json) {
-            Ok(Members { error, usage, object, choices, data }) => {
-                let spelled = |raw: Option<&'a RawValue>| raw.map(|raw| raw.get().as_bytes());
-                let [error, usage, object, choices, data] = [error, usage, object, choices, data].map(spelled);
-                return Some(Self { error, usage, object, choices, data });
-            }
-            Err(_) => serde_json::from_slice(json).ok()?,
-        };
-        Some(Self { data: members.get("data").map(|raw| raw.get().as_bytes()), ..Self::default() }.without_nulls())
-    }
-
-    fn without_nulls(self) -> Self {
-        let Self { error, usage, object, choices, data } = self;
-        let [error, usage, object, choices, data] =
-            [error, usage, object, choices, data].map(|value| value.filter(|value| *value != b"null"));
-        Self { error, usage, object, choices, data }
-    }
-
-    fn is_error(&self) -> bool {
-        self.error.is_some() || self.object == Some(b"\"error\"")
-    }
-
-    fn has_choices(&self) -> bool {
-        self.choices.is_some_and(|choices| !is_empty_array(choices))
-    }
-
-    /// Whether it tells the usage of the whole stream and nothing else.
-    fn is_usage_alone(&self) -> bool {
-        self.choices.is_some_and(is_empty_array) && self.usage.is_some_and(|usage| usage.starts_with(b"{"))
-    }
-}
-
-/// [`Answer`], as serde_json reads it.
-#[derive(Deserialize)]
-struct Members<'a> {
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow)]
-    object: Option<&'a RawValue>,
-    #[serde(borrow)]
-    choices: Option<&'a RawValue>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-}
-
-fn is_empty_array(json: &[u8]) -> bool {
-    json.strip_prefix(b"[").is_some_and(|inside| inside.trim_ascii_start().starts_with(b"]"))
-}
-
 /// What becomes of an event.
 enum Verdict {
     Relay,
@@ -132,13 +34,13 @@ enum Verdict {
     Failed(Failure),
 }
 
-impl Universal {
+impl OpenAiReader {
     pub(super) fn new(operation: Operation, wants_usage: bool, choices: u64, limits: SseLimits) -> Self {
         let scanner = Scanner::new(limits);
         Self { operation, wants_usage, choices, finished: 0, opening: true, scanner, observed: Observed::default() }
     }
 
-    fn judge(&mut self, event: &Event) -> Verdict {
+    fn classify_event(&mut self, event: &Event) -> Verdict {
         let data = event.data().unwrap_or_default().trim_ascii();
         if data.is_empty() {
             return Verdict::Relay;
@@ -147,8 +49,8 @@ impl Universal {
             return Verdict::Done;
         }
         let first = std::mem::take(&mut self.opening);
-        let seen = glance(data);
-        self.note(&seen);
+        let seen = peek(data);
+        self.record(&seen);
         let named_error = event.name() == b"error";
         if !(first || seen.usage || seen.error || named_error) {
             return Verdict::Relay;
@@ -170,7 +72,7 @@ impl Universal {
         self.observed.has_absurd_usage = self.observed.usage.is_none();
     }
 
-    fn note(&mut self, seen: &Glance<'_>) {
+    fn record(&mut self, seen: &Peek<'_>) {
         self.observed.output_bytes += seen.text;
         self.finished += seen.finished;
         if let (None, Some(reason)) = (&self.observed.finish_reason, seen.finish_reason) {
@@ -179,7 +81,7 @@ impl Universal {
     }
 }
 
-impl Reader for Universal {
+impl Reader for OpenAiReader {
     fn whole(&mut self, body: Bytes) -> Result<Bytes, Failure> {
         let Some(answer) = Answer::parse(&body) else {
             return Err(Failure::interrupted("the upstream's answer is no complete JSON object"));
@@ -191,7 +93,7 @@ impl Reader for Universal {
             self.report(reported);
         }
         if self.operation != Operation::Embeddings {
-            self.note(&glance(answer.choices.unwrap_or(&body)));
+            self.record(&peek(answer.choices.unwrap_or(&body)));
         }
         Ok(body)
     }
@@ -216,7 +118,7 @@ impl Reader for Universal {
                     break Flow::Failed(Failure::interrupted(&too_large.to_string()));
                 }
             };
-            let verdict = self.judge(&event);
+            let verdict = self.classify_event(&event);
             let end = self.scanner.position();
             match verdict {
                 Verdict::Relay | Verdict::Done if event.straddles => {
@@ -266,7 +168,7 @@ fn forget_comments(was_opening: bool, out: &mut Vec<Bytes>) -> Option<(usize, us
     })
 }
 
-impl Universal {
+impl OpenAiReader {
     /// Dispatches what is pending at the end, and judges whether this was one.
     fn last_words(&mut self, out: &mut Vec<Bytes>) -> Flow {
         let pending = match self.scanner.finish() {
@@ -283,7 +185,7 @@ impl Universal {
             // What was cut off within its JSON is of no use to the client.
             let data = event.data().unwrap_or_default().trim_ascii();
             if data == b"[DONE]" || Answer::parse(data).is_some() {
-                match self.judge(&event) {
+                match self.classify_event(&event) {
                     Verdict::Cut => {}
                     Verdict::Failed(failure) => return Flow::Failed(failure),
                     verdict => {

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::refused;
+use super::refusal::refused;
 use super::text::{integer, texts, tokens};
 use crate::dialect::{Ask, Refused};
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::refused;
+use super::refusal::refused;
 use crate::dialect::{Ask, Refused};
 use crate::terms::Operation;
 

@@ -8,11 +8,11 @@ use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 
 use super::body::{Tool, ToolChoice};
 use super::parameters::Dropped;
-use super::profile::Profile;
-use super::request::{invalid, unsupported, wrong_type};
-use super::text::Text;
+use super::refusal::{invalid, unsupported, wrong_type};
 use super::tools::{self, Named};
 use crate::dialect::Refused;
+use crate::dialect::anthropic::profile::Profile;
+use crate::dialect::anthropic::text::Text;
 
 /// What a client asks for.
 #[derive(Debug, PartialEq)]
@@ -84,7 +84,7 @@ pub fn read<'a>(raw: Option<&'a str>, tools: &mut Vec<Named<'a>>, dropped: &mut 
     };
     match wish {
         Wish::Auto | Wish::None if tools.is_empty() => {
-            dropped.note("tool_choice");
+            dropped.record("tool_choice");
             Ok(None)
         }
         Wish::Required | Wish::Named(_) if tools.is_empty() => Err(refused("forces a tool call, but there are no tools")),
@@ -103,7 +103,7 @@ pub fn compile<'a>(wish: Option<Wish<'a>>, is_parallel: bool, profile: &Profile,
         Some(Wish::Auto) => auto,
         Some(Wish::None) => Some(ToolChoice::None),
         Some(wish) if !profile.forced_tool => {
-            dropped.note("tool_choice");
+            dropped.record("tool_choice");
             plea = Some(match wish {
                 Wish::Named(name) => format!("Call the tool named \"{name}\" in your next response."),
                 _ => "Call at least one of the available tools in your next response.".to_owned(),

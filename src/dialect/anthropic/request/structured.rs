@@ -6,14 +6,12 @@ use serde_json::value::RawValue;
 
 use super::body::{Format, Schema, Tool, ToolChoice};
 use super::parameters::Dropped;
-use super::profile::Profile;
-use super::request::{invalid, unsupported, wrong_type};
-use super::text::Text;
+use super::refusal::{invalid, unsupported, wrong_type};
 use super::{schema, tools};
 use crate::dialect::Refused;
-
-/// The tool an answer is given by, where there are no structured outputs. Its calls are turned back into content.
-pub const JSON_RESPONSE: &str = "json_response";
+use crate::dialect::anthropic::answer::expected::JSON_RESPONSE;
+use crate::dialect::anthropic::profile::Profile;
+use crate::dialect::anthropic::text::Text;
 
 const INSTRUCTION: &str = "Respond with a single valid JSON object and nothing else: no prose, no Markdown code fences.";
 
@@ -69,7 +67,7 @@ impl<'a> Structure<'a> {
                 tools::input_schema(Some(raw)).map(Self::Tool).ok_or_else(not_an_object)
             }
             _ => {
-                dropped.note(PARAM);
+                dropped.record(PARAM);
                 Ok(Self::Instruction)
             }
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::body::{Block, Role, Turn};
 use super::messages::Conversation;
-use super::request::invalid;
+use super::refusal::invalid;
 use crate::dialect::Refused;
 
 impl<'a> Conversation<'a> {

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
-use super::reader::Origin;
-use super::response::Thought;
+use super::block::ThinkingBlock;
+use super::expected::Origin;
 use super::usage::UsageObject;
 use crate::terms::Usage;
 
@@ -22,7 +22,7 @@ pub enum Delta<'a> {
     Content(&'a str),
     ReasoningContent(&'a str),
     ToolCalls([CallDelta<'a>; 1]),
-    ThinkingBlocks(&'a [Thought<'static>]),
+    ThinkingBlocks(&'a [ThinkingBlock<'static>]),
     Refusal(&'a str),
     /// The first chunk.
     #[serde(untagged)]

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::text::Loose;
 use crate::dialect::Failure;
+use crate::dialect::anthropic::text::Lenient;
 
 /// One row of the table: how an error of this Anthropic type is told.
 struct Row {
@@ -42,9 +42,9 @@ const ROWS: [Row; 11] = [
 #[derive(Default, Deserialize)]
 struct Reported<'a> {
     #[serde(rename = "type", borrow, default)]
-    kind: Loose<'a>,
+    kind: Lenient<'a>,
     #[serde(borrow, default)]
-    message: Loose<'a>,
+    message: Lenient<'a>,
     #[serde(borrow, default)]
     details: Option<&'a RawValue>,
 }
@@ -57,7 +57,7 @@ impl<'a> Reported<'a> {
             #[serde(borrow)]
             error: &'a RawValue,
             #[serde(borrow, default)]
-            request_id: Loose<'a>,
+            request_id: Lenient<'a>,
         }
         let Ok(body) = serde_json::from_slice::<Body<'a>>(body) else { return (Self::default(), None) };
         (serde_json::from_str(body.error.get()).unwrap_or_default(), body.request_id.into_string().map(Into::into))
@@ -68,7 +68,7 @@ impl<'a> Reported<'a> {
         #[derive(Deserialize)]
         struct Details<'a> {
             #[serde(borrow, default)]
-            error_code: Loose<'a>,
+            error_code: Lenient<'a>,
         }
         serde_json::from_str::<Details<'_>>(self.details?.get()).ok()?.error_code.into_string()
     }

@@ -1,13 +1,20 @@
-//! What an answer says in passing: one look for a handful of keys, without parsing.
+//! Scan of an event for a handful of keys, at any depth, without parsing.
 //!
-//! Most events of a stream hold a few bytes of text and nothing to decide on; parsing each would cost several times as much
-//! as relaying it. What a glance finds that decides anything is parsed by the [`reader`](mod@super::reader).
+//! Why this is safe although it ignores nesting: a hit on `usage` or `error` changes nothing by
+//! itself. The [`reader`](mod@super::reader) parses the event again before it acts on either, so a
+//! false hit costs one parse. `finish_reason` and the length of the text are used as found; they feed
+//! the ledger's estimate and the check that a stream without `[DONE]` is complete. A key is never
+//! found inside a string, because quotes are escaped there. A key that is itself spelled with escapes
+//! is missed: its event is relayed as it is.
+//!
+//! Why it exists: most events of a stream hold a few bytes of text and nothing to decide on. Parsing
+//! each would cost several times as much as relaying it.
 
 use memchr::{memchr_iter, memchr2};
 
 /// What stands in a JSON text, at whatever depth.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Glance<'a> {
+pub(super) struct Peek<'a> {
     /// `usage` with a value.
     pub usage: bool,
     /// `error` with a value, or `"object": "error"`.
@@ -21,8 +28,8 @@ pub(super) struct Glance<'a> {
 }
 
 /// Looks at every colon that follows a quote. Within a string quotes are escaped, so none of the keys is found there.
-pub(super) fn glance(json: &[u8]) -> Glance<'_> {
-    let mut seen = Glance::default();
+pub(super) fn peek(json: &[u8]) -> Peek<'_> {
+    let mut seen = Peek::default();
     for colon in memchr_iter(b':', json) {
         let Some(key) = json[..colon].trim_ascii_end().strip_suffix(b"\"") else { continue };
         let value = || json[colon + 1..].trim_ascii_start();
@@ -86,26 +93,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_glance_finds_keys_however_they_are_spaced() {
+    fn a_peek_finds_keys_however_they_are_spaced() {
         for text in [
             r#"{"choices":[{"delta":{"content":"abc"},"finish_reason":"stop"}],"usage":{}}"#,
             "{ \"choices\" : [ { \"delta\" : { \"content\" :\n \"abc\" } , \"finish_reason\"\t: \"stop\" } ] , \"usage\" : { } }",
         ] {
-            let expected = Glance { usage: true, error: false, finish_reason: Some(b"stop"), finished: 1, text: 3 };
-            assert_eq!(glance(text.as_bytes()), expected, "{text}");
+            let expected = Peek { usage: true, error: false, finish_reason: Some(b"stop"), finished: 1, text: 3 };
+            assert_eq!(peek(text.as_bytes()), expected, "{text}");
         }
     }
 
     #[test]
     fn null_and_empty_say_nothing() {
         let text = br#"{"usage":null,"error": null,"finish_reason":null,"content":null,"x":{"finish_reason":""}}"#;
-        assert_eq!(glance(text), Glance::default());
+        assert_eq!(peek(text), Peek::default());
     }
 
     #[test]
     fn all_sorts_of_generated_text_count() {
         let text = br#"{"content":"1","reasoning_content":"22","reasoning":"333","refusal":"4444","arguments":"55555","text":"666666","role":"x"}"#;
-        assert_eq!(glance(text).text, 21);
+        assert_eq!(peek(text).text, 21);
     }
 
     proptest! {
@@ -116,15 +123,15 @@ mod tests {
             if ascii {
                 json = json.chars().map(|c| if c.is_ascii() { c.to_string() } else { c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect() }).collect();
             }
-            prop_assert_eq!(glance(json.as_bytes()), Glance { text: content.len() as u64, ..Glance::default() });
+            prop_assert_eq!(peek(json.as_bytes()), Peek { text: content.len() as u64, ..Peek::default() });
         }
 
         #[test]
-        fn no_bytes_make_a_glance_stumble(bytes in prop::collection::vec(any::<u8>(), 0..40), cut in 0..70_usize) {
-            glance(&bytes);
+        fn no_bytes_make_a_peek_panic(bytes in prop::collection::vec(any::<u8>(), 0..40), cut in 0..70_usize) {
+            peek(&bytes);
             let json = Value::from(String::from_utf8_lossy(&bytes)).to_string();
             let json = format!("{{\"content\":{json},\"finish_reason\":{json},\"usage\"");
-            glance(&json.as_bytes()[..cut.min(json.len())]);
+            peek(&json.as_bytes()[..cut.min(json.len())]);
         }
     }
 }

@@ -4,10 +4,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::EventDelta;
-use crate::dialect::anthropic::chunk::{Chunks, Delta};
-use crate::dialect::anthropic::response::{Block, Thought, arguments};
-use crate::dialect::anthropic::structured::JSON_RESPONSE;
+use super::block::{Block, EventDelta, ThinkingBlock, arguments};
+use super::chunk::{Chunks, Delta};
+use super::expected::JSON_RESPONSE;
 
 /// More blocks than this are never open at once; upstreams open one.
 const MOST_OPEN: usize = 256;
@@ -16,7 +15,7 @@ const MOST_OPEN: usize = 256;
 const MOST_KEPT: usize = 16 << 20;
 
 /// What a thinking block costs besides its text.
-const OVERHEAD: usize = size_of::<Thought<'static>>();
+const OVERHEAD: usize = size_of::<ThinkingBlock<'static>>();
 
 /// The content blocks of one stream.
 pub struct Blocks {
@@ -25,7 +24,7 @@ pub struct Blocks {
     open: Vec<(u64, Open)>,
     /// Tool calls begun.
     calls: u32,
-    thoughts: Vec<Thought<'static>>,
+    thoughts: Vec<ThinkingBlock<'static>>,
     kept: usize,
     /// A block that is not thinking was begun.
     others: bool,
@@ -71,13 +70,13 @@ impl Blocks {
                 let thinking = block.thinking.into_string().unwrap_or_default();
                 self.kept += thinking.len() + OVERHEAD;
                 self.thoughts
-                    .push(Thought::Thinking { thinking: thinking.into(), signature: block.signature.into_string().map(Cow::Owned) });
+                    .push(ThinkingBlock::Thinking { thinking: thinking.into(), signature: block.signature.into_string().map(Cow::Owned) });
                 (Open::Thinking(self.thoughts.len() - 1), chunk)
             }
             "redacted_thinking" => {
                 let data = block.data.into_string().unwrap_or_default();
                 self.kept += data.len() + OVERHEAD;
-                self.thoughts.push(Thought::RedactedThinking { data: data.into() });
+                self.thoughts.push(ThinkingBlock::RedactedThinking { data: data.into() });
                 (Open::Plain, None)
             }
             "tool_use" => {
@@ -105,7 +104,7 @@ impl Blocks {
             "text_delta" => self.say(delta.text.as_str(), Delta::Content, chunks),
             "thinking_delta" => {
                 let text = delta.thinking.as_str();
-                if let Some(Thought::Thinking { thinking, .. }) = self.thought(at) {
+                if let Some(ThinkingBlock::Thinking { thinking, .. }) = self.thought(at) {
                     thinking.to_mut().push_str(text);
                     self.kept += text.len();
                     self.limit_thoughts();
@@ -114,7 +113,7 @@ impl Blocks {
             }
             "signature_delta" => {
                 let new = delta.signature.into_string()?;
-                if let Some(Thought::Thinking { signature, .. }) = self.thought(at) {
+                if let Some(ThinkingBlock::Thinking { signature, .. }) = self.thought(at) {
                     let length = new.len();
                     let before = signature.replace(Cow::Owned(new)).map_or(0, |old| old.len());
                     self.kept = self.kept.saturating_sub(before) + length;
@@ -156,7 +155,7 @@ impl Blocks {
     }
 
     /// The thinking blocks, if they may be replayed.
-    pub fn thoughts(&self) -> Option<&[Thought<'static>]> {
+    pub fn thoughts(&self) -> Option<&[ThinkingBlock<'static>]> {
         (!self.is_unfit && !self.thoughts.is_empty()).then_some(&self.thoughts)
     }
 
@@ -182,7 +181,7 @@ impl Blocks {
     }
 
     /// What is kept of the thinking block that is open at `at`.
-    fn thought(&mut self, at: usize) -> Option<&mut Thought<'static>> {
+    fn thought(&mut self, at: usize) -> Option<&mut ThinkingBlock<'static>> {
         match self.open.get(at)? {
             (_, Open::Thinking(kept)) => self.thoughts.get_mut(*kept),
             _ => None,

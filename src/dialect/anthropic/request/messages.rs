@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 use super::body::{Block, CacheControl, ResultContent, Role, Turn};
 use super::calls::{Ids, ToolCall};
 use super::content::{Author, Content};
-use super::request::{invalid, unsupported_parameter, wrong_type};
-use super::text::{Text, is_blank};
+use super::refusal::{invalid, unsupported_parameter, wrong_type};
 use crate::dialect::Refused;
+use crate::dialect::anthropic::text::{Text, is_blank};
 
 /// One message, as the client sent it.
 #[derive(Debug, Deserialize)]

@@ -9,9 +9,9 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::body::Metadata;
-use super::profile::Profile;
-use super::request::{invalid, unsupported, unsupported_parameter, wrong_type};
-use super::text::{Text, is_blank};
+use super::refusal::{invalid, unsupported, unsupported_parameter, wrong_type};
+use crate::dialect::anthropic::profile::Profile;
+use crate::dialect::anthropic::text::{Text, is_blank};
 use crate::dialect::{Ask, Refused};
 
 /// What `max_tokens` is where the client names none and the model could do more.
@@ -49,7 +49,7 @@ const REFUSED: [(&str, &str); 4] = [
 pub struct Dropped(Vec<&'static str>);
 
 impl Dropped {
-    pub fn note(&mut self, name: &'static str) {
+    pub fn record(&mut self, name: &'static str) {
         self.0.push(name);
     }
 
@@ -81,14 +81,14 @@ pub fn sort_out(ask: &Ask<'_>, dropped: &mut Dropped) -> Result<(), Refused> {
     }
     for name in IGNORED {
         if given(ask, name).is_some() {
-            dropped.note(name);
+            dropped.record(name);
         }
     }
     if let Some(modalities) = parsed::<Vec<Text<'_>>>(ask, "modalities")? {
         if modalities.iter().any(|modality| modality.0 != "text") {
             return Err(unsupported("modalities", "this model gives text only"));
         }
-        dropped.note("modalities");
+        dropped.record("modalities");
     }
     match given(ask, "n").map(str::parse::<u64>) {
         None | Some(Ok(1)) => Ok(()),
@@ -106,7 +106,7 @@ pub fn wants_usage(ask: &Ask<'_>, dropped: &mut Dropped) -> Result<bool, Refused
     }
     let Some(options) = parsed::<StreamOptions>(ask, "stream_options")? else { return Ok(false) };
     if options.include_obfuscation.is_some() {
-        dropped.note("stream_options.include_obfuscation");
+        dropped.record("stream_options.include_obfuscation");
     }
     Ok(options.include_usage == Some(true))
 }
@@ -131,7 +131,7 @@ pub fn stop_sequences<'a>(ask: &Ask<'a>, dropped: &mut Dropped) -> Result<Vec<Co
         serde_json::from_str(raw).map_err(|_| invalid("stop", "must be a string or an array of strings"))?
     };
     if sequences.iter().any(Text::is_blank) {
-        dropped.note("stop");
+        dropped.record("stop");
     }
     Ok(sequences.into_iter().filter(|sequence| !sequence.is_blank()).map(|sequence| sequence.0).collect())
 }

@@ -9,22 +9,20 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
+use super::block::{Block, EventDelta, Stop};
+use super::blocks::{self, Blocks};
 use super::chunk::{Chunks, Delta};
-use super::reader::{Origin, Wanted};
-use super::response::{Block, Stop};
-use super::text::Loose;
+use super::error;
+use super::expected::{Expected, Origin};
 use super::usage::Counts;
+use crate::dialect::anthropic::text::Lenient;
 use crate::dialect::sse::{self, Scanner, SseLimits};
 use crate::dialect::{Failure, Flow, Observed};
-
-mod blocks;
-
-use blocks::Blocks;
 
 /// The state of one stream.
 pub struct Translation {
     pub origin: Origin,
-    pub wanted: Wanted,
+    pub expected: Expected,
     scanner: Scanner,
     /// There once the message has started.
     chunks: Option<Chunks>,
@@ -40,7 +38,7 @@ pub struct Translation {
 #[derive(Default, Deserialize)]
 struct Event<'a> {
     #[serde(rename = "type", borrow, default)]
-    kind: Loose<'a>,
+    kind: Lenient<'a>,
     index: Option<u64>,
     #[serde(borrow)]
     message: Option<Start<'a>>,
@@ -55,30 +53,11 @@ struct Event<'a> {
 #[derive(Default, Deserialize)]
 struct Start<'a> {
     #[serde(borrow, default)]
-    id: Loose<'a>,
+    id: Lenient<'a>,
     #[serde(borrow, default)]
-    model: Loose<'a>,
+    model: Lenient<'a>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
-}
-
-/// The delta of a block, or of the message.
-#[derive(Default, Deserialize)]
-struct EventDelta<'a> {
-    #[serde(rename = "type", borrow, default)]
-    kind: Loose<'a>,
-    #[serde(borrow, default)]
-    text: Loose<'a>,
-    #[serde(borrow, default)]
-    partial_json: Loose<'a>,
-    #[serde(borrow, default)]
-    thinking: Loose<'a>,
-    #[serde(borrow, default)]
-    signature: Loose<'a>,
-    #[serde(borrow, default)]
-    stop_reason: Loose<'a>,
-    #[serde(borrow)]
-    stop_details: Option<&'a RawValue>,
 }
 
 /// The events that mean something here.
@@ -87,13 +66,13 @@ const KNOWN: [&str; 7] =
 
 impl Translation {
     /// A stream of which nothing has arrived.
-    pub fn new(origin: Origin, wanted: Wanted, limits: SseLimits) -> Self {
+    pub fn new(origin: Origin, expected: Expected, limits: SseLimits) -> Self {
         Self {
             origin,
-            wanted,
+            expected,
             scanner: Scanner::new(limits),
             chunks: None,
-            blocks: Blocks::new(wanted.answers_by_tool),
+            blocks: Blocks::new(expected.answers_by_tool),
             stop: None,
             refusal: None,
             counts: Counts::default(),
@@ -164,13 +143,13 @@ impl Translation {
 
     fn translate(&mut self, event: Event<'_>, data: &[u8], out: &mut Vec<Bytes>) -> Flow {
         match (event.kind.as_str(), &mut self.chunks) {
-            ("error", _) => return Flow::Failed(super::error::failure(200, data)),
+            ("error", _) => return Flow::Failed(error::failure(200, data)),
             ("message_start", None) => {
                 let start = event.message.unwrap_or_default();
                 if let Some(usage) = start.usage {
                     self.counts.update(usage);
                 }
-                let mut chunks = Chunks::new(&self.origin, start.id.as_str(), start.model.as_str(), self.wanted.usage_chunk);
+                let mut chunks = Chunks::new(&self.origin, start.id.as_str(), start.model.as_str(), self.expected.usage_chunk);
                 out.push(chunks.delta(&Delta::OPENING));
                 self.chunks = Some(chunks);
             }
@@ -239,7 +218,7 @@ impl<'a> Event<'a> {
             Err(_) => Self::read_odd(data, name)?,
         };
         if event.kind.0.is_none() {
-            event.kind = Loose(Some(Cow::Borrowed(name)));
+            event.kind = Lenient(Some(Cow::Borrowed(name)));
         }
         Ok(KNOWN.contains(&event.kind.as_str()).then_some(event))
     }
@@ -249,7 +228,7 @@ impl<'a> Event<'a> {
         #[derive(Deserialize)]
         struct Kind<'a> {
             #[serde(rename = "type", borrow, default)]
-            kind: Loose<'a>,
+            kind: Lenient<'a>,
         }
         if let Ok(Kind { kind }) = serde_json::from_slice::<Kind<'a>>(data) {
             let known = KNOWN.contains(&kind.0.as_deref().unwrap_or(name));

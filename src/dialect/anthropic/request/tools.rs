@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::body::{CacheControl, Schema, Tool};
 use super::parameters::Dropped;
-use super::profile::Profile;
-use super::request::{invalid, unsupported, wrong_type};
+use super::refusal::{invalid, unsupported, wrong_type};
 use super::schema;
-use super::text::Text;
 use crate::dialect::Refused;
+use crate::dialect::anthropic::profile::Profile;
+use crate::dialect::anthropic::text::Text;
 
 /// A tool and the name it is called by.
 pub struct Named<'a> {
@@ -72,7 +72,7 @@ fn one<'a>(raw: &'a RawValue, index: usize, profile: &Profile, dropped: &mut Dro
     };
     let strict = strict == Some(true);
     if strict && !profile.structured {
-        dropped.note("tools.function.strict");
+        dropped.record("tools.function.strict");
     }
     let strict = strict && profile.structured;
     let not_an_object = || invalid(place("parameters"), "must be a JSON schema, which is an object");

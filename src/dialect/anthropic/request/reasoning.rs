@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::body::{BlockBinding, Thinking};
 use super::parameters::{Dropped, parsed};
-use super::profile::{self, NoThinking, Profile};
-use super::request::invalid;
-use super::text::Text;
+use super::refusal::invalid;
+use crate::dialect::anthropic::profile::{self, NoThinking, Profile};
+use crate::dialect::anthropic::text::Text;
 use crate::dialect::{Ask, Refused};
 
 /// The beta that lets a request say what becomes of thinking blocks which are not its own.
@@ -23,7 +23,7 @@ pub struct Reasoning {
 }
 
 /// What of the rest of the request bears on thinking.
-pub struct Circumstances {
+pub struct ThinkingContext {
     pub max_tokens: u64,
     /// A tool call is forced, or one is being answered that was begun without thinking.
     pub rules_out_budget: bool,
@@ -31,14 +31,14 @@ pub struct Circumstances {
 
 impl Reasoning {
     /// Reads `reasoning_effort` and the extension `thinking`.
-    pub fn read(ask: &Ask<'_>, profile: &Profile, circumstances: &Circumstances, dropped: &mut Dropped) -> Result<Self, Refused> {
+    pub fn read(ask: &Ask<'_>, profile: &Profile, context: &ThinkingContext, dropped: &mut Dropped) -> Result<Self, Refused> {
         let effort = parsed::<Text<'_>>(ask, "reasoning_effort")?;
         if let Some(thinking) = parsed::<Value>(ask, "thinking")? {
             if !thinking.is_object() {
                 return Err(invalid("thinking", "must be an object"));
             }
             if effort.is_some() {
-                dropped.note("reasoning_effort");
+                dropped.record("reasoning_effort");
             }
             return Ok(Self { thinking: Some(Thinking::Client(thinking)), effort: None });
         }
@@ -60,9 +60,9 @@ impl Reasoning {
             }
             profile::Thinking::Manual => {
                 // Half keeps room for the answer.
-                let budget_tokens = budget.min(circumstances.max_tokens / 2);
-                if budget_tokens < LEAST_BUDGET || circumstances.rules_out_budget {
-                    dropped.note("reasoning_effort");
+                let budget_tokens = budget.min(context.max_tokens / 2);
+                if budget_tokens < LEAST_BUDGET || context.rules_out_budget {
+                    dropped.record("reasoning_effort");
                     return Ok(Self::default());
                 }
                 Ok(Self { thinking: Some(Thinking::Enabled { budget_tokens }), effort: None })
@@ -76,7 +76,7 @@ impl Reasoning {
             NoThinking::Disabled => Self { thinking: Some(Thinking::Disabled), effort: None },
             NoThinking::BetweenTools => Self { thinking: Some(Thinking::BetweenTools), effort: None },
             NoThinking::LowEffort => {
-                dropped.note("reasoning_effort");
+                dropped.record("reasoning_effort");
                 Self { thinking: None, effort: Some("low") }
             }
         }

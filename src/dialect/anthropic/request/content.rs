@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 
 use super::body::{Block, CacheControl, Source};
 use super::data_url::{self, DataUrl};
-use super::request::{invalid, unsupported};
-use super::text::{Text, is_blank};
+use super::refusal::{invalid, unsupported};
 use crate::dialect::Refused;
+use crate::dialect::anthropic::text::{Text, is_blank};
 
 /// A message's content: text, or parts.
 #[derive(Debug)]

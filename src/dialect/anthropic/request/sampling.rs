@@ -3,8 +3,8 @@
 use serde_json::value::RawValue;
 
 use super::parameters::{Dropped, number, parsed};
-use super::profile::Profile;
-use super::request::invalid;
+use super::refusal::invalid;
+use crate::dialect::anthropic::profile::Profile;
 use crate::dialect::{Ask, Refused};
 
 /// The first API version that refuses all three.
@@ -31,23 +31,23 @@ impl<'a> Sampling<'a> {
         if !profile.sampling || is_pinned {
             for (name, is_given) in [("temperature", temperature.is_some()), ("top_p", top_p.is_some()), ("top_k", top_k.is_some())] {
                 if is_given {
-                    dropped.note(name);
+                    dropped.record(name);
                 }
             }
             return Ok(Self::default());
         }
         if temperature.is_some_and(|(_, value)| thinks || value > 1.0) {
-            dropped.note("temperature");
+            dropped.record("temperature");
         }
         if top_k.is_some() && thinks {
-            dropped.note("top_k");
+            dropped.record("top_k");
         }
         // One is the default of both.
         let temperature = temperature.filter(|(_, value)| !thinks && *value < 1.0);
         let top_p = top_p.filter(|(_, value)| *value < 1.0);
         let survives = |value: f64| if thinks { value >= 0.95 } else { temperature.is_none() };
         if top_p.is_some_and(|(_, value)| !survives(value)) {
-            dropped.note("top_p");
+            dropped.record("top_p");
         }
         Ok(Self {
             temperature: temperature.map(|(raw, _)| raw),

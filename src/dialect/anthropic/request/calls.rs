@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::body::{Block, CacheControl, Input};
-use super::request::{invalid, unsupported};
-use super::text::{Text, is_blank, is_sound_object};
+use super::refusal::{invalid, unsupported};
 use crate::dialect::Refused;
+use crate::dialect::anthropic::text::{Text, is_blank, is_sound_object};
 
 /// One call of an assistant message, as the client sent it.
 #[derive(Debug, Deserialize)]

@@ -1,0 +1,57 @@
+//! Reads the answer to one request, whole or piece by piece.
+
+use bytes::Bytes;
+
+use crate::dialect::{Ask, Failure, Flow, Observed, Reader};
+
+mod block;
+mod blocks;
+mod chunk;
+pub mod error;
+pub mod expected;
+mod stream;
+mod usage;
+mod whole;
+
+pub use expected::Expected;
+use expected::Origin;
+use stream::Translation;
+
+/// The reader of one answer.
+pub struct AnswerReader {
+    stream: Translation,
+    /// What a complete answer showed.
+    whole: Option<Observed>,
+}
+
+impl AnswerReader {
+    /// The reader of the answer to `ask`.
+    pub fn new(ask: &Ask<'_>, expected: Expected) -> Self {
+        let origin = Origin::new(ask.created, ask.upstream_model, ask.seed);
+        Self { stream: Translation::new(origin, expected, ask.sse), whole: None }
+    }
+}
+
+impl Reader for AnswerReader {
+    fn whole(&mut self, body: Bytes) -> Result<Bytes, Failure> {
+        let (completion, observed) = whole::translate(&body, &self.stream.origin, self.stream.expected)?;
+        self.whole = Some(observed);
+        Ok(completion)
+    }
+
+    fn push(&mut self, piece: Bytes, out: &mut Vec<Bytes>) -> Flow {
+        self.stream.push(piece, out)
+    }
+
+    fn end(&mut self, out: &mut Vec<Bytes>) -> Flow {
+        self.stream.end(out)
+    }
+
+    fn held(&self) -> usize {
+        self.stream.held()
+    }
+
+    fn observed(&self) -> Observed {
+        self.whole.clone().unwrap_or_else(|| self.stream.observed())
+    }
+}

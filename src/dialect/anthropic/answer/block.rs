@@ -1,0 +1,110 @@
+//! Parts of an upstream message that a whole answer and a stream have in common: content blocks,
+//! their deltas, and the reason why the model stopped.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::dialect::anthropic::text::{Lenient, compact};
+
+/// A content block, of any type: whole, or as a stream begins it.
+#[derive(Deserialize)]
+pub struct Block<'a> {
+    #[serde(rename = "type", borrow, default)]
+    pub kind: Lenient<'a>,
+    #[serde(borrow, default)]
+    pub text: Lenient<'a>,
+    #[serde(borrow, default)]
+    pub thinking: Lenient<'a>,
+    #[serde(borrow, default)]
+    pub signature: Lenient<'a>,
+    #[serde(borrow, default)]
+    pub data: Lenient<'a>,
+    #[serde(borrow, default)]
+    pub id: Lenient<'a>,
+    #[serde(borrow, default)]
+    pub name: Lenient<'a>,
+    #[serde(borrow)]
+    pub input: Option<&'a RawValue>,
+}
+
+/// A thinking block, for `thinking_blocks`: the client is to give it back unchanged.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ThinkingBlock<'a> {
+    Thinking {
+        thinking: Cow<'a, str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signature: Option<Cow<'a, str>>,
+    },
+    RedactedThinking {
+        data: Cow<'a, str>,
+    },
+}
+
+/// The delta of a block, or of the message.
+#[derive(Default, Deserialize)]
+pub struct EventDelta<'a> {
+    #[serde(rename = "type", borrow, default)]
+    pub kind: Lenient<'a>,
+    #[serde(borrow, default)]
+    pub text: Lenient<'a>,
+    #[serde(borrow, default)]
+    pub partial_json: Lenient<'a>,
+    #[serde(borrow, default)]
+    pub thinking: Lenient<'a>,
+    #[serde(borrow, default)]
+    pub signature: Lenient<'a>,
+    #[serde(borrow, default)]
+    pub stop_reason: Lenient<'a>,
+    #[serde(borrow)]
+    pub stop_details: Option<&'a RawValue>,
+}
+
+/// Why a model stopped, as far as `finish_reason` tells (section 7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    Finished,
+    OutOfTokens,
+    Tools,
+    Refused,
+}
+
+impl Stop {
+    pub fn of(stop_reason: &str) -> Self {
+        match stop_reason {
+            "max_tokens" | "model_context_window_exceeded" => Self::OutOfTokens,
+            "tool_use" => Self::Tools,
+            "refusal" => Self::Refused,
+            _ => Self::Finished,
+        }
+    }
+
+    /// OpenAI's word; `has_calls`: the client was given a tool call.
+    pub fn finish_reason(self, has_calls: bool) -> &'static str {
+        match self {
+            Self::OutOfTokens => "length",
+            Self::Refused => "content_filter",
+            Self::Tools if has_calls => "tool_calls",
+            Self::Tools | Self::Finished => "stop",
+        }
+    }
+
+    /// What the client is told of a refusal.
+    pub fn refusal(self, stop_details: Option<&RawValue>) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Details<'a> {
+            #[serde(borrow, default)]
+            explanation: Lenient<'a>,
+        }
+        let details = stop_details.filter(|_| self == Self::Refused)?;
+        let explanation = serde_json::from_str::<Details<'_>>(details.get()).ok()?.explanation;
+        explanation.into_string().filter(|text| !text.is_empty())
+    }
+}
+
+/// A tool's input as the text OpenAI's clients expect.
+pub fn arguments(input: Option<&RawValue>) -> String {
+    input.map_or_else(|| "{}".to_owned(), |raw| compact(raw.get()))
+}
