@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use aigw::catalog::snapshot::{Caller, Directory, Offerings, Snapshot, Tenant};
+use aigw::catalog::caller::{Caller, Tenant};
+use aigw::catalog::directory::Directory;
+use aigw::catalog::offerings::Offerings;
+use aigw::catalog::snapshot::Snapshot;
 use aigw::config::{self, ProcessEnvironment, Settings};
 use aigw::credential::Credential;
 
@@ -29,13 +32,13 @@ price = {{ input = 1.0, output = 2.0 }}
 
 /// The tenant has `key` and so many others.
 pub fn snapshot(settings: &Settings, key: &Credential, others: u64) -> Snapshot {
-    let tenant = Arc::new(Tenant { name: "Acme".to_owned(), ..Tenant::bare("acme".into()) });
+    let tenant = Arc::new(Tenant { name: "Acme".to_owned(), ..Tenant::minimal("acme".into()) });
     let caller = |lookup| Caller {
         name: "bench".to_owned(),
         subject: "ada@example.com".into(),
         team: Some("search".into()),
         tags: vec![("project".to_owned(), "apollo".to_owned())],
-        ..Caller::bare(Arc::clone(&tenant), "key_0199c0de00007000".into(), lookup)
+        ..Caller::minimal(Arc::clone(&tenant), "key_0199c0de00007000".into(), lookup)
     };
     let other = |nth: u64| std::array::from_fn(|at| nth.to_le_bytes().get(at).copied().unwrap_or(7));
     let callers = (0..others).map(other).chain([key.lookup()]).map(|lookup| Arc::new(caller(lookup)));

@@ -31,7 +31,8 @@ use actix_web::web;
 use futures_util::future::BoxFuture;
 use orion::hazardous::hash::sha2::sha256::Sha256;
 
-use crate::catalog::snapshot::{Offerings, Snapshot};
+use crate::catalog::offerings::Offerings;
+use crate::catalog::snapshot::Snapshot;
 use crate::config::check::Problems;
 use crate::config::{self, Environment};
 use crate::guard::SelfListen;

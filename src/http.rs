@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::catalog::snapshot::Caller;
+use crate::catalog::caller::Caller;
 use crate::config::{Server, Upstream};
 use crate::gateway::messages::Refusal;
 use crate::gateway::worker::{Worker, Workers};

@@ -18,7 +18,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::snapshot::{Listed, Offerings, Snapshot};
+use crate::catalog::offerings::{BrokeredProvider, Offerings};
+use crate::catalog::snapshot::Snapshot;
 use crate::config::{self, ProcessEnvironment, Settings};
 use crate::control::admin::hosts::{self, Hosts};
 use crate::control::directory::Frame;
@@ -299,7 +300,7 @@ fn announce(warnings: &[String], offerings: &Offerings) {
     for warning in warnings {
         log::warn!("{warning}");
     }
-    for Listed { provider, disabled, .. } in &offerings.providers {
+    for BrokeredProvider { provider, disabled, .. } in &offerings.providers {
         if disabled.is_none() && matches!(&provider.source, Source::Operator(reach) if reach.allow_private) {
             log::warn!("provider {} may reach private addresses (allow_private)", provider.name);
         }

@@ -1,7 +1,8 @@
-//! The `Catalog` actor: one worker's replica of the snapshot, the only thing it holds.
+//! The `Catalog` actor: one worker's current snapshot.
 //!
-//! It reads no file and no database; a new world arrives as [`Adopt`]. Who only has to know what is now, as every request does
-//! before anybody is let in, watches: a message there and back would cost more than all that is looked up.
+//! Reads neither files nor the database; a new snapshot arrives as [`Adopt`]. Code that only needs the
+//! current snapshot, such as authentication, uses [`Catalog::watch`]: a mailbox round trip costs more than
+//! the lookup.
 
 use std::sync::Arc;
 
@@ -9,35 +10,36 @@ use actix::{Actor, Context, Handler, Message, MessageResult};
 use smol_str::SmolStr;
 use tokio::sync::watch;
 
-use super::snapshot::{Caller, Resolved, Snapshot};
+use super::caller::Caller;
+use super::snapshot::{Resolved, Snapshot};
 
-/// One worker's view of the world.
+/// One worker's current snapshot.
 pub struct Catalog {
     snapshot: watch::Sender<Snapshot>,
 }
 
-/// The world has changed: what starts from now on starts from this.
+/// Replaces the snapshot for requests that start from now on.
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "()")]
 pub struct Adopt(pub Snapshot);
 
-/// Asks who may answer `model` for `caller`; `None`: unknown, not allowed, or nobody.
+/// Resolves `model` for `caller`; `None`: unknown model, not allowed, or no provider.
 #[derive(Message, Debug)]
 #[rtype(result = "Option<Resolved>")]
 pub struct Resolve {
-    /// Who asks.
+    /// Key of the request.
     pub caller: Arc<Caller>,
-    /// A model id or alias, as asked for.
+    /// Model id or alias as requested.
     pub model: SmolStr,
 }
 
 impl Catalog {
-    /// A replica that starts with `snapshot`.
+    /// An actor that starts with `snapshot`.
     pub fn new(snapshot: Snapshot) -> Self {
         Self { snapshot: watch::Sender::new(snapshot) }
     }
 
-    /// Sees the world as it is at any moment.
+    /// A receiver of the current snapshot.
     pub fn watch(&self) -> watch::Receiver<Snapshot> {
         self.snapshot.subscribe()
     }
@@ -47,7 +49,7 @@ impl Actor for Catalog {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // A capacity would not bound it (senders are cloned); admission is bounded where requests enter.
+        // A capacity would not bound the mailbox (senders are cloned); requests are bounded on admission.
         ctx.set_mailbox_capacity(0);
     }
 }
@@ -63,7 +65,7 @@ impl Handler<Adopt> for Catalog {
 impl Handler<Resolve> for Catalog {
     type Result = MessageResult<Resolve>;
 
-    fn handle(&mut self, ask: Resolve, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.snapshot.borrow().find(&ask.caller, &ask.model))
+    fn handle(&mut self, request: Resolve, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.snapshot.borrow().find(&request.caller, &request.model))
     }
 }

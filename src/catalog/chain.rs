@@ -1,16 +1,14 @@
-//! `ProvidersFor`: which providers may answer a tenant's request for a model, and in which order (DESIGN.md section 6).
+//! The offers for a tenant's request for a model, and their order (DESIGN.md section 6).
 //!
-//! Pure: health, cooldown and time are the adapters' business.
+//! Pure: health, cooldown and time are handled by the gateway.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
-use super::snapshot::{Model, Offer, Tenant};
+use super::caller::Tenant;
+use super::offerings::Model;
+use super::provider::Chain;
 
-/// The offers tried for one request, in order. Cheap to clone: the usual chain is shared by every tenant.
-pub type Chain = Arc<[Arc<Offer>]>;
-
-/// The chain of `tenant` for `model`; empty if nobody may answer.
+/// The brokered offers for `tenant` and `model`; empty if there are none.
 pub fn providers_for(tenant: &Tenant, model: &Model) -> Chain {
     if !tenant.brokered {
         return Chain::from([]);
@@ -21,9 +19,10 @@ pub fn providers_for(tenant: &Tenant, model: &Model) -> Chain {
     model.offers.iter().filter(|offer| offer.provider.serves(&tenant.id)).cloned().collect()
 }
 
-/// Merges a tenant's own offers with the brokered ones it may use: natural order of the names, a tie to its own. Brokered
-/// ones join only if it has none of its own or asked for them as `broker_fallback`, so that a bill never changes hands unasked.
-/// Both lists are in natural order.
+/// Merges a tenant's own offers with the brokered ones it may use, in natural order of the provider names;
+/// on a tie its own come first. Brokered offers join only if it has none of its own or has set
+/// `broker_fallback`, so that the billed party never changes without consent. Both lists are in natural
+/// order.
 pub fn merge<T: Clone>(own: &[T], brokered: &[T], broker_fallback: bool, name: impl Fn(&T) -> &str) -> Vec<T> {
     if own.is_empty() {
         return brokered.to_vec();
@@ -32,7 +31,7 @@ pub fn merge<T: Clone>(own: &[T], brokered: &[T], broker_fallback: bool, name: i
     if broker_fallback {
         chain.extend_from_slice(brokered);
     }
-    // Stable, and own ones come first: this is what gives them the tie.
+    // A stable sort: own offers stand first, so they win a tie.
     chain.sort_by(|a, b| compare_runs(name(a), name(b)));
     chain
 }

@@ -14,9 +14,12 @@ use super::store::grants::{self, GrantRow};
 use super::store::keys::{self, KeyRow};
 use super::store::providers::{self, ProviderRow};
 use super::store::tenants::{self, TenantRow};
-use crate::catalog::own::marks::Marks;
-use crate::catalog::own::{Account, Own, SealedKey};
-use crate::catalog::snapshot::{Caller, Directory, Grant, Offerings, Standing, Tenant};
+use crate::catalog::account::{Account, SealedKey};
+use crate::catalog::byo::TenantProviders;
+use crate::catalog::byo::high_water::HighWaterMarks;
+use crate::catalog::caller::{Caller, Grant, KeyValidity, Tenant};
+use crate::catalog::directory::Directory;
+use crate::catalog::offerings::Offerings;
 use crate::seal::names::{EdgeId, Epoch, Ring, Version};
 use crate::terms::{KeyId, ProviderName, TenantId};
 
@@ -51,7 +54,7 @@ pub fn load(connection: &mut AnyConnection, frame: &Frame, before: Option<&Direc
     let grants = frame.edge.as_ref().map(|edge| grants::at(connection, edge.as_str())).transpose()?;
     enter(&mut directory, before, keys::active(connection)?, grants.unwrap_or_default());
     if let Some(before) = before {
-        update_standings(before, &directory, |_| true);
+        update_validity(before, &directory, |_| true);
     }
     Ok((directory, position))
 }
@@ -80,17 +83,17 @@ pub fn catch_up(
 
 /// `current` over other offerings.
 pub fn refit(frame: &Frame, current: &Directory) -> Directory {
-    let refitted = |(id, own): (&TenantId, &Arc<Own>)| {
+    let refitted = |(id, own): (&TenantId, &Arc<TenantProviders>)| {
         let tenant = current.tenants.get(id)?;
         let accounts = own.providers.iter().map(|own| Arc::clone(&own.account)).collect();
-        let marks = current.marks.get(id)?;
-        Some((id.clone(), Arc::new(Own::build(tenant, accounts, &frame.offerings, frame.private_upstreams, marks, Some(own)))))
+        let marks = current.high_water.get(id)?;
+        Some((id.clone(), Arc::new(TenantProviders::build(tenant, accounts, &frame.offerings, frame.private_upstreams, marks, Some(own)))))
     };
     Directory {
         tenants: current.tenants.clone(),
         callers: current.callers.clone(),
-        own: current.own.iter().filter_map(refitted).collect(),
-        marks: current.marks.clone(),
+        byo: current.byo.iter().filter_map(refitted).collect(),
+        high_water: current.high_water.clone(),
     }
 }
 
@@ -112,29 +115,29 @@ fn patch(connection: &mut AnyConnection, frame: &Frame, current: &Directory, cha
         let grants = frame.edge.as_ref().map(|edge| grants::of_key(connection, id, edge.as_str())).transpose()?;
         enter(&mut directory, Some(current), row, grants.unwrap_or_default());
     }
-    update_standings(current, &directory, is_touched);
+    update_validity(current, &directory, is_touched);
     Ok(directory)
 }
 
 fn without(current: &Directory, tenant_ids: &HashSet<&TenantId>, is_touched: impl Fn(&Caller) -> bool) -> Directory {
     let callers = current.callers.iter().filter(|(_, caller)| !is_touched(caller));
     let tenants = current.tenants.iter().filter(|(id, _)| !tenant_ids.contains(id));
-    let own = current.own.iter().filter(|(id, _)| !tenant_ids.contains(id));
-    let marks = current.marks.iter().filter(|(id, _)| !tenant_ids.contains(id));
+    let own = current.byo.iter().filter(|(id, _)| !tenant_ids.contains(id));
+    let marks = current.high_water.iter().filter(|(id, _)| !tenant_ids.contains(id));
     Directory {
         tenants: tenants.map(|(id, tenant)| (id.clone(), Arc::clone(tenant))).collect(),
         callers: callers.map(|(lookup, caller)| (*lookup, Arc::clone(caller))).collect(),
-        own: own.map(|(id, own)| (id.clone(), Arc::clone(own))).collect(),
-        marks: marks.map(|(id, marks)| (id.clone(), Arc::clone(marks))).collect(),
+        byo: own.map(|(id, own)| (id.clone(), Arc::clone(own))).collect(),
+        high_water: marks.map(|(id, marks)| (id.clone(), Arc::clone(marks))).collect(),
     }
 }
 
 /// Tells the running streams of what has changed under them: a key that is gone or whose tenant is disabled ends at once.
-fn update_standings(before: &Directory, after: &Directory, is_touched: impl Fn(&Caller) -> bool) {
+fn update_validity(before: &Directory, after: &Directory, is_touched: impl Fn(&Caller) -> bool) {
     for (lookup, old) in before.callers.iter().filter(|(_, caller)| is_touched(caller)) {
         match after.callers.get(lookup) {
-            Some(caller) if caller.tenant.enabled => old.standing.set(caller.expires_at),
-            _ => old.standing.end(),
+            Some(caller) if caller.tenant.enabled => old.validity.set(caller.expires_at),
+            _ => old.validity.revoke(),
         }
     }
 }
@@ -142,22 +145,23 @@ fn update_standings(before: &Directory, after: &Directory, is_touched: impl Fn(&
 fn enter_tenant(directory: &mut Directory, before: Option<&Directory>, frame: &Frame, row: TenantRow, accounts: Vec<Arc<Account>>) {
     let created_at = row.created_at;
     let tenant = tenant(row, !accounts.is_empty());
-    let known = before.and_then(|before| before.marks.get(&tenant.id));
-    let mut marks = Marks::of(created_at, known.map(Arc::as_ref));
-    if tenant.has_own {
-        let before = before.and_then(|before| before.own.get(&tenant.id));
-        let own = Own::build(&tenant, accounts.clone(), &frame.offerings, frame.private_upstreams, &marks, before.map(Arc::as_ref));
-        directory.own.insert(tenant.id.clone(), Arc::new(own));
+    let known = before.and_then(|before| before.high_water.get(&tenant.id));
+    let mut marks = HighWaterMarks::of(created_at, known.map(Arc::as_ref));
+    if tenant.has_byo {
+        let before = before.and_then(|before| before.byo.get(&tenant.id));
+        let own =
+            TenantProviders::build(&tenant, accounts.clone(), &frame.offerings, frame.private_upstreams, &marks, before.map(Arc::as_ref));
+        directory.byo.insert(tenant.id.clone(), Arc::new(own));
     }
-    accounts.iter().for_each(|account| marks.raise(account));
-    directory.marks.insert(tenant.id.clone(), Arc::new(marks));
+    accounts.iter().for_each(|account| marks.advance(account));
+    directory.high_water.insert(tenant.id.clone(), Arc::new(marks));
     directory.tenants.insert(tenant.id.clone(), Arc::new(tenant));
 }
 
 /// Providers, by tenant, whose sealed key is older than one seen before, where `before` has not known it yet.
 pub fn newly_rolled_back<'a>(before: &'a Directory, after: &'a Directory) -> impl Iterator<Item = (&'a TenantId, &'a ProviderName)> {
-    let was = |id: &TenantId, name: &ProviderName| before.own.get(id).is_some_and(|own| own.rolled_back().any(|known| known == name));
-    let all = after.own.iter().flat_map(|(id, own)| own.rolled_back().map(move |name| (id, name)));
+    let was = |id: &TenantId, name: &ProviderName| before.byo.get(id).is_some_and(|own| own.rolled_back().any(|known| known == name));
+    let all = after.byo.iter().flat_map(|(id, own)| own.rolled_back().map(move |name| (id, name)));
     all.filter(move |(id, name)| !was(id, name))
 }
 
@@ -173,9 +177,9 @@ fn enter(directory: &mut Directory, before: Option<&Directory>, rows: impl IntoI
 }
 
 /// A tenant as the gateway half knows it.
-pub fn tenant(row: TenantRow, has_own: bool) -> Tenant {
+pub fn tenant(row: TenantRow, has_byo: bool) -> Tenant {
     let TenantRow { id, name, brokered, broker_fallback, enabled, .. } = row;
-    Tenant { id: id.into(), name, brokered, broker_fallback, enabled, has_own }
+    Tenant { id: id.into(), name, brokered, broker_fallback, enabled, has_byo }
 }
 
 /// A tenant's own provider as the catalog knows it; a row edited by hand into nonsense is none.
@@ -210,7 +214,7 @@ fn caller(row: KeyRow, tenant: &Arc<Tenant>, grants: Vec<Grant>, before: Option<
     let Ok(lookup) = row.lookup.try_into() else { return Err(row.id) };
     let known = before.and_then(|before| before.caller(&lookup));
     Ok(Caller {
-        standing: known.map_or_else(|| Standing::until(row.expires_at), |known| Arc::clone(&known.standing)),
+        validity: known.map_or_else(|| KeyValidity::until(row.expires_at), |known| Arc::clone(&known.validity)),
         grants,
         tenant: Arc::clone(tenant),
         key_id: row.id.into(),

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 
-use crate::catalog::own::{SealedKey, Stamp};
-use crate::catalog::snapshot::{Caller, Grant, Offer};
+use crate::catalog::account::{ByoAuth, SealedKey};
+use crate::catalog::caller::{Caller, Grant};
+use crate::catalog::provider::Offer;
 use crate::credential::CredentialKind;
 use crate::seal::cache::OpenedSecrets;
 use crate::seal::ladder::WrapKey;
@@ -76,25 +77,25 @@ impl ByoKeys {
         presented: Option<&Presented>,
         caller: &Caller,
         offer: &Offer,
-        stamp: &Stamp,
+        auth: &ByoAuth,
         request_id: &RequestId,
     ) -> Result<(HeaderName, HeaderValue), ByoError> {
         let about =
             || format!("tenant {}, key {}, provider {}, request {request_id}", caller.tenant.id, caller.key_id, offer.provider.name);
-        let payload = self.open(presented, caller, offer, stamp).map_err(|missing| {
+        let payload = self.open(presented, caller, offer, auth).map_err(|missing| {
             log::warn!("a tenant's provider key does not open: {missing} ({})", about());
             ByoError::Unopened
         })?;
-        let header = stamp.destination.as_ref().ok_or(Misdirected).and_then(|destination| payload.header_for(destination));
+        let header = auth.destination.as_ref().ok_or(Misdirected).and_then(|destination| payload.header_for(destination));
         header.map_err(|misdirected| {
-            let destination = stamp.destination.as_ref().map_or("an address that is refused", |destination| destination.as_str());
+            let destination = auth.destination.as_ref().map_or("an address that is refused", |destination| destination.as_str());
             log::error!("nothing is sent to {destination}: {misdirected} ({})", about());
             ByoError::Misdirected
         })
     }
 
-    fn open(&self, presented: Option<&Presented>, caller: &Caller, offer: &Offer, stamp: &Stamp) -> Result<Arc<Payload>, Missing> {
-        let key = stamp.key.as_deref().ok_or(Missing::Secret)?;
+    fn open(&self, presented: Option<&Presented>, caller: &Caller, offer: &Offer, auth: &ByoAuth) -> Result<Arc<Payload>, Missing> {
+        let key = auth.key.as_deref().ok_or(Missing::Secret)?;
         let edge = self.edge.as_deref().ok_or(Missing::Edge)?;
         let grant = grant(caller, key).ok_or(Missing::Grant)?;
         let presented = presented.ok_or(Missing::Virtual)?;

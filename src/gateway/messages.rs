@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::byo::Presented;
 use super::disconnect::ClientGone;
-use crate::catalog::snapshot::{Caller, Offer};
+use crate::catalog::caller::Caller;
+use crate::catalog::provider::Offer;
 use crate::config::Upstream;
 use crate::dialect::{Failure, Refused};
 use crate::json::Document;

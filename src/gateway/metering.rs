@@ -1,7 +1,7 @@
 //! What an answer used and what that costs, pure: from what a reader has seen to the figures of the entry.
 
 use crate::catalog::price;
-use crate::catalog::snapshot::Offer;
+use crate::catalog::provider::Offer;
 use crate::dialect::Observed;
 use crate::ledger::entry::{Billing, Entry, UsageSource};
 use crate::terms::{NanoUsd, Usage};

@@ -22,7 +22,7 @@ use super::messages::{Body, Job, Reply, RouteInfo};
 use super::metering::{self, Extent};
 use super::redact::Redactor;
 use super::upstream::CallError;
-use crate::catalog::snapshot::Offer;
+use crate::catalog::provider::Offer;
 use crate::deadline::timeout_lazy;
 use crate::dialect::{Failure, Flow, Reader};
 use crate::ledger::entry::Outcome;
@@ -279,7 +279,7 @@ impl Drop for Pump {
 /// Whether the key that started the request still counts.
 fn key_is_active(job: &Job) -> bool {
     let elapsed = i64::try_from(job.received.elapsed().as_millis()).unwrap_or(i64::MAX);
-    job.caller.standing.holds(job.received_at.saturating_add(elapsed) / 1_000)
+    job.caller.validity.is_valid_at(job.received_at.saturating_add(elapsed) / 1_000)
 }
 
 /// Fills in the entry of an answer that has begun; letting go of the settlement writes it.

@@ -19,7 +19,8 @@ use super::messages::{Answer, Attempt, AttemptOutcome, Exhausted, Job, Refusal, 
 use super::metering;
 use super::upstream::{Network, Upstream};
 use crate::catalog::actor::{Adopt, Catalog, Resolve};
-use crate::catalog::snapshot::{Offer, Provider, Resolved, Snapshot};
+use crate::catalog::provider::{Offer, Provider};
+use crate::catalog::snapshot::{Resolved, Snapshot};
 use crate::ledger::entry::{AttemptRecord, Billing, Entry, Outcome, UsageSource};
 use crate::ledger::journal::Journal;
 use crate::ledger::settlement::Settlement;
@@ -90,7 +91,7 @@ impl Handler<Adopt> for Router {
 fn is_current(snapshot: &Snapshot, provider: &Arc<Provider>) -> bool {
     match owner(provider) {
         None => snapshot.offerings.providers.iter().any(|listed| Arc::ptr_eq(&listed.provider, provider)),
-        Some(tenant) => snapshot.directory.own.get(tenant).is_some_and(|own| own.has(provider)),
+        Some(tenant) => snapshot.directory.byo.get(tenant).is_some_and(|own| own.has(provider)),
     }
 }
 
@@ -153,9 +154,9 @@ impl RouterState {
 
     /// Sends one offer to its adapter. An adapter that dies of it is replaced, and that counts as a transient failure.
     async fn attempt(&self, job: &Arc<Job>, presented: Option<&Presented>, offer: &Arc<Offer>, settlement: &Settlement) -> Step {
-        let auth_header = match &offer.stamp {
+        let auth_header = match &offer.byo_auth {
             None => None,
-            Some(stamp) => match self.byo_keys.authorize(presented, &job.caller, offer, stamp, &job.request_id) {
+            Some(auth) => match self.byo_keys.authorize(presented, &job.caller, offer, auth, &job.request_id) {
                 Ok(header) => Some(header),
                 Err(unspent) => {
                     self.adapter_slot(&offer.provider).health.inconclusive();

@@ -22,7 +22,7 @@ use super::incoming::{Incoming, Remote};
 use super::messages::Why;
 use super::pool::Pool;
 use super::wire::Connection;
-use crate::catalog::snapshot::Provider;
+use crate::catalog::provider::Provider;
 use crate::dialect::Script;
 use crate::guard::{Policy, SelfListen};
 use crate::ledger::entry::Billing;

@@ -15,7 +15,8 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use orion::util::secure_cmp;
 
-use crate::catalog::snapshot::{Caller, Snapshot};
+use crate::catalog::caller::Caller;
+use crate::catalog::snapshot::Snapshot;
 use crate::credential::{Credential, CredentialKind};
 use crate::gateway::messages::Refusal;
 
@@ -133,7 +134,7 @@ fn find(kind: CredentialKind, lookup: &[u8; 32], snapshot: &Snapshot, now: i64) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::snapshot::Offerings;
+    use crate::catalog::offerings::Offerings;
     use crate::config;
     use actix_web::http::header::{AUTHORIZATION, HeaderValue};
 

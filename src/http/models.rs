@@ -6,8 +6,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::{Front, answer, clock};
+use crate::catalog::caller::Caller;
 use crate::catalog::price::decimal_usd;
-use crate::catalog::snapshot::{Caller, Resolved, Snapshot};
+use crate::catalog::snapshot::{Resolved, Snapshot};
 use crate::gateway::messages::{Refusal, Rejection};
 
 /// OpenAI's model object and what aigw adds to it.

@@ -61,7 +61,7 @@ async fn route(
     let worker = front.workers.current().map_err(|_| Refusal::Internal)?;
     let caller = front.identify(request, &worker, received_at / 1000)?;
     let headers = request.headers();
-    let presented = if caller.tenant.has_own { identity::presented(headers).map(Presented::new) } else { None };
+    let presented = if caller.tenant.has_byo { identity::presented(headers).map(Presented::new) } else { None };
     let body = body::read(payload, headers, received, &front.server, &front.memory).await?;
     let document = Document::parse(body, front.server.json).map_err(|error| Refusal::InvalidJson(error.to_string()))?;
     let job = Arc::new(Job {

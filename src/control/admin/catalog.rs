@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::error::AdminError;
 use super::input::Parameters;
 use super::page::List;
-use crate::catalog::snapshot::Model;
+use crate::catalog::offerings::Model;
 use crate::config::{Price, Rates, Served};
 use crate::control::Control;
 use crate::terms::PicoUsd;

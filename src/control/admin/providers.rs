@@ -9,9 +9,10 @@ use super::error::AdminError;
 use super::gate::actor;
 use super::input::{Body, Parameters};
 use super::page::List;
+use crate::catalog::byo::{Inactive, TenantProvider, TenantProviders};
+use crate::catalog::caller::Tenant;
 use crate::catalog::chain::{merge, providers_for};
-use crate::catalog::own::{Idle, Own, OwnProvider};
-use crate::catalog::snapshot::{Listed, Offerings, Tenant};
+use crate::catalog::offerings::{BrokeredProvider, Offerings};
 use crate::config::Disabled;
 use crate::control::error::ControlError;
 use crate::control::providers::ProviderFields;
@@ -49,8 +50,8 @@ pub(super) struct Deleted {
 /// A provider in a tenant's list.
 #[derive(Clone, Copy)]
 enum Either<'a> {
-    Own(&'a OwnProvider),
-    Brokered(&'a Listed),
+    Own(&'a TenantProvider),
+    Brokered(&'a BrokeredProvider),
 }
 
 pub async fn list(request: HttpRequest, control: web::Data<Control>) -> Result<HttpResponse, AdminError> {
@@ -67,7 +68,7 @@ pub async fn chain(request: HttpRequest, control: web::Data<Control>, path: web:
     parameters.finish()?;
     let row = control.tenant(path.into_inner()).await?;
     let snapshot = control.snapshot();
-    let own = snapshot.directory.own.get(row.id.as_str());
+    let own = snapshot.directory.byo.get(row.id.as_str());
     let tenant = directory::tenant(row, own.is_some());
     let listed = match &model {
         Some(name) => tried(&tenant, own.map(AsRef::as_ref), &snapshot.offerings, name)?,
@@ -121,7 +122,7 @@ pub async fn reseal(
 fn answer(control: &Control, row: &ProviderRow) -> HttpResponse {
     let snapshot = control.snapshot();
     let tenant = TenantId::from(row.tenant.as_str());
-    let own = snapshot.directory.own.get(&tenant);
+    let own = snapshot.directory.byo.get(&tenant);
     match own.and_then(|own| own.providers.iter().find(|own| *own.account.name == *row.name)) {
         Some(provider) => HttpResponse::Ok().json(owned(provider, &tenant, &snapshot.offerings, control)),
         None => HttpResponse::Ok().json(ProviderJson {
@@ -142,7 +143,12 @@ fn answer(control: &Control, row: &ProviderRow) -> HttpResponse {
 }
 
 /// Who is tried for a model, in order.
-fn tried<'a>(tenant: &Tenant, own: Option<&'a Own>, offerings: &'a Offerings, name: &str) -> Result<Vec<Either<'a>>, ControlError> {
+fn tried<'a>(
+    tenant: &Tenant,
+    own: Option<&'a TenantProviders>,
+    offerings: &'a Offerings,
+    name: &str,
+) -> Result<Vec<Either<'a>>, ControlError> {
     let model = offerings.model(name).ok_or_else(|| ControlError::UnknownModel(name.to_owned()))?;
     let chain = own.and_then(|own| own.chain(model)).cloned().unwrap_or_else(|| providers_for(tenant, model));
     let listed = chain.iter().filter_map(|offer| match offer.provider.billing {
@@ -153,7 +159,7 @@ fn tried<'a>(tenant: &Tenant, own: Option<&'a Own>, offerings: &'a Offerings, na
 }
 
 /// Whom a tenant may use at all, in natural order.
-fn usable<'a>(tenant: &Tenant, own: Option<&'a Own>, offerings: &'a Offerings) -> Vec<Either<'a>> {
+fn usable<'a>(tenant: &Tenant, own: Option<&'a TenantProviders>, offerings: &'a Offerings) -> Vec<Either<'a>> {
     let brokered = offerings.providers.iter().filter(|listed| tenant.brokered && listed.provider.serves(&tenant.id));
     let brokered: Vec<Either<'_>> = brokered.map(Either::Brokered).collect();
     let own: Vec<Either<'_>> = own.into_iter().flat_map(|own| &own.providers).map(Either::Own).collect();
@@ -163,7 +169,7 @@ fn usable<'a>(tenant: &Tenant, own: Option<&'a Own>, offerings: &'a Offerings) -
     })
 }
 
-fn brokered<'a>(listed: &'a Listed, control: &Control) -> ProviderJson<'a> {
+fn brokered<'a>(listed: &'a BrokeredProvider, control: &Control) -> ProviderJson<'a> {
     let (provider, health) = (&listed.provider, control.health(None, &listed.provider.name));
     ProviderJson {
         object: "provider",
@@ -181,7 +187,7 @@ fn brokered<'a>(listed: &'a Listed, control: &Control) -> ProviderJson<'a> {
     }
 }
 
-fn owned<'a>(own: &'a OwnProvider, tenant: &TenantId, offerings: &'a Offerings, control: &Control) -> ProviderJson<'a> {
+fn owned<'a>(own: &'a TenantProvider, tenant: &TenantId, offerings: &'a Offerings, control: &Control) -> ProviderJson<'a> {
     let (account, health) = (&own.account, control.health(Some(tenant), &own.account.name));
     let of_kind = || offerings.kinds.get(&account.kind).and_then(|kind| kind.base_url.as_deref());
     ProviderJson {
@@ -191,8 +197,8 @@ fn owned<'a>(own: &'a OwnProvider, tenant: &TenantId, offerings: &'a Offerings, 
         source: "byo",
         base_url: account.base_url.as_deref().or_else(of_kind),
         tenants: None,
-        enabled: own.idle.is_none(),
-        disabled_reason: own.idle.map(|idle| why_idle(idle, &account.kind)),
+        enabled: own.inactive.is_none(),
+        disabled_reason: own.inactive.map(|inactive| inactive_reason(inactive, &account.kind)),
         last4: account.last4.as_deref(),
         cooldown_until: health.cooldown_until,
         failures: health.failures,
@@ -200,12 +206,12 @@ fn owned<'a>(own: &'a OwnProvider, tenant: &TenantId, offerings: &'a Offerings, 
     }
 }
 
-fn why_idle(idle: Idle, kind: &str) -> String {
-    match idle {
-        Idle::Disabled => "enabled = false".to_owned(),
-        Idle::NoKind => format!("the kind {kind} is not configured any more"),
-        Idle::Nowhere => format!("neither it nor the kind {kind} has a base_url"),
-        Idle::RolledBack => "its sealed key is older than the one before; write it again".to_owned(),
+fn inactive_reason(inactive: Inactive, kind: &str) -> String {
+    match inactive {
+        Inactive::Disabled => "enabled = false".to_owned(),
+        Inactive::UnknownKind => format!("the kind {kind} is not configured any more"),
+        Inactive::NoBaseUrl => format!("neither it nor the kind {kind} has a base_url"),
+        Inactive::RolledBack => "its sealed key is older than the one before; write it again".to_owned(),
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 
-use crate::catalog::snapshot::{Caller, Offer};
+use crate::catalog::caller::Caller;
+use crate::catalog::provider::Offer;
 use crate::config::{self, Auth, Catalog, Cooldown, Kind, Model, Price, Reach, RetryPolicy, Served};
 use crate::control::edges::NewEdge;
 use crate::control::error::ControlError;
@@ -105,9 +106,9 @@ fn auth_header(bench: &Bench, key: &IssuedKey) -> Result<String, ByoError> {
     let offer = offer(bench, &caller);
     let byo_keys = ByoKeys::new(bench.edge.clone(), Duration::ZERO);
     let presented = Presented::new(key.key.text().expose());
-    let stamp = offer.stamp.as_ref().expect("a provider with a key");
+    let auth = offer.byo_auth.as_ref().expect("a provider with a key");
     byo_keys
-        .authorize(Some(&presented), &caller, &offer, stamp, &"req".into())
+        .authorize(Some(&presented), &caller, &offer, auth, &"req".into())
         .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
 }
 
@@ -343,8 +344,8 @@ fn p8_five_hundred_keys_survive_a_new_epoch_unchanged_and_the_old_grant_opens_no
             let new_offer = offer(&bench, &stolen);
             let byo_keys = ByoKeys::new(bench.edge.clone(), Duration::ZERO);
             let presented = Presented::new(leaked.key.text().expose());
-            let stamp = new_offer.stamp.as_ref().unwrap();
-            assert_eq!(byo_keys.authorize(Some(&presented), &stolen, &new_offer, stamp, &"req".into()).unwrap_err(), ByoError::Unopened);
+            let auth = new_offer.byo_auth.as_ref().unwrap();
+            assert_eq!(byo_keys.authorize(Some(&presented), &stolen, &new_offer, auth, &"req".into()).unwrap_err(), ByoError::Unopened);
             // A revoked key is granted nothing in the next epoch, and an expired one neither.
             bench.control.revoke_key(ACTOR, "acme".to_owned(), leaked.row.id.clone()).await.unwrap();
             bench.control.advance_epoch(ACTOR, "acme".to_owned()).await.unwrap();
@@ -533,17 +534,17 @@ fn a_stream_learns_of_revocation_expiry_and_a_disabled_tenant() {
     on_each_sealed(async |bench| {
         bench.tenant("acme").await;
         let (revoked, kept) = (bench.key("acme").await, bench.key("acme").await);
-        let (of_revoked, of_kept) = (bench.known(&revoked).unwrap().standing.clone(), bench.known(&kept).unwrap().standing.clone());
+        let (of_revoked, of_kept) = (bench.known(&revoked).unwrap().validity.clone(), bench.known(&kept).unwrap().validity.clone());
         bench.control.revoke_key(ACTOR, "acme".to_owned(), revoked.row.id.clone()).await.unwrap();
-        assert!(!of_revoked.holds(0) && of_kept.holds(i64::MAX - 1));
+        assert!(!of_revoked.is_valid_at(0) && of_kept.is_valid_at(i64::MAX - 1));
         let expiring = KeyFields { expires_at: Some(Some(1_000)), ..KeyFields::default() };
         bench.control.change_key(ACTOR, "acme".to_owned(), kept.row.id.clone(), expiring).await.unwrap();
-        assert!(of_kept.holds(999) && !of_kept.holds(1_000));
+        assert!(of_kept.is_valid_at(999) && !of_kept.is_valid_at(1_000));
         let enabled = |enabled| TenantChange { enabled: Some(enabled), ..TenantChange::default() };
         bench.control.change_tenant(ACTOR, "acme".to_owned(), enabled(false)).await.unwrap();
-        assert!(!of_kept.holds(0));
+        assert!(!of_kept.is_valid_at(0));
         bench.control.change_tenant(ACTOR, "acme".to_owned(), enabled(true)).await.unwrap();
-        assert!(of_kept.holds(999));
+        assert!(of_kept.is_valid_at(999));
     });
 }
 

@@ -1,5 +1,6 @@
 use super::*;
-use crate::catalog::snapshot::{Provider, Tenant};
+use crate::catalog::caller::Tenant;
+use crate::catalog::provider::Provider;
 use crate::config::{Cooldown, Price, Reach, RetryPolicy};
 use crate::credential::Credential;
 use crate::guard::{Policy, SelfListen, Source, check_url};
@@ -57,8 +58,8 @@ impl World {
         let payload = Payload::new([destination(URL)], Presentation::Bearer, Secret::new("sk-of-acme")).unwrap();
         let context = SecretContext { tenant: &tenant, ring: &ring, name: &name, version, epoch };
         let sealed = SealedKey { blob: seal(&context, &spend_key, &payload).unwrap(), ring, epoch, version };
-        let owner = Arc::new(Tenant { broker_fallback: true, has_own: true, ..Tenant::bare(tenant.clone()) });
-        let caller = Caller { subject: "s".into(), grants: vec![grant], ..Caller::bare(owner, key_id, key.lookup()) };
+        let owner = Arc::new(Tenant { broker_fallback: true, has_byo: true, ..Tenant::minimal(tenant.clone()) });
+        let caller = Caller { subject: "s".into(), grants: vec![grant], ..Caller::minimal(owner, key_id, key.lookup()) };
         let provider = Arc::new(Provider {
             name,
             kind: "k".into(),
@@ -72,7 +73,7 @@ impl World {
             source: Source::Operator(Reach::default()),
             retry: second(),
         });
-        let stamp = Stamp { key: Some(Arc::new(sealed)), destination: Some(destination(URL)) };
+        let auth = ByoAuth { key: Some(Arc::new(sealed)), destination: Some(destination(URL)) };
         let offer = Offer {
             provider,
             model: "m".into(),
@@ -80,7 +81,7 @@ impl World {
             targets: std::collections::BTreeMap::new(),
             price: Arc::new(Price::default()),
             max_output_tokens: None,
-            stamp: Some(stamp),
+            byo_auth: Some(auth),
         };
         Self { key, caller, offer, edge }
     }
@@ -90,14 +91,14 @@ impl World {
     }
 
     fn authorize(&self, byo_keys: &ByoKeys, presented: Option<&Presented>) -> Result<String, ByoError> {
-        let stamp = self.offer.stamp.as_ref().unwrap();
-        let (name, value) = byo_keys.authorize(presented, &self.caller, &self.offer, stamp, &"req".into())?;
+        let auth = self.offer.byo_auth.as_ref().unwrap();
+        let (name, value) = byo_keys.authorize(presented, &self.caller, &self.offer, auth, &"req".into())?;
         assert!(value.is_sensitive());
         Ok(format!("{name}: {}", value.to_str().unwrap()))
     }
 
-    fn stamp(&mut self) -> &mut Stamp {
-        self.offer.stamp.as_mut().unwrap()
+    fn auth(&mut self) -> &mut ByoAuth {
+        self.offer.byo_auth.as_mut().unwrap()
     }
 }
 
@@ -126,7 +127,7 @@ fn without_one_of_them_nothing_opens() {
     let grants = std::mem::take(&mut world.caller.grants);
     assert_eq!(world.authorize(&byo_keys(Some(&world.edge)), Some(&own)), Err(ByoError::Unopened));
     world.caller.grants = grants;
-    world.stamp().key = None;
+    world.auth().key = None;
     assert_eq!(world.authorize(&byo_keys(Some(&world.edge)), Some(&own)), Err(ByoError::Unopened));
 }
 
@@ -135,10 +136,10 @@ fn p6_a_key_goes_nowhere_it_is_not_sealed_for() {
     let mut world = World::new();
     let byo_keys = byo_keys(Some(&world.edge));
     for url in ["https://evil.example.com/v1", "https://api.example.com.evil.com/v1"] {
-        world.stamp().destination = Some(destination(url));
+        world.auth().destination = Some(destination(url));
         assert_eq!(world.authorize(&byo_keys, Some(&world.presented())), Err(ByoError::Misdirected));
     }
-    world.stamp().destination = None;
+    world.auth().destination = None;
     assert_eq!(world.authorize(&byo_keys, Some(&world.presented())), Err(ByoError::Misdirected));
 }
 
@@ -148,9 +149,9 @@ fn p9_what_was_opened_is_gone_once_something_has_changed() {
     let byo_keys = byo_keys(Some(&world.edge));
     world.authorize(&byo_keys, Some(&world.presented())).unwrap();
     // The blob is damaged now, but what was opened before still pays: until something changes.
-    let key = world.stamp().key.take().unwrap();
+    let key = world.auth().key.take().unwrap();
     let damaged = SealedKey { ring: key.ring.clone(), epoch: key.epoch, version: key.version, blob: vec![0; 200] };
-    world.stamp().key = Some(Arc::new(damaged));
+    world.auth().key = Some(Arc::new(damaged));
     world.authorize(&byo_keys, Some(&world.presented())).unwrap();
     byo_keys.sweep();
     world.authorize(&byo_keys, Some(&world.presented())).unwrap();

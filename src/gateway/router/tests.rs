@@ -17,7 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 
 use super::*;
-use crate::catalog::snapshot::{Caller, Offerings, Tenant};
+use crate::catalog::caller::{Caller, Tenant};
+use crate::catalog::offerings::Offerings;
 use crate::config::{self, Auth, Cooldown, Kind, Price, Reach, RetryPolicy, Served};
 use crate::dialect::openai::OpenAi;
 use crate::dialect::{Ask, Dialect, Failure, Flow, Observed, Prepared, Reader, Refused};
@@ -285,8 +286,8 @@ async fn bench(panics: usize) -> Bench {
 fn job(model: &str, nth: usize, stream: bool) -> Job {
     let (client_gone, client) = ClientGone::new();
     client.disarm();
-    let tenant = Arc::new(Tenant::bare("acme".into()));
-    let caller = Caller { subject: "s".into(), ..Caller::bare(tenant, "key_1".into(), [0; 32]) };
+    let tenant = Arc::new(Tenant::minimal("acme".into()));
+    let caller = Caller { subject: "s".into(), ..Caller::minimal(tenant, "key_1".into(), [0; 32]) };
     let body = json!({"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}).to_string();
     Job {
         request_id: format!("{model}-{nth}").into(),

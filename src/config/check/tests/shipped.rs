@@ -1,8 +1,10 @@
 //! The shipped files: nothing wrong with them, and what they promise is there.
 
 use super::*;
+use crate::catalog::caller::{Caller, Tenant};
+use crate::catalog::offerings::Offerings;
 use crate::catalog::price::cost;
-use crate::catalog::snapshot::{Caller, Offerings, Snapshot, Tenant};
+use crate::catalog::snapshot::Snapshot;
 use crate::config::{load_shipped, shipped};
 use crate::terms::{NanoUsd, Usage};
 use std::sync::Arc;
@@ -17,7 +19,7 @@ impl Environment for AllKeys {
 }
 
 fn anybody() -> Caller {
-    Caller::bare(Arc::new(Tenant::bare("acme".into())), "key_1".into(), [0; 32])
+    Caller::minimal(Arc::new(Tenant::minimal("acme".into())), "key_1".into(), [0; 32])
 }
 
 fn snapshot_of(environment: &dyn Environment) -> Snapshot {
