@@ -55,7 +55,7 @@ static DELAY: AtomicU64 = AtomicU64::new(0);
 struct Line(BufReader<TcpStream>);
 
 /// What is measured: where each gateway listens, and the ledger of the one that has one.
-struct Stage {
+struct Gateways {
     with: SocketAddr,
     without: SocketAddr,
     ledger: LedgerHandle,
@@ -135,7 +135,7 @@ fn serve(settings: &Settings, snapshot: Snapshot, ledger: LedgerHandle, metrics:
 }
 
 /// Both gateways, on threads of their own until the process ends.
-fn stage(directory: &Path) -> Stage {
+fn start_gateways(directory: &Path) -> Gateways {
     let settings = world::settings(upstream());
     let store = Store::open(&DatabaseUrl::Sqlite(directory.join("bench.db"))).unwrap();
     let options = Options::new(directory.join("journal"));
@@ -148,7 +148,7 @@ fn stage(directory: &Path) -> Stage {
             let snapshot = world::snapshot(&settings, &key, 0);
             let with = serve(&settings, snapshot.clone(), ledger.clone(), &metrics);
             let without = serve(&settings, snapshot, ledger.clone().forgetful(), &metrics);
-            sender.send(Stage { with, without, ledger, key }).unwrap();
+            sender.send(Gateways { with, without, ledger, key }).unwrap();
             std::future::pending::<()>().await;
         });
     });
@@ -183,16 +183,16 @@ fn permille(sorted: &[Duration], nth: usize) -> f64 {
     sorted[(sorted.len() - 1) * nth / 1_000].as_secs_f64() * 1e6
 }
 
-fn measure(stage: &Stage, turns: usize, load: &str, clients: usize, think: Duration) {
-    let key = stage.key.text().expose();
+fn measure(gateways: &Gateways, turns: usize, load: &str, clients: usize, think: Duration) {
+    let key = gateways.key.text().expose();
     let request = format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{BODY}",
         BODY.len()
     );
     let runtime = rt::Runtime::new().unwrap();
-    let stored = || runtime.block_on(stage.ledger.flush(LONG)).unwrap().rows;
+    let stored = || runtime.block_on(gateways.ledger.flush(LONG)).unwrap().rows;
     let before = stored();
-    let mut lines = [stage.without, stage.with].map(|address| (0..clients).map(|_| Line::open(address)).collect::<Vec<_>>());
+    let mut lines = [gateways.without, gateways.with].map(|address| (0..clients).map(|_| Line::open(address)).collect::<Vec<_>>());
     let mut took = [Vec::new(), Vec::new()];
     for nth in 0..2 * (turns + 1) {
         // A B B A, and the first of each only warms up.
@@ -218,12 +218,12 @@ fn measure(stage: &Stage, turns: usize, load: &str, clients: usize, think: Durat
 fn main() {
     let turns = std::env::var("AIGW_BENCH_TURNS").ok().and_then(|turns| turns.parse().ok()).unwrap_or(40);
     let directory = tempfile::tempdir().unwrap();
-    let stage = stage(directory.path());
+    let gateways = start_gateways(directory.path());
     DELAY.store(20, Ordering::Relaxed);
-    measure(&stage, turns, "16 clients of an upstream that takes 20 ms", 16, Duration::ZERO);
+    measure(&gateways, turns, "16 clients of an upstream that takes 20 ms", 16, Duration::ZERO);
     DELAY.store(0, Ordering::Relaxed);
     // Production has cores to spare; where there are none, the ledger's work shows in the calls that wait for a core.
-    measure(&stage, turns, "4 clients that think for 4 ms", 4, Duration::from_millis(4));
-    measure(&stage, turns, "1 client after its own answer", 1, Duration::ZERO);
-    measure(&stage, turns, "8 clients, all cores busy", 8, Duration::ZERO);
+    measure(&gateways, turns, "4 clients that think for 4 ms", 4, Duration::from_millis(4));
+    measure(&gateways, turns, "1 client after its own answer", 1, Duration::ZERO);
+    measure(&gateways, turns, "8 clients, all cores busy", 8, Duration::ZERO);
 }

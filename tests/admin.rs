@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::support::client::Response;
 use crate::support::gateway::{ADMIN_TOKEN, Setup};
-use crate::support::stage::{SIMULATOR, stage, talk};
 use crate::support::store::on_every_store;
+use crate::support::test_gateway::{SIMULATOR, session, shared_gateway};
 use crate::support::unique;
 
 /// Checks that `answer` refuses with that status, and gives the parameter at fault.
@@ -17,8 +17,8 @@ fn refused(answer: &Response, status: u16) -> Value {
 }
 
 on_every_store! {
-    fn a_tenant_lives_its_life(stage: &Stage) {
-        let gateway = &stage.gateway;
+    fn a_tenant_lives_its_life(shared: &TestGateway) {
+        let gateway = &shared.gateway;
         let id = unique("life");
         let made = gateway.admin("POST", "/tenants", Some(&json!({"id": id, "name": "A Tenant"}))).expect(201);
         let expected = json!({"id": id, "name": "A Tenant", "brokered": true, "broker_fallback": false, "custody": "operator", "enabled": true});
@@ -36,42 +36,42 @@ on_every_store! {
         }
     }
 
-    fn a_key_lives_its_life(stage: &Stage) {
-        let talk = stage.talk();
+    fn a_key_lives_its_life(shared: &TestGateway) {
+        let session = shared.session();
         let fields = json!({
             "name": "ci", "subject": "robot", "team": "red", "tags": {"project": "apollo"}, "allowed_models": ["solo", "pair"],
             "monthly_budget_cents": 1250, "rpm": 60, "tpm": 90_000, "max_concurrency": 4, "expires_at": 4_102_444_800_i64
         });
-        let made = talk.tenant.admin("POST", "/keys", Some(&fields)).expect(201);
+        let made = session.tenant.admin("POST", "/keys", Some(&fields)).expect(201);
         let id = made["id"].as_str().unwrap();
         assert!(id.starts_with("key_") && made["key"].as_str().is_some_and(|key| key.starts_with("aigw-sk-")));
-        assert_eq!(made["tenant"], talk.tenant.id.as_str());
-        let shown = talk.tenant.admin("GET", &format!("/keys/{id}"), None).expect(200);
+        assert_eq!(made["tenant"], session.tenant.id.as_str());
+        let shown = session.tenant.admin("GET", &format!("/keys/{id}"), None).expect(200);
         for (field, value) in fields.as_object().unwrap() {
             assert_eq!((&made[field], &shown[field]), (value, value), "{field}");
         }
         assert!(shown.get("key").is_none(), "the key is shown again");
-        let changed = talk.tenant.admin("PATCH", &format!("/keys/{id}"), Some(&json!({"rpm": 5, "team": null, "name": "cd"}))).expect(200);
+        let changed = session.tenant.admin("PATCH", &format!("/keys/{id}"), Some(&json!({"rpm": 5, "team": null, "name": "cd"}))).expect(200);
         assert_eq!((&changed["rpm"], &changed["team"], &changed["name"], &changed["tpm"]), (&json!(5), &Value::Null, &json!("cd"), &json!(90_000)));
-        let listed = talk.tenant.admin("GET", "/keys", None).expect(200);
+        let listed = session.tenant.admin("GET", "/keys", None).expect(200);
         assert!(listed["data"].as_array().unwrap().iter().any(|key| key["id"] == id));
-        refused(&talk.tenant.admin("GET", "/keys/key_nonesuch", None), 404);
-        refused(&stage.talk().tenant.admin("GET", &format!("/keys/{id}"), None), 404);
-        refused(&stage.talk().tenant.admin("DELETE", &format!("/keys/{id}"), None), 404);
+        refused(&session.tenant.admin("GET", "/keys/key_nonesuch", None), 404);
+        refused(&shared.session().tenant.admin("GET", &format!("/keys/{id}"), None), 404);
+        refused(&shared.session().tenant.admin("DELETE", &format!("/keys/{id}"), None), 404);
     }
 
-    fn lists_have_one_shape_and_pages(stage: &Stage) {
-        let talk = stage.talk();
+    fn lists_have_one_shape_and_pages(shared: &TestGateway) {
+        let session = shared.session();
         for _ in 0..4 {
-            talk.tenant.key();
+            session.tenant.key();
         }
-        let page = talk.tenant.admin("GET", "/keys?limit=2", None).expect(200);
+        let page = session.tenant.admin("GET", "/keys?limit=2", None).expect(200);
         assert_eq!((&page["object"], &page["has_more"]), (&json!("list"), &json!(true)));
         let mut seen: Vec<Value> = page["data"].as_array().unwrap().clone();
         assert_eq!(seen.len(), 2);
         let mut cursor = page["next_cursor"].as_str().unwrap().to_owned();
         loop {
-            let page = talk.tenant.admin("GET", &format!("/keys?limit=2&cursor={cursor}"), None).expect(200);
+            let page = session.tenant.admin("GET", &format!("/keys?limit=2&cursor={cursor}"), None).expect(200);
             seen.extend(page["data"].as_array().unwrap().iter().cloned());
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = next.to_owned(),
@@ -83,14 +83,14 @@ on_every_store! {
         ids.dedup();
         assert_eq!((seen.len(), ids.len()), (5, 5));
         for list in ["/tenants", "/providers", "/catalog"] {
-            let list = stage.gateway.admin("GET", list, None).expect(200);
+            let list = shared.gateway.admin("GET", list, None).expect(200);
             assert!(list["object"] == "list" && list["data"].is_array() && list["has_more"].is_boolean(), "{list}");
             assert!(list.as_object().unwrap().contains_key("next_cursor"));
         }
     }
 
-    fn what_makes_no_sense_is_refused_by_name(stage: &Stage) {
-        let talk = stage.talk();
+    fn what_makes_no_sense_is_refused_by_name(shared: &TestGateway) {
+        let session = shared.session();
         for (body, param) in [
             (json!({"name": "no id"}), "id"),
             (json!({"id": "", "name": "x"}), "id"),
@@ -102,7 +102,7 @@ on_every_store! {
             (json!({"id": unique("x"), "name": "x", "custody": "nobody"}), "custody"),
             (json!({"id": unique("x"), "name": "x", "colour": "red"}), "colour"),
         ] {
-            assert_eq!(refused(&stage.gateway.admin("POST", "/tenants", Some(&body)), 400), param, "{body}");
+            assert_eq!(refused(&shared.gateway.admin("POST", "/tenants", Some(&body)), 400), param, "{body}");
         }
         for (body, param) in [
             (json!({"name": 7, "subject": "x"}), "name"),
@@ -113,36 +113,36 @@ on_every_store! {
             (json!({"name": "x", "subject": "x", "monthly_budget_cents": 1.5}), "monthly_budget_cents"),
             (json!({"name": "x", "subject": "x", "colour": "red"}), "colour"),
         ] {
-            assert_eq!(refused(&talk.tenant.admin("POST", "/keys", Some(&body)), 400), param, "{body}");
+            assert_eq!(refused(&session.tenant.admin("POST", "/keys", Some(&body)), 400), param, "{body}");
         }
-        let rotate = format!("/keys/{}/rotate", talk.key.id);
-        assert_eq!(refused(&talk.tenant.admin("POST", &rotate, Some(&json!({"grace": "soon"}))), 400), "grace");
-        assert_eq!(refused(&talk.tenant.admin("POST", &rotate, Some(&json!({"grace": "31d"}))), 400), "grace");
+        let rotate = format!("/keys/{}/rotate", session.key.id);
+        assert_eq!(refused(&session.tenant.admin("POST", &rotate, Some(&json!({"grace": "soon"}))), 400), "grace");
+        assert_eq!(refused(&session.tenant.admin("POST", &rotate, Some(&json!({"grace": "31d"}))), 400), "grace");
         for body in ["", "{", "[]", "null"] {
-            let request = stage.gateway.request("POST", "/admin/v1/tenants").bearer(ADMIN_TOKEN).text(body);
+            let request = shared.gateway.request("POST", "/admin/v1/tenants").bearer(ADMIN_TOKEN).text(body);
             refused(&request.send(), 400);
         }
     }
 
-    fn names_are_kept_as_they_are(stage: &Stage) {
-        let talk = stage.talk();
+    fn names_are_kept_as_they_are(shared: &TestGateway) {
+        let session = shared.session();
         let name = "R\u{f6}bert'); DROP TABLE tenants;-- \u{1F600} \"x\" %_\\";
-        let made = talk.tenant.admin("POST", "/keys", Some(&json!({"name": name, "subject": name, "tags": {"k": name}}))).expect(201);
-        let shown = talk.tenant.admin("GET", &format!("/keys/{}", made["id"].as_str().unwrap()), None).expect(200);
+        let made = session.tenant.admin("POST", "/keys", Some(&json!({"name": name, "subject": name, "tags": {"k": name}}))).expect(201);
+        let shown = session.tenant.admin("GET", &format!("/keys/{}", made["id"].as_str().unwrap()), None).expect(200);
         assert_eq!((&shown["name"], &shown["subject"], &shown["tags"]["k"]), (&json!(name), &json!(name), &json!(name)));
     }
 
-    fn the_catalog_shows_models_with_their_prices(stage: &Stage) {
-        let catalog = stage.gateway.admin("GET", "/catalog", None).expect(200);
+    fn the_catalog_shows_models_with_their_prices(shared: &TestGateway) {
+        let catalog = shared.gateway.admin("GET", "/catalog", None).expect(200);
         let dear = catalog["data"].as_array().unwrap().iter().find(|model| model["id"] == "dear").cloned().unwrap_or_else(|| panic!("{catalog}"));
         assert!(dear.to_string().contains("alpha"), "{dear}");
         assert!(!catalog.to_string().contains("upstream-secret"));
     }
 
-    fn providers_are_listed_without_their_keys(stage: &Stage) {
-        let talk = stage.talk();
-        let health = stage.gateway.admin("GET", "/providers", None);
-        let chain = talk.tenant.admin("GET", "/providers?model=trio", None);
+    fn providers_are_listed_without_their_keys(shared: &TestGateway) {
+        let session = shared.session();
+        let health = shared.gateway.admin("GET", "/providers", None);
+        let chain = session.tenant.admin("GET", "/providers?model=trio", None);
         assert!(!health.text().contains("upstream-secret") && !chain.text().contains("upstream-secret"));
         let chain = chain.expect(200)["data"].as_array().unwrap().clone();
         let names: Vec<&str> = chain.iter().map(|provider| provider["name"].as_str().unwrap()).collect();
@@ -151,14 +151,14 @@ on_every_store! {
             assert_eq!((&provider["source"], &provider["enabled"], &provider["cooldown_until"]), (&json!("brokered"), &json!(true), &Value::Null));
             assert_eq!(provider["last4"], "6789");
         }
-        refused(&talk.tenant.admin("GET", "/providers?model=nonesuch", None), 404);
+        refused(&session.tenant.admin("GET", "/providers?model=nonesuch", None), 404);
     }
 }
 
 #[test]
 fn nothing_is_to_be_had_without_the_admin_token() {
-    let talk = talk();
-    let gateway = &talk.stage.gateway;
+    let session = session();
+    let gateway = &session.shared.gateway;
     let wrong = format!("{ADMIN_TOKEN}x");
     for (method, path) in [
         ("GET", "/tenants"),
@@ -173,7 +173,7 @@ fn nothing_is_to_be_had_without_the_admin_token() {
         let requests = [
             gateway.request(method, &path),
             gateway.request(method, &path).bearer(&wrong),
-            gateway.request(method, &path).bearer(&talk.key.secret),
+            gateway.request(method, &path).bearer(&session.key.secret),
             gateway.request(method, &path).header("x-api-key", ADMIN_TOKEN),
             gateway.request(method, &format!("{path}?token={ADMIN_TOKEN}")),
             gateway.request(method, &path).header("cookie", &format!("token={ADMIN_TOKEN}")),
@@ -187,7 +187,7 @@ fn nothing_is_to_be_had_without_the_admin_token() {
 
 #[test]
 fn an_unknown_admin_path_is_404_and_a_wrong_method_no_success() {
-    let gateway = &stage().gateway;
+    let gateway = &shared_gateway().gateway;
     refused(&gateway.admin("GET", "/nothing", None), 404);
     assert!(matches!(gateway.admin("DELETE", "/tenants", None).status, 404 | 405));
 }
@@ -204,6 +204,6 @@ fn without_a_token_in_the_environment_there_is_no_admin_api() {
 
 #[test]
 fn no_answer_allows_other_origins() {
-    let answer = stage().gateway.get("/admin/v1/tenants").bearer(ADMIN_TOKEN).header("origin", "https://evil.example").send();
+    let answer = shared_gateway().gateway.get("/admin/v1/tenants").bearer(ADMIN_TOKEN).header("origin", "https://evil.example").send();
     assert!(!answer.headers.names().iter().any(|name| name.starts_with("access-control-")));
 }

@@ -1,7 +1,7 @@
 //! The Anthropic dialect through the running gateway: golden cases, streams cut anywhere, bad input, exact costs.
 //!
-//! The dialect lets no unknown field of a body through, so a test has a lane of its own, and a kind whose static header bears
-//! the mark of the lane's script.
+//! The dialect passes no unknown field of a body on, so each test has its own provider, of a kind whose
+//! static header carries the mark of the provider's script.
 
 mod bad_input;
 mod catalog;
@@ -16,13 +16,13 @@ use serde_json::{Value, json};
 
 use crate::support::client::{Request, Response};
 use crate::support::gateway::{Gateway, Key, Setup};
-use crate::support::stage::{RETRY, key_env};
+use crate::support::test_gateway::{RETRY, key_env};
 use crate::support::upstream::{Answer, MARK_HEADER, Script, Upstream};
 
-/// How many tests and cases can be played on one stage.
-const LANES: usize = 160;
+/// Number of providers, and so of tests and cases, of the shared gateway.
+const PROVIDERS: usize = 160;
 
-/// The models each lane serves, under these names upstream.
+/// The models each provider serves, under these names upstream.
 const MODELS: [&str; 13] = [
     "claude-fable-5",
     "claude-haiku-4-5",
@@ -40,7 +40,7 @@ const MODELS: [&str; 13] = [
 ];
 
 /// A gateway in front of a scripted Messages API.
-struct Stage {
+struct AnthropicGateway {
     gateway: Gateway,
     key: Key,
     scripts: Vec<Script>,
@@ -48,66 +48,66 @@ struct Stage {
     _upstream: Upstream,
 }
 
-/// One test's part of the stage.
-struct Lane<'a> {
-    stage: &'a Stage,
+/// Provider of one test on the shared gateway.
+struct TestProvider<'a> {
+    shared: &'a AnthropicGateway,
     name: String,
     script: &'a Script,
 }
 
-fn stage() -> &'static Stage {
-    static STAGE: OnceLock<Stage> = OnceLock::new();
-    STAGE.get_or_init(Stage::build)
+fn shared_gateway() -> &'static AnthropicGateway {
+    static SHARED: OnceLock<AnthropicGateway> = OnceLock::new();
+    SHARED.get_or_init(AnthropicGateway::build)
 }
 
-impl Stage {
+impl AnthropicGateway {
     fn build() -> Self {
         let upstream = Upstream::start();
-        let scripts: Vec<Script> = (0..LANES).map(|_| upstream.script()).collect();
+        let scripts: Vec<Script> = (0..PROVIDERS).map(|_| upstream.script()).collect();
         let mut setup =
             Setup::new().server("workers = 2").section(RETRY).section("[upstream]\nmax_line = \"64KiB\"\nmax_event = \"256KiB\"");
         let mut text = String::new();
         for (nth, script) in scripts.iter().enumerate() {
-            let lane = format!("lane{nth}");
-            setup = setup.env(&key_env(&lane), &provider_key(&lane));
+            let provider = format!("provider{nth}");
+            setup = setup.env(&key_env(&provider), &provider_key(&provider));
             text.push_str(&format!(
-                "[kind.{lane}]\ndialect = \"anthropic\"\nbase_url = \"{}\"\nauth = {{ header = \"x-api-key\" }}\nallow_private = true\n\
-                 headers = {{ {MARK_HEADER} = \"{}\" }}\n[provider.{lane}]\nkind = \"{lane}\"\napi_key_env = \"{}\"\n",
-                upstream.base_url(&lane),
+                "[kind.{provider}]\ndialect = \"anthropic\"\nbase_url = \"{}\"\nauth = {{ header = \"x-api-key\" }}\nallow_private = true\n\
+                 headers = {{ {MARK_HEADER} = \"{}\" }}\n[provider.{provider}]\nkind = \"{provider}\"\napi_key_env = \"{}\"\n",
+                upstream.base_url(&provider),
                 script.mark(),
-                key_env(&lane),
+                key_env(&provider),
             ));
             for model in MODELS {
                 text.push_str(&format!(
-                    "[model.\"{lane}/{model}\".served_by.{lane}]\nmodel = \"{model}\"\n\
+                    "[model.\"{provider}/{model}\".served_by.{provider}]\nmodel = \"{model}\"\n\
                      price = {{ input = 3, output = 15, cached_input = 0.3, cache_write = 3.75, cache_write_1h = 6 }}\n"
                 ));
             }
         }
-        let gateway = setup.provider("lanes.toml", &text).start();
+        let gateway = setup.provider("providers.toml", &text).start();
         let key = gateway.key();
         Self { gateway, key, scripts, taken: AtomicUsize::new(0), _upstream: upstream }
     }
 
-    /// A lane nobody has used yet.
-    fn lane(&self) -> Lane<'_> {
+    /// A provider nobody has used yet.
+    fn provider(&self) -> TestProvider<'_> {
         let nth = self.taken.fetch_add(1, Ordering::SeqCst);
-        let script = self.scripts.get(nth).expect("all lanes are taken: raise LANES");
-        Lane { stage: self, name: format!("lane{nth}"), script }
+        let script = self.scripts.get(nth).expect("all providers are taken: raise PROVIDERS");
+        TestProvider { shared: self, name: format!("provider{nth}"), script }
     }
 }
 
-/// The key a lane's provider sends upstream.
-fn provider_key(lane: &str) -> String {
-    format!("anthropic-secret-of-{lane}-0123456789")
+/// The key a provider's provider sends upstream.
+fn provider_key(provider: &str) -> String {
+    format!("anthropic-secret-of-{provider}-0123456789")
 }
 
-impl Lane<'_> {
-    /// A chat request with this body, its model replaced by the one this lane serves under that name.
+impl TestProvider<'_> {
+    /// A chat request with this body, its model replaced by the one this provider serves under that name.
     fn chat(&self, body: &Value) -> Request {
         let mut body = body.clone();
         body["model"] = json!(self.model(body["model"].as_str().unwrap()));
-        self.stage.gateway.chat(&self.stage.key, &body)
+        self.shared.gateway.chat(&self.shared.key, &body)
     }
 
     /// A chat request for `claude-sonnet-4-6` with these members besides a message.
@@ -119,7 +119,7 @@ impl Lane<'_> {
         self.chat(&body)
     }
 
-    /// The catalog's name for an upstream model on this lane.
+    /// The catalog's name for an upstream model on this provider.
     fn model(&self, upstream: &str) -> String {
         assert!(MODELS.contains(&upstream), "add {upstream} to MODELS");
         format!("{}/{upstream}", self.name)
@@ -133,7 +133,7 @@ impl Lane<'_> {
 
     /// The entry of an answered request.
     fn entry(&self, answer: &Response) -> Value {
-        self.stage.gateway.entry_of(answer)
+        self.shared.gateway.entry_of(answer)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use crate::support::gateway::{Gateway, Key, Setup};
-use crate::support::stage::{keyless, models};
+use crate::support::test_gateway::{keyless, models};
 use crate::support::unique;
 use crate::support::upstream::{Answer, MARK, Upstream, completion, good_usage};
 
@@ -73,8 +73,8 @@ fn check(text: &str, stream: bool, status: u16, body: &str, complete: bool) {
 fn client(gateway: &Gateway, upstream: &Upstream, key: &Key, left: &AtomicUsize) {
     for _ in 0..REQUESTS {
         let (text, stream, script) = (unique("answer"), fastrand::bool(), upstream.script());
-        for lane in ["alpha", "beta", "gamma"] {
-            script.on(lane, (0..6).map(|_| answer(&text, stream)));
+        for provider in ["alpha", "beta", "gamma"] {
+            script.on(provider, (0..6).map(|_| answer(&text, stream)));
         }
         let request = gateway.chat(key, &json!({"model": "trio", "messages": [], "stream": stream, MARK: script.mark()}));
         if fastrand::u8(0..16) == 0 {
@@ -101,8 +101,9 @@ fn footprint(gateway: &Gateway) -> (u64, usize) {
 fn chaos_harms_no_answer_and_loses_no_entry() {
     let upstream = Upstream::start();
     let mut setup = Setup::new().server("workers = 2").section(RETRY);
-    for (place, lane) in ["alpha", "beta", "gamma"].into_iter().enumerate() {
-        setup = setup.provider(&format!("{lane}.toml"), &keyless(lane, &format!("{place}-{lane}"), &upstream.base_url(lane)));
+    for (place, provider) in ["alpha", "beta", "gamma"].into_iter().enumerate() {
+        setup =
+            setup.provider(&format!("{provider}.toml"), &keyless(provider, &format!("{place}-{provider}"), &upstream.base_url(provider)));
     }
     let gateway = setup.provider("models.toml", &models(&[("trio", &["alpha", "beta", "gamma"])])).start();
     let tenant = gateway.tenant();

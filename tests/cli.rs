@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::{Request, Response};
 use crate::support::gateway::{ADMIN_TOKEN, Setup, aigw, ended, free_port, watch};
-use crate::support::stage::{SIMULATOR, stage, talk};
+use crate::support::test_gateway::{SIMULATOR, session, shared_gateway};
 use crate::support::{eventually, unique};
 
 fn text(output: &[u8]) -> String {
@@ -275,7 +275,7 @@ fn wrong_usage_ends_with_2_and_help_with_0() {
 
 #[test]
 fn the_admin_api_is_at_hand_from_a_shell() {
-    let gateway = &stage().gateway;
+    let gateway = &shared_gateway().gateway;
     let id = unique("cli");
     let ran = |arguments: &[&str]| {
         let output = gateway.cli(arguments);
@@ -310,15 +310,15 @@ fn the_admin_api_is_at_hand_from_a_shell() {
 
 #[test]
 fn usage_is_a_row_for_each_group_with_a_bar_for_its_share() {
-    let talk = talk();
-    let bob = talk.tenant.key_with(json!({"subject": "bob"}));
-    for (key, count) in [(&talk.key, 4), (&bob, 1)] {
+    let session = session();
+    let bob = session.tenant.key_with(json!({"subject": "bob"}));
+    for (key, count) in [(&session.key, 4), (&bob, 1)] {
         for _ in 0..count {
-            talk.stage.gateway.chat(key, &talk.body("solo")).send().expect(200);
+            session.shared.gateway.chat(key, &session.body("solo")).send().expect(200);
         }
     }
-    talk.tenant.entries(5);
-    let output = talk.stage.gateway.cli(&["usage", "--tenant", &talk.tenant.id, "--by", "model,subject", "--since", "30d"]);
+    session.tenant.entries(5);
+    let output = session.shared.gateway.cli(&["usage", "--tenant", &session.tenant.id, "--by", "model,subject", "--since", "30d"]);
     let shown = text(&output.stdout);
     let row = |subject: &str| {
         let row = shown.lines().find(|line| line.contains(subject)).unwrap_or_else(|| panic!("{shown}{}", text(&output.stderr)));
@@ -333,13 +333,13 @@ fn usage_is_a_row_for_each_group_with_a_bar_for_its_share() {
 
 #[test]
 fn a_followed_ledger_prints_each_entry_when_it_is_there() {
-    let talk = talk();
-    let ask = || talk.chat("solo").send().header("x-request-id").unwrap().to_owned();
+    let session = session();
+    let ask = || session.chat("solo").send().header("x-request-id").unwrap().to_owned();
     let first = ask();
-    talk.tenant.entries(1);
+    session.tenant.entries(1);
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("stdout");
-    let mut tail = talk.stage.gateway.shell(&["ledger", "tail", "-f", "--tenant", &talk.tenant.id]);
+    let mut tail = session.shared.gateway.shell(&["ledger", "tail", "-f", "--tenant", &session.tenant.id]);
     let mut child = tail.stdout(fs::File::create(&out).unwrap()).spawn().unwrap();
     let mut watchdog = watch(&child, directory.path());
     let printed =
@@ -361,5 +361,5 @@ fn without_a_gateway_the_shell_says_so() {
         |port: u16| [("AIGW_URL".to_owned(), format!("http://127.0.0.1:{port}")), ("AIGW_ADMIN_TOKEN".to_owned(), ADMIN_TOKEN.to_owned())];
     let output = aigw(directory.path(), &env(free_port())).args(["tenant", "list"]).output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr).lines().count()), (Some(1), 1), "{}", text(&output.stderr));
-    assert!(talk().key.secret.len() == 57);
+    assert!(session().key.secret.len() == 57);
 }

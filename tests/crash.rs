@@ -18,8 +18,8 @@ use socket2::{Domain, Socket, Type};
 use crate::support::client::Connection;
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Key, Setup, Tenant};
-use crate::support::stage::{keyless, models};
 use crate::support::store::{Store, blocked};
+use crate::support::test_gateway::{keyless, models};
 use crate::support::upstream::{Answer, MARK, Script, Upstream, completion};
 
 const CLIENTS: u64 = 64;

@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::support::client::{Connection, Response};
-use crate::support::stage::{stage, talk, upstream_key};
+use crate::support::test_gateway::{session, shared_gateway, upstream_key};
 use crate::support::upstream::Answer;
 
 const CHAT: &str = "/v1/chat/completions";
 
 #[test]
 fn a_body_that_is_no_json_object_is_refused() {
-    let talk = talk();
+    let session = session();
     let deep = format!(r#"{{"model":"solo","x":{}{}}}"#, "[".repeat(80), "]".repeat(80));
     for body in [
         "",
@@ -32,30 +32,30 @@ fn a_body_that_is_no_json_object_is_refused() {
         "{\"model\":\"solo\",\"messages\":[",
         deep.as_str(),
     ] {
-        let answer = talk.raw(CHAT, body).send();
+        let answer = session.raw(CHAT, body).send();
         answer.error(400, "invalid_request_error", "invalid_json");
     }
-    let latin1 = talk.stage.gateway.request("POST", CHAT).bearer(&talk.key.secret).header("content-type", "application/json");
+    let latin1 = session.shared.gateway.request("POST", CHAT).bearer(&session.key.secret).header("content-type", "application/json");
     latin1.body(b"{\"model\":\"solo\",\"x\":\"\xe9\"}").send().error(400, "invalid_request_error", "invalid_json");
-    assert!(talk.script.calls().is_empty());
+    assert!(session.script.calls().is_empty());
 }
 
 #[test]
 fn a_top_level_key_twice_is_refused_even_in_disguise() {
-    let talk = talk();
+    let session = session();
     for body in [
         r#"{"model":"solo","model":"pair","messages":[]}"#,
         r#"{"model":"solo","messages":[],"mod\u0065l":"pair"}"#,
         r#"{"model":"solo","messages":[],"x":1,"x":1}"#,
         r#"{"model":"solo","stream":true,"messages":[],"stream":false}"#,
     ] {
-        talk.raw(CHAT, body).send().error(400, "invalid_request_error", "invalid_json");
+        session.raw(CHAT, body).send().error(400, "invalid_request_error", "invalid_json");
     }
 }
 
 #[test]
 fn a_missing_or_wrong_field_is_named() {
-    let talk = talk();
+    let session = session();
     for (body, param) in [
         (r#"{"messages":[]}"#, "model"),
         (r#"{"model":7,"messages":[]}"#, "model"),
@@ -65,48 +65,48 @@ fn a_missing_or_wrong_field_is_named() {
         (r#"{"model":"solo","stream":"yes","messages":[]}"#, "stream"),
         (r#"{"model":"solo","stream":1,"messages":[]}"#, "stream"),
     ] {
-        let error = talk.raw(CHAT, body).send().error(400, "invalid_request_error", "invalid_value");
+        let error = session.raw(CHAT, body).send().error(400, "invalid_request_error", "invalid_value");
         assert_eq!(error["param"], param, "{body}");
     }
-    assert!(talk.script.calls().is_empty());
+    assert!(session.script.calls().is_empty());
 }
 
 #[test]
 fn a_null_stream_is_no_stream() {
-    let talk = talk();
-    talk.chat_with("solo", json!({"stream": null})).send().expect(200);
+    let session = session();
+    session.chat_with("solo", json!({"stream": null})).send().expect(200);
 }
 
 #[test]
 fn an_error_quotes_nothing_of_the_body() {
-    let talk = talk();
+    let session = session();
     for body in [r#"{"model":"solo","messages":"canary-4711"#, r#"{"canary-4711":1,"canary-4711":2,"model":"solo"}"#] {
-        let answer = talk.raw(CHAT, body).send();
+        let answer = session.raw(CHAT, body).send();
         assert!(answer.status == 400 && !answer.text().contains("canary"), "{}", answer.text());
     }
-    assert!(!talk.stage.gateway.log().contains("canary-4711"));
+    assert!(!session.shared.gateway.log().contains("canary-4711"));
 }
 
 #[test]
 fn a_wrong_content_type_is_refused() {
-    let talk = talk();
+    let session = session();
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
-        let answer = talk.stage.gateway.request("POST", CHAT).bearer(&talk.key.secret).header("content-type", content_type);
-        let answer = answer.body(talk.body("solo").to_string().as_bytes()).send();
+        let answer = session.shared.gateway.request("POST", CHAT).bearer(&session.key.secret).header("content-type", content_type);
+        let answer = answer.body(session.body("solo").to_string().as_bytes()).send();
         assert!(matches!(answer.status, 400 | 415), "{content_type}: {}", answer.status);
         assert_eq!(answer.json()["error"]["type"], "invalid_request_error");
     }
     let answer =
-        talk.stage.gateway.request("POST", CHAT).bearer(&talk.key.secret).header("content-type", "application/json; charset=utf-8");
-    answer.body(talk.body("solo").to_string().as_bytes()).send().expect(200);
+        session.shared.gateway.request("POST", CHAT).bearer(&session.key.secret).header("content-type", "application/json; charset=utf-8");
+    answer.body(session.body("solo").to_string().as_bytes()).send().expect(200);
 }
 
 #[test]
 fn a_body_over_the_limit_is_413_whether_its_length_is_told_or_not() {
-    let talk = talk();
-    let body = talk.body("solo").to_string().replace("\"hi\"", &format!("\"{}\"", "x".repeat(1024 * 1024)));
-    let request = talk.raw(CHAT, &body);
-    let mut connection = Connection::open(talk.stage.gateway.address);
+    let session = session();
+    let body = session.body("solo").to_string().replace("\"hi\"", &format!("\"{}\"", "x".repeat(1024 * 1024)));
+    let request = session.raw(CHAT, &body);
+    let mut connection = Connection::open(session.shared.gateway.address);
     let wire = request.wire();
     let head = wire.len() - body.len();
     connection.write(&wire[..head]);
@@ -117,9 +117,9 @@ fn a_body_over_the_limit_is_413_whether_its_length_is_told_or_not() {
     }
     connection.reply().whole().error(413, "invalid_request_error", "request_too_large");
 
-    let mut connection = Connection::open(talk.stage.gateway.address);
+    let mut connection = Connection::open(session.shared.gateway.address);
     connection.write(
-        format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n", talk.key.secret)
+        format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n", session.key.secret)
             .as_bytes(),
     );
     for piece in body.as_bytes().chunks(16 * 1024) {
@@ -130,68 +130,68 @@ fn a_body_over_the_limit_is_413_whether_its_length_is_told_or_not() {
     }
     connection.try_write(b"0\r\n\r\n");
     connection.reply().whole().error(413, "invalid_request_error", "request_too_large");
-    assert!(talk.script.calls().is_empty());
+    assert!(session.script.calls().is_empty());
 }
 
 #[test]
 fn a_told_length_over_the_limit_is_refused_unread() {
-    let talk = talk();
-    let mut connection = Connection::open(talk.stage.gateway.address);
+    let session = session();
+    let mut connection = Connection::open(session.shared.gateway.address);
     connection.write(
-        format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: 99999999\r\n\r\n{{", talk.key.secret).as_bytes(),
+        format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: 99999999\r\n\r\n{{", session.key.secret).as_bytes(),
     );
     connection.reply().whole().error(413, "invalid_request_error", "request_too_large");
 }
 
 #[test]
 fn a_body_cut_short_reaches_nobody() {
-    let talk = talk();
-    let mut connection = Connection::open(talk.stage.gateway.address);
-    let wire = talk.chat("solo").wire();
+    let session = session();
+    let mut connection = Connection::open(session.shared.gateway.address);
+    let wire = session.chat("solo").wire();
     connection.write(&wire[..wire.len() - 10]);
     connection.half_close();
     assert!(!matches!(connection.try_reply(), Ok(reply) if reply.status == 200));
-    assert!(talk.script.calls().is_empty());
+    assert!(session.script.calls().is_empty());
 }
 
 #[test]
 fn an_unknown_model_is_404() {
-    let talk = talk();
-    let error = talk.chat("nonesuch").send().error(404, "invalid_request_error", "model_not_found");
+    let session = session();
+    let error = session.chat("nonesuch").send().error(404, "invalid_request_error", "model_not_found");
     assert_eq!(error["param"], "model");
 }
 
 #[test]
 fn a_path_that_is_not_served_is_404_in_the_same_shape() {
-    let talk = talk();
-    let gateway = &talk.stage.gateway;
+    let session = session();
+    let gateway = &session.shared.gateway;
     for target in ["/v1/nothing", "/v1/files", "/v1/assistants", "/v1/chat", "/v1/chat/completions/", "/v1/fine_tuning/jobs"] {
-        gateway.post(target, &talk.key, &json!({"model": "solo"})).send().error(404, "invalid_request_error", "unknown_endpoint");
-        gateway.get(target).bearer(&talk.key.secret).send().error(404, "invalid_request_error", "unknown_endpoint");
+        gateway.post(target, &session.key, &json!({"model": "solo"})).send().error(404, "invalid_request_error", "unknown_endpoint");
+        gateway.get(target).bearer(&session.key.secret).send().error(404, "invalid_request_error", "unknown_endpoint");
     }
 }
 
 #[test]
 fn an_operation_the_first_provider_cannot_do_is_refused_at_once() {
-    let talk = talk();
+    let session = session();
     for model in ["narrow", "narrow-first"] {
-        let answer = talk.post_with("/v1/embeddings", model, json!({"input": "x"})).send();
+        let answer = session.post_with("/v1/embeddings", model, json!({"input": "x"})).send();
         answer.error(400, "invalid_request_error", "unsupported_operation");
     }
-    assert!(talk.script.calls().is_empty());
-    talk.chat("narrow").send().expect(200);
+    assert!(session.script.calls().is_empty());
+    session.chat("narrow").send().expect(200);
 }
 
 #[test]
 fn an_upstream_that_says_the_request_is_wrong_is_believed_word_for_word() {
     for status in [400, 409, 413, 415, 422, 451] {
-        let talk = talk();
+        let session = session();
         let body = format!("{{ \"error\": {{\"message\": \"told {status}\",\"odd\":1.0}} }}\n");
-        talk.script.on("alpha", [Answer::text(status, "application/json", &body)]);
-        let answer = talk.chat("pair").send();
+        session.script.on("alpha", [Answer::text(status, "application/json", &body)]);
+        let answer = session.chat("pair").send();
         assert_eq!((answer.status, answer.text()), (status, body));
-        assert_eq!(talk.script.lanes(), ["alpha"], "{status} was tried again");
-        let entry = talk.stage.gateway.entry_of(&answer);
+        assert_eq!(session.script.called(), ["alpha"], "{status} was tried again");
+        let entry = session.shared.gateway.entry_of(&answer);
         assert_eq!((&entry["status"], &entry["outcome"]), (&json!(status), &json!("client_error")));
         assert_eq!(entry["cost_nanousd"], 0);
     }
@@ -199,48 +199,48 @@ fn an_upstream_that_says_the_request_is_wrong_is_believed_word_for_word() {
 
 #[test]
 fn a_404_of_the_last_provider_is_the_clients_answer() {
-    let talk = talk();
+    let session = session();
     let body = r#"{"error":{"message":"no such model here","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#;
-    talk.script.on("alpha", [Answer::text(404, "application/json", body)]);
-    let answer = talk.chat("solo").send();
+    session.script.on("alpha", [Answer::text(404, "application/json", body)]);
+    let answer = session.chat("solo").send();
     assert_eq!((answer.status, answer.text().as_str()), (404, body));
 }
 
 #[test]
 fn the_last_answer_decides_what_an_exhausted_chain_says() {
     for (last, status) in [(429, 429), (503, 503), (500, 502), (502, 502), (504, 504), (408, 504), (425, 502), (520, 502), (529, 502)] {
-        let talk = talk();
-        talk.script.on("alpha", [Answer::error(500)]).on("beta", [Answer::error(last)]);
-        let answer = talk.chat("pair").send();
+        let session = session();
+        session.script.on("alpha", [Answer::error(500)]).on("beta", [Answer::error(last)]);
+        let answer = session.chat("pair").send();
         let error = answer.error(status, "upstream_error", "all_providers_failed");
         assert!(!error["message"].as_str().unwrap().contains("upstream says"), "the upstream's text was shown: {error}");
-        assert_eq!(talk.script.lanes(), ["alpha", "alpha", "beta", "beta"]);
+        assert_eq!(session.script.called(), ["alpha", "alpha", "beta", "beta"]);
     }
 }
 
 #[test]
 fn a_refused_upstream_key_is_not_the_clients_business() {
     for status in [401, 402, 403] {
-        let talk = talk();
+        let session = session();
         let secret = upstream_key("1-alpha");
         let body =
             format!(r#"{{"error":{{"message":"Incorrect API key provided: {secret}, organisation org-77","type":"x","code":"y"}}}}"#);
-        talk.script.on("alpha", [Answer::text(status, "application/json", &body)]);
-        let answer = talk.chat("solo").send();
+        session.script.on("alpha", [Answer::text(status, "application/json", &body)]);
+        let answer = session.chat("solo").send();
         answer.error(502, "upstream_error", "upstream_auth_failed");
         assert!(!answer.text().contains("org-77") && !answer.text().contains("Incorrect"), "{}", answer.text());
-        assert_eq!(talk.script.calls().len(), 1, "{status} was tried again");
+        assert_eq!(session.script.calls().len(), 1, "{status} was tried again");
     }
-    assert!(!stage().gateway.log().contains(&upstream_key("1-alpha")));
+    assert!(!shared_gateway().gateway.log().contains(&upstream_key("1-alpha")));
 }
 
 #[test]
 fn a_credential_that_an_upstream_echoes_is_blotted_out() {
     let secret = upstream_key("1-alpha");
     for echo in [secret.clone(), secret[4..20].to_owned(), format!("Bearer {secret}")] {
-        let talk = talk();
-        talk.script.on("alpha", [Answer::json(400, &json!({"error": {"message": format!("you sent {echo} to us")}}))]);
-        let answer = talk.chat("solo").send();
+        let session = session();
+        session.script.on("alpha", [Answer::json(400, &json!({"error": {"message": format!("you sent {echo} to us")}}))]);
+        let answer = session.chat("solo").send();
         assert_eq!(answer.status, 400);
         assert!(!answer.text().contains(&echo) && answer.text().contains("[redacted]"), "{}", answer.text());
     }
@@ -248,30 +248,30 @@ fn a_credential_that_an_upstream_echoes_is_blotted_out() {
 
 #[test]
 fn a_forbidden_address_is_502_without_the_address() {
-    let talk = talk();
-    let answer = talk.chat("forbidden-solo").send();
+    let session = session();
+    let answer = session.chat("forbidden-solo").send();
     answer.error(502, "upstream_error", "upstream_forbidden");
     assert!(!answer.text().contains("127.0.0.1") && !answer.text().contains("::1"), "{}", answer.text());
 }
 
 #[test]
 fn the_sdks_are_told_plainly_what_to_retry() {
-    let talk = talk();
-    talk.script.on("alpha", [Answer::error(429).header("retry-after", "7")]);
-    let answer = talk.chat("solo").send();
+    let session = session();
+    session.script.on("alpha", [Answer::error(429).header("retry-after", "7")]);
+    let answer = session.chat("solo").send();
     answer.error(429, "upstream_error", "all_providers_failed");
     assert_eq!(answer.header("retry-after"), Some("7"));
 }
 
 #[test]
 fn every_error_is_json() {
-    let talk = talk();
-    let gateway = &talk.stage.gateway;
+    let session = session();
+    let gateway = &session.shared.gateway;
     let answers: [Response; 4] = [
         gateway.get("/v1/models").send(),
         gateway.request("POST", CHAT).send(),
-        talk.chat("nonesuch").send(),
-        gateway.request("DELETE", "/v1/models").bearer(&talk.key.secret).send(),
+        session.chat("nonesuch").send(),
+        gateway.request("DELETE", "/v1/models").bearer(&session.key.secret).send(),
     ];
     for answer in answers {
         assert!(answer.header("content-type").is_some_and(|value| value.starts_with("application/json")), "{answer:?}");
@@ -281,9 +281,9 @@ fn every_error_is_json() {
 
 #[test]
 fn malformed_http_is_answered_or_closed_and_never_reaches_an_upstream() {
-    let talk = talk();
-    let body = talk.body("solo").to_string();
-    let key = &talk.key.secret;
+    let session = session();
+    let body = session.body("solo").to_string();
+    let key = &session.key.secret;
     let length = body.len();
     let head =
         |start: &str, more: &str| format!("{start}\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\n{more}\r\n{body}");
@@ -300,13 +300,13 @@ fn malformed_http_is_answered_or_closed_and_never_reaches_an_upstream() {
         "\u{16}\u{3}\u{1}".repeat(100),
     ];
     for wire in lines {
-        let mut connection = Connection::open(talk.stage.gateway.address);
+        let mut connection = Connection::open(session.shared.gateway.address);
         connection.write(wire.as_bytes());
         connection.half_close();
         if let Ok(reply) = connection.try_reply() {
             assert!((400..500).contains(&reply.status), "{} for {wire:?}", reply.status);
         }
     }
-    assert!(talk.script.calls().is_empty(), "{:?}", talk.script.calls());
-    talk.chat("solo").send().expect(200);
+    assert!(session.script.calls().is_empty(), "{:?}", session.script.calls());
+    session.chat("solo").send().expect(200);
 }

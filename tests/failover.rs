@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 
 use crate::support::client::Connection;
 use crate::support::gateway::Setup;
-use crate::support::stage::{keyless, kind, models, talk, upstream_key};
+use crate::support::test_gateway::{keyless, kind, models, session, upstream_key};
 use crate::support::upstream::{Answer, Gate, MARK, Upstream, completion};
 
 #[test]
 fn providers_are_tried_in_the_natural_order_of_their_names() {
-    let talk = talk();
-    for lane in ["alpha", "beta", "gamma"] {
-        talk.script.on(lane, [Answer::error(500)]);
+    let session = session();
+    for provider in ["alpha", "beta", "gamma"] {
+        session.script.on(provider, [Answer::error(500)]);
     }
-    let answer = talk.chat("trio").send();
+    let answer = session.chat("trio").send();
     answer.error(502, "upstream_error", "all_providers_failed");
-    assert_eq!(talk.script.lanes(), ["alpha", "alpha", "beta", "beta", "gamma", "gamma"]);
+    assert_eq!(session.script.called(), ["alpha", "alpha", "beta", "beta", "gamma", "gamma"]);
     assert_eq!(answer.header("x-aigw-attempts"), Some("6"));
 }
 
@@ -30,7 +30,7 @@ fn orders(names: &[String]) -> (Vec<String>, Vec<String>) {
     let kinds: Vec<String> = (0..names.len()).map(|nth| format!("kind{nth}")).collect();
     let text: String = names.iter().zip(&kinds).map(|(name, kind)| keyless(kind, name, &upstream.base_url(name))).collect();
     let served = models(&[("m", &kinds.iter().map(String::as_str).collect::<Vec<_>>())]);
-    let gateway = Setup::new().section(crate::support::stage::RETRY).provider("all.toml", &(text + &served)).start();
+    let gateway = Setup::new().section(crate::support::test_gateway::RETRY).provider("all.toml", &(text + &served)).start();
     let tenant = gateway.tenant();
     let script = upstream.script();
     for name in names {
@@ -39,7 +39,7 @@ fn orders(names: &[String]) -> (Vec<String>, Vec<String>) {
     gateway.chat(&tenant.key(), &json!({"model": "m", MARK: script.mark()})).send().error(502, "upstream_error", "upstream_auth_failed");
     let listed = tenant.admin("GET", "/providers?model=m", None).expect(200);
     let listed = listed["data"].as_array().unwrap().iter().map(|provider| provider["name"].as_str().unwrap().to_owned()).collect();
-    (script.lanes(), listed)
+    (script.called(), listed)
 }
 
 #[test]
@@ -73,21 +73,21 @@ fn the_order_shown_is_the_order_used_whatever_the_names() {
 #[test]
 fn the_second_attempt_at_the_same_provider_may_succeed() {
     for stream in [false, true] {
-        let talk = talk();
-        talk.script.on("alpha", [Answer::error(503), Answer::good()]);
-        let answer = talk.chat_with("pair", json!({"stream": stream})).send();
+        let session = session();
+        session.script.on("alpha", [Answer::error(503), Answer::good()]);
+        let answer = session.chat_with("pair", json!({"stream": stream})).send();
         assert_eq!(answer.status, 200);
-        assert_eq!(talk.script.lanes(), ["alpha", "alpha"]);
+        assert_eq!(session.script.called(), ["alpha", "alpha"]);
         assert_eq!((answer.header("x-aigw-provider"), answer.header("x-aigw-attempts")), (Some("1-alpha"), Some("2")));
     }
 }
 
 #[test]
 fn every_attempt_sends_the_request_as_its_provider_wants_it() {
-    let talk = talk();
-    talk.script.on("alpha", [Answer::error(500)]);
-    talk.chat("pair").send().expect(200);
-    let calls = talk.script.calls();
+    let session = session();
+    session.script.on("alpha", [Answer::error(500)]);
+    session.chat("pair").send().expect(200);
+    let calls = session.script.calls();
     let sent: Vec<Value> = calls.iter().map(|call| call.json()["model"].clone()).collect();
     assert_eq!(sent, ["pair-at-alpha", "pair-at-alpha", "pair-at-beta"]);
     let keys: Vec<&str> = calls.iter().map(|call| call.headers.get("authorization").unwrap()).collect();
@@ -100,13 +100,13 @@ fn a_short_retry_after_is_honoured_and_a_long_one_sends_us_on() {
     let far = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(90));
     for (value, calls) in [("0", 2), ("1", 1), ("3600", 1), (far.as_str(), 1)] {
         for status in [429, 503] {
-            let talk = talk();
-            talk.script.on("alpha", [Answer::error(status).header("retry-after", value)]);
-            let answer = talk.chat("pair").send();
+            let session = session();
+            session.script.on("alpha", [Answer::error(status).header("retry-after", value)]);
+            let answer = session.chat("pair").send();
             answer.expect(200);
-            let lanes = talk.script.lanes();
-            assert_eq!(lanes.iter().filter(|lane| *lane == "alpha").count(), calls, "retry-after: {value}");
-            assert_eq!(lanes.last().map(String::as_str), Some("beta"));
+            let providers = session.script.called();
+            assert_eq!(providers.iter().filter(|provider| *provider == "alpha").count(), calls, "retry-after: {value}");
+            assert_eq!(providers.last().map(String::as_str), Some("beta"));
         }
     }
 }
@@ -114,25 +114,25 @@ fn a_short_retry_after_is_honoured_and_a_long_one_sends_us_on() {
 #[test]
 fn a_long_retry_after_of_the_last_provider_is_passed_on() {
     for status in [429, 503] {
-        let talk = talk();
-        talk.script.on("alpha", [Answer::error(status).header("retry-after", "120")]);
-        let answer = talk.chat("solo").send();
+        let session = session();
+        session.script.on("alpha", [Answer::error(status).header("retry-after", "120")]);
+        let answer = session.chat("solo").send();
         answer.error(status, "upstream_error", "all_providers_failed");
         assert_eq!(answer.header("retry-after"), Some("120"));
-        assert_eq!(talk.script.calls().len(), 1);
+        assert_eq!(session.script.calls().len(), 1);
     }
 }
 
 #[test]
 fn a_connection_closed_at_the_moment_of_use_costs_nobody_an_answer() {
-    let talk = talk();
+    let session = session();
     for fault in [Answer::head(200).close().before_head(), Answer::head(200).reset().before_head()] {
-        talk.script.on("alpha", [Answer::good(), fault, Answer::good()]);
-        let (first, connection) = talk.chat("solo").send_over(Connection::open(talk.stage.gateway.address));
-        let (second, _) = talk.chat("solo").send_over(connection);
+        session.script.on("alpha", [Answer::good(), fault, Answer::good()]);
+        let (first, connection) = session.chat("solo").send_over(Connection::open(session.shared.gateway.address));
+        let (second, _) = session.chat("solo").send_over(connection);
         assert_eq!((first.status, second.status), (200, 200));
     }
-    assert_eq!(talk.script.calls().len(), 6);
+    assert_eq!(session.script.calls().len(), 6);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_provider_that_keeps_failing_rests_and_is_probed_again() {
     let key = tenant.key();
     let script = upstream.script();
     let chat = |model: &str| gateway.chat(&key, &json!({"model": model, "messages": [], MARK: script.mark()})).send();
-    let calls = |lane: &str| script.lanes().iter().filter(|called| *called == lane).count();
+    let calls = |provider: &str| script.called().iter().filter(|called| *called == provider).count();
     script.on("alpha", [Answer::error(500)]);
     for _ in 0..3 {
         chat("pair").expect(200);
@@ -189,7 +189,7 @@ fn a_provider_that_keeps_failing_rests_and_is_probed_again() {
         for _ in 0..4 {
             scope.spawn(ask);
         }
-        script.until("the probe", |calls| (calls.iter().filter(|call| call.lane == "alpha").count() == 5).then_some(()));
+        script.until("the probe", |calls| (calls.iter().filter(|call| call.provider == "alpha").count() == 5).then_some(()));
         for _ in 0..6 {
             assert_eq!(chat("pair").header("x-aigw-provider"), Some("2-beta"));
         }
@@ -203,11 +203,11 @@ fn a_provider_that_keeps_failing_rests_and_is_probed_again() {
 
 #[test]
 fn many_requests_in_flight_do_not_wait_for_each_other() {
-    let talk = talk();
+    let session = session();
     let gate = Gate::default();
     let slow: Vec<_> = (0..100)
         .map(|_| {
-            let script = talk.stage.upstream.script();
+            let script = session.shared.upstream.script();
             script.on(
                 "beta",
                 [Answer::head(200)
@@ -217,19 +217,19 @@ fn many_requests_in_flight_do_not_wait_for_each_other() {
                     .piece(completion("late").to_string().as_bytes())],
             );
             script.on("alpha", [Answer::error(401)]);
-            let mut body = talk.body("pair");
+            let mut body = session.body("pair");
             body[MARK] = json!(script.mark());
-            let connection = talk.stage.gateway.chat(&talk.key, &body).start();
+            let connection = session.shared.gateway.chat(&session.key, &body).start();
             (script, connection)
         })
         .collect();
     for (script, _) in &slow {
         script.arrived(2);
     }
-    talk.chat("solo").send().expect(200);
+    session.chat("solo").send().expect(200);
     gate.open();
     for (_, connection) in slow {
         assert!(connection.reply().whole().text().contains("late"));
     }
-    assert_eq!(talk.tenant.entries(101).len(), 101);
+    assert_eq!(session.tenant.entries(101).len(), 101);
 }

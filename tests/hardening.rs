@@ -13,54 +13,7 @@ mod uniform;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use serde_json::{Value, json};
-
 use crate::support::LIMIT;
-use crate::support::client::Request;
-use crate::support::gateway::{Gateway, Key, Setup};
-use crate::support::stage::{keyless, models};
-use crate::support::upstream::{MARK, Script, Upstream};
-
-/// A gateway of its own in front of an upstream of its own, for tests that need limits within reach.
-pub struct Scene {
-    pub gateway: Gateway,
-    pub upstream: Upstream,
-    pub key: Key,
-    pub script: Script,
-}
-
-impl Scene {
-    /// With lines for `[server]` and whole sections.
-    pub fn new(server: &str, sections: &str) -> Self {
-        let upstream = Upstream::start();
-        let gateway = Setup::new()
-            .server(server)
-            .section(sections)
-            .provider("alpha.toml", &keyless("alpha", "1-alpha", &upstream.base_url("alpha")))
-            .provider("models.toml", &models(&[("solo", &["alpha"])]))
-            .start();
-        Self { key: gateway.key(), gateway, script: upstream.script(), upstream }
-    }
-
-    pub fn body(&self) -> Value {
-        json!({"model": "solo", "messages": [], MARK: self.script.mark()})
-    }
-
-    pub fn chat(&self, stream: bool) -> Request {
-        let mut body = self.body();
-        body["stream"] = json!(stream);
-        self.gateway.chat(&self.key, &body)
-    }
-
-    /// A chat request with this body and no length yet: `head` is the rest of its head, line ends included.
-    pub fn head(&self, head: &str) -> Vec<u8> {
-        format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n{head}\r\n",
-            self.key.secret
-        )
-        .into_bytes()
-    }
-}
 
 /// Sends bytes as they are and gives whatever comes back until the connection is closed.
 pub fn raw(address: SocketAddr, bytes: &[u8]) -> String {

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::client::{Connection, Request};
-use crate::support::stage::refusing;
+use crate::support::test_gateway::refusing;
 use crate::support::upstream::{Answer, Gate, MARK, Script, Upstream, completion};
 
-fn ask(upstream: &Upstream, script: &Script, lane: &str) -> Request {
-    Request::new(upstream.address, "POST", &format!("/{lane}/v1/chat/completions")).json(&json!({"model": "m", MARK: script.mark()}))
+fn ask(upstream: &Upstream, script: &Script, provider: &str) -> Request {
+    Request::new(upstream.address, "POST", &format!("/{provider}/v1/chat/completions")).json(&json!({"model": "m", MARK: script.mark()}))
 }
 
 #[test]
@@ -19,7 +19,7 @@ fn a_lane_without_a_script_gives_good_answers() {
     let answer = ask(&upstream, &script, "one").send();
     assert_eq!(answer.expect(200), completion("hello from one"));
     let call = script.call();
-    assert_eq!((call.lane.as_str(), call.target.as_str()), ("one", "/one/v1/chat/completions"));
+    assert_eq!((call.provider.as_str(), call.target.as_str()), ("one", "/one/v1/chat/completions"));
     assert_eq!(call.json()["model"], "m");
 }
 

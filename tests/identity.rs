@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::eventually;
 use crate::support::gateway::{ADMIN_TOKEN, Gateway, Key};
-use crate::support::stage::{stage, talk};
 use crate::support::store::on_every_store;
+use crate::support::test_gateway::{session, shared_gateway};
 
 fn now() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
@@ -23,9 +23,9 @@ fn works(gateway: &Gateway, key: &Key) -> bool {
 
 #[test]
 fn a_key_may_come_in_any_of_three_headers() {
-    let talk = talk();
-    let gateway = &talk.stage.gateway;
-    let secret = &talk.key.secret;
+    let session = session();
+    let gateway = &session.shared.gateway;
+    let secret = &session.key.secret;
     gateway.get("/v1/models").bearer(secret).send().expect(200);
     gateway.get("/v1/models").header("authorization", &format!("bearer {secret}")).send().expect(200);
     gateway.get("/v1/models").header("x-api-key", secret).send().expect(200);
@@ -35,87 +35,88 @@ fn a_key_may_come_in_any_of_three_headers() {
 
 #[test]
 fn two_different_keys_are_none() {
-    let talk = talk();
-    let other = talk.tenant.key();
-    let request = talk.stage.gateway.get("/v1/models").bearer(&talk.key.secret).header("x-api-key", &other.secret);
+    let session = session();
+    let other = session.tenant.key();
+    let request = session.shared.gateway.get("/v1/models").bearer(&session.key.secret).header("x-api-key", &other.secret);
     request.send().error(401, "invalid_request_error", "invalid_api_key");
-    let request = talk.stage.gateway.get("/v1/models").bearer(&talk.key.secret).bearer(&other.secret);
+    let request = session.shared.gateway.get("/v1/models").bearer(&session.key.secret).bearer(&other.secret);
     request.send().error(401, "invalid_request_error", "invalid_api_key");
 }
 
 #[test]
 fn a_key_in_the_query_is_no_key() {
-    let talk = talk();
+    let session = session();
     for name in ["key", "api_key", "api-key", "access_token"] {
-        let request = talk.stage.gateway.get(&format!("/v1/models?{name}={}", talk.key.secret));
+        let request = session.shared.gateway.get(&format!("/v1/models?{name}={}", session.key.secret));
         request.send().error(401, "invalid_request_error", "invalid_api_key");
     }
 }
 
 #[test]
 fn whatever_is_not_a_key_is_refused_in_the_same_words() {
-    let talk = talk();
-    let secret = &talk.key.secret;
+    let session = session();
+    let secret = &session.key.secret;
     let flipped = format!("{}{}", &secret[..56], if secret.ends_with('A') { "B" } else { "A" });
     let unknown = "aigw-sk-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg1UFIWw";
     let edge = "aigw-ek-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg0VOeur";
     let long = "x".repeat(5000);
     let mut messages = Vec::new();
     for junk in ["", "sk-1234", "aigw-sk-", &secret[..56], &flipped, unknown, edge, ADMIN_TOKEN, &long, &secret.to_uppercase()] {
-        let answer = talk.stage.gateway.get("/v1/models").bearer(junk).send();
+        let answer = session.shared.gateway.get("/v1/models").bearer(junk).send();
         messages.push(answer.error(401, "invalid_request_error", "invalid_api_key")["message"].clone());
     }
     for scheme in ["Basic", "Token", ""] {
-        let answer = talk.stage.gateway.get("/v1/models").header("authorization", &format!("{scheme} {secret}")).send();
+        let answer = session.shared.gateway.get("/v1/models").header("authorization", &format!("{scheme} {secret}")).send();
         messages.push(answer.error(401, "invalid_request_error", "invalid_api_key")["message"].clone());
     }
-    messages.push(talk.stage.gateway.get("/v1/models").send().error(401, "invalid_request_error", "invalid_api_key")["message"].clone());
+    messages
+        .push(session.shared.gateway.get("/v1/models").send().error(401, "invalid_request_error", "invalid_api_key")["message"].clone());
     assert!(messages.iter().all(|message| message == &messages[0]), "the message tells them apart: {messages:?}");
 }
 
 #[test]
 fn a_refused_request_reaches_nobody_and_leaves_no_entry() {
-    let talk = talk();
-    let request = stage().gateway.request("POST", "/v1/chat/completions").bearer("aigw-sk-nothing").json(&talk.body("solo"));
+    let session = session();
+    let request = shared_gateway().gateway.request("POST", "/v1/chat/completions").bearer("aigw-sk-nothing").json(&session.body("solo"));
     let answer = request.send();
     answer.error(401, "invalid_request_error", "invalid_api_key");
-    assert!(talk.script.calls().is_empty());
+    assert!(session.script.calls().is_empty());
     let id = answer.header("x-request-id").unwrap();
-    assert_eq!(talk.stage.gateway.admin("GET", &format!("/ledger/{id}"), None).status, 404);
+    assert_eq!(session.shared.gateway.admin("GET", &format!("/ledger/{id}"), None).status, 404);
 }
 
 #[test]
 fn a_key_has_the_documented_form_and_is_shown_once() {
-    let talk = talk();
-    let secret = &talk.key.secret;
-    assert!(secret.starts_with("aigw-sk-") && secret.len() == 57 && talk.key.id.starts_with("key_"), "{}", talk.key.id);
-    let shown = talk.tenant.admin("GET", &format!("/keys/{}", talk.key.id), None).text();
-    let listed = talk.tenant.admin("GET", "/keys", None).text();
+    let session = session();
+    let secret = &session.key.secret;
+    assert!(secret.starts_with("aigw-sk-") && secret.len() == 57 && session.key.id.starts_with("key_"), "{}", session.key.id);
+    let shown = session.tenant.admin("GET", &format!("/keys/{}", session.key.id), None).text();
+    let listed = session.tenant.admin("GET", "/keys", None).text();
     assert!(!shown.contains(secret) && !listed.contains(secret) && !shown.contains(&secret[8..40]));
-    assert!(!talk.stage.gateway.log().contains(secret));
+    assert!(!session.shared.gateway.log().contains(secret));
 }
 
 on_every_store! {
-    fn a_revoked_key_is_refused_at_once(stage: &Stage) {
-        let talk = stage.talk();
-        assert!(works(&stage.gateway, &talk.key));
-        let answer = talk.tenant.admin("DELETE", &format!("/keys/{}", talk.key.id), None);
+    fn a_revoked_key_is_refused_at_once(shared: &TestGateway) {
+        let session = shared.session();
+        assert!(works(&shared.gateway, &session.key));
+        let answer = session.tenant.admin("DELETE", &format!("/keys/{}", session.key.id), None);
         assert!(matches!(answer.status, 200 | 204), "{}", answer.status);
         for _ in 0..8 {
-            assert!(!works(&stage.gateway, &talk.key));
+            assert!(!works(&shared.gateway, &session.key));
         }
-        assert_eq!(stage.gateway.chat(&talk.key, &talk.body("solo")).send().status, 401);
+        assert_eq!(shared.gateway.chat(&session.key, &session.body("solo")).send().status, 401);
     }
 
-    fn a_rotated_key_gives_way_to_its_successor(stage: &Stage) {
-        let talk = stage.talk();
-        let key = talk.tenant.key_with(json!({"name": "n", "subject": "s", "team": "red", "tags": {"project": "apollo"}, "allowed_models": ["solo"], "rpm": 7}));
-        let answer = talk.tenant.admin("POST", &format!("/keys/{}/rotate", key.id), Some(&json!({"grace": "0s"}))).expect(201);
+    fn a_rotated_key_gives_way_to_its_successor(shared: &TestGateway) {
+        let session = shared.session();
+        let key = session.tenant.key_with(json!({"name": "n", "subject": "s", "team": "red", "tags": {"project": "apollo"}, "allowed_models": ["solo"], "rpm": 7}));
+        let answer = session.tenant.admin("POST", &format!("/keys/{}/rotate", key.id), Some(&json!({"grace": "0s"}))).expect(201);
         let successor = Key { id: answer["id"].as_str().unwrap().to_owned(), secret: answer["key"].as_str().unwrap().to_owned() };
-        assert!(successor.secret != key.secret && works(&stage.gateway, &successor) && !works(&stage.gateway, &key));
+        assert!(successor.secret != key.secret && works(&shared.gateway, &successor) && !works(&shared.gateway, &key));
         for field in ["name", "subject", "team", "tags", "allowed_models", "rpm"] {
-            let before = talk.tenant.admin("GET", &format!("/keys/{}", key.id), None);
-            let after = talk.tenant.admin("GET", &format!("/keys/{}", successor.id), None).expect(200);
+            let before = session.tenant.admin("GET", &format!("/keys/{}", key.id), None);
+            let after = session.tenant.admin("GET", &format!("/keys/{}", successor.id), None).expect(200);
             if before.status == 200 {
                 assert_eq!(before.json()[field], after[field], "{field}");
             }
@@ -123,72 +124,72 @@ on_every_store! {
         }
     }
 
-    fn a_rotated_key_lives_through_its_grace(stage: &Stage) {
-        let talk = stage.talk();
-        let path = format!("/keys/{}/rotate", talk.key.id);
-        let answer = talk.tenant.admin("POST", &path, Some(&json!({"grace": "2s"}))).expect(201);
+    fn a_rotated_key_lives_through_its_grace(shared: &TestGateway) {
+        let session = shared.session();
+        let path = format!("/keys/{}/rotate", session.key.id);
+        let answer = session.tenant.admin("POST", &path, Some(&json!({"grace": "2s"}))).expect(201);
         let successor = Key { id: String::new(), secret: answer["key"].as_str().unwrap().to_owned() };
-        assert!(works(&stage.gateway, &talk.key) && works(&stage.gateway, &successor));
-        eventually("the end of the grace", || (!works(&stage.gateway, &talk.key)).then_some(()));
-        assert!(works(&stage.gateway, &successor));
+        assert!(works(&shared.gateway, &session.key) && works(&shared.gateway, &successor));
+        eventually("the end of the grace", || (!works(&shared.gateway, &session.key)).then_some(()));
+        assert!(works(&shared.gateway, &successor));
     }
 
-    fn an_expired_key_is_refused(stage: &Stage) {
-        let talk = stage.talk();
-        let lasting = talk.tenant.key_with(json!({"expires_at": now() + 3600}));
-        assert!(works(&stage.gateway, &lasting));
-        let brief = talk.tenant.key_with(json!({"expires_at": now() + 2}));
-        eventually("the key to expire", || (!works(&stage.gateway, &brief)).then_some(()));
-        assert!(now() >= talk.tenant.admin("GET", &format!("/keys/{}", brief.id), None).expect(200)["expires_at"].as_i64().unwrap());
+    fn an_expired_key_is_refused(shared: &TestGateway) {
+        let session = shared.session();
+        let lasting = session.tenant.key_with(json!({"expires_at": now() + 3600}));
+        assert!(works(&shared.gateway, &lasting));
+        let brief = session.tenant.key_with(json!({"expires_at": now() + 2}));
+        eventually("the key to expire", || (!works(&shared.gateway, &brief)).then_some(()));
+        assert!(now() >= session.tenant.admin("GET", &format!("/keys/{}", brief.id), None).expect(200)["expires_at"].as_i64().unwrap());
     }
 
-    fn a_key_is_held_to_its_models(stage: &Stage) {
-        let talk = stage.talk();
-        let key = talk.tenant.key_with(json!({"allowed_models": ["sole"]}));
+    fn a_key_is_held_to_its_models(shared: &TestGateway) {
+        let session = shared.session();
+        let key = session.tenant.key_with(json!({"allowed_models": ["sole"]}));
         for name in ["solo", "sole"] {
-            stage.gateway.chat(&key, &talk.body(name)).send().expect(200);
+            shared.gateway.chat(&key, &session.body(name)).send().expect(200);
         }
-        let error = stage.gateway.chat(&key, &talk.body("pair")).send().error(404, "invalid_request_error", "model_not_found");
+        let error = shared.gateway.chat(&key, &session.body("pair")).send().error(404, "invalid_request_error", "model_not_found");
         assert_eq!(error["param"], "model");
     }
 
-    fn a_changed_key_is_another_at_once(stage: &Stage) {
-        let talk = stage.talk();
-        talk.tenant.admin("PATCH", &format!("/keys/{}", talk.key.id), Some(&json!({"allowed_models": ["pair"], "team": "blue"}))).expect(200);
-        stage.gateway.chat(&talk.key, &talk.body("solo")).send().error(404, "invalid_request_error", "model_not_found");
-        let answer = stage.gateway.chat(&talk.key, &talk.body("pair")).send();
+    fn a_changed_key_is_another_at_once(shared: &TestGateway) {
+        let session = shared.session();
+        session.tenant.admin("PATCH", &format!("/keys/{}", session.key.id), Some(&json!({"allowed_models": ["pair"], "team": "blue"}))).expect(200);
+        shared.gateway.chat(&session.key, &session.body("solo")).send().error(404, "invalid_request_error", "model_not_found");
+        let answer = shared.gateway.chat(&session.key, &session.body("pair")).send();
         answer.expect(200);
-        assert_eq!(stage.gateway.entry_of(&answer)["team"], "blue");
+        assert_eq!(shared.gateway.entry_of(&answer)["team"], "blue");
     }
 
-    fn a_disabled_tenant_gets_403_and_comes_back(stage: &Stage) {
-        let talk = stage.talk();
-        let enable = |enabled: bool| stage.gateway.admin("PATCH", &format!("/tenants/{}", talk.tenant.id), Some(&json!({"enabled": enabled}))).expect(200);
+    fn a_disabled_tenant_gets_403_and_comes_back(shared: &TestGateway) {
+        let session = shared.session();
+        let enable = |enabled: bool| shared.gateway.admin("PATCH", &format!("/tenants/{}", session.tenant.id), Some(&json!({"enabled": enabled}))).expect(200);
         enable(false);
-        stage.gateway.chat(&talk.key, &talk.body("solo")).send().error(403, "permission_error", "tenant_disabled");
-        stage.gateway.get("/v1/models").bearer(&talk.key.secret).send().error(403, "permission_error", "tenant_disabled");
-        assert!(talk.script.calls().is_empty());
+        shared.gateway.chat(&session.key, &session.body("solo")).send().error(403, "permission_error", "tenant_disabled");
+        shared.gateway.get("/v1/models").bearer(&session.key.secret).send().error(403, "permission_error", "tenant_disabled");
+        assert!(session.script.calls().is_empty());
         enable(true);
-        stage.gateway.chat(&talk.key, &talk.body("solo")).send().expect(200);
+        shared.gateway.chat(&session.key, &session.body("solo")).send().expect(200);
     }
 
-    fn a_tenant_that_may_no_longer_use_brokered_providers_has_none_at_once(stage: &Stage) {
-        let talk = stage.talk();
-        let allow = |brokered: bool| stage.gateway.admin("PATCH", &format!("/tenants/{}", talk.tenant.id), Some(&json!({"brokered": brokered}))).expect(200);
+    fn a_tenant_that_may_no_longer_use_brokered_providers_has_none_at_once(shared: &TestGateway) {
+        let session = shared.session();
+        let allow = |brokered: bool| shared.gateway.admin("PATCH", &format!("/tenants/{}", session.tenant.id), Some(&json!({"brokered": brokered}))).expect(200);
         allow(false);
         for _ in 0..4 {
-            stage.gateway.chat(&talk.key, &talk.body("solo")).send().error(404, "invalid_request_error", "model_not_found");
+            shared.gateway.chat(&session.key, &session.body("solo")).send().error(404, "invalid_request_error", "model_not_found");
         }
         allow(true);
-        stage.gateway.chat(&talk.key, &talk.body("solo")).send().expect(200);
+        shared.gateway.chat(&session.key, &session.body("solo")).send().expect(200);
     }
 
-    fn the_keys_of_a_deleted_tenant_are_gone(stage: &Stage) {
-        let talk = stage.talk();
-        let answer = stage.gateway.admin("DELETE", &format!("/tenants/{}", talk.tenant.id), None);
+    fn the_keys_of_a_deleted_tenant_are_gone(shared: &TestGateway) {
+        let session = shared.session();
+        let answer = shared.gateway.admin("DELETE", &format!("/tenants/{}", session.tenant.id), None);
         assert!(matches!(answer.status, 200 | 204), "{}", answer.status);
-        assert!(!works(&stage.gateway, &talk.key));
-        assert_eq!(stage.gateway.admin("GET", &format!("/tenants/{}", talk.tenant.id), None).status, 404);
+        assert!(!works(&shared.gateway, &session.key));
+        assert_eq!(shared.gateway.admin("GET", &format!("/tenants/{}", session.tenant.id), None).status, 404);
     }
 }
 
@@ -196,7 +197,7 @@ on_every_store! {
 fn one_address_that_keeps_guessing_is_slowed_down_while_known_keys_pass() {
     let gateway = crate::support::gateway::Setup::new()
         .section("[security]\nfailed_auth_per_minute = 5")
-        .provider("echo.toml", crate::support::stage::SIMULATOR)
+        .provider("echo.toml", crate::support::test_gateway::SIMULATOR)
         .start();
     let key = gateway.key();
     let statuses: Vec<u16> = (0..12).map(|_| gateway.get("/v1/models").bearer("aigw-sk-guess").send().status).collect();

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::client::Response;
 use crate::support::gateway::{ADMIN_TOKEN, Gateway, Setup};
-use crate::support::stage::{SIMULATOR, Stage, Talk, talk};
 use crate::support::store::on_every_store;
+use crate::support::test_gateway::{SIMULATOR, Session, TestGateway, session};
 use crate::support::unique;
 use crate::support::upstream::{Answer, completion};
 
@@ -57,15 +57,15 @@ fn used(usage: Value) -> Answer {
     Answer::json(200, &body)
 }
 
-fn entry_using(talk: &Talk<'_>, model: &str, usage: Value) -> (Value, Response) {
-    talk.script.on("alpha", [used(usage)]);
-    let answer = talk.chat(model).send();
+fn entry_using(session: &Session<'_>, model: &str, usage: Value) -> (Value, Response) {
+    session.script.on("alpha", [used(usage)]);
+    let answer = session.chat(model).send();
     answer.expect(200);
-    (talk.stage.gateway.entry_of(&answer), answer)
+    (session.shared.gateway.entry_of(&answer), answer)
 }
 
-fn list(stage: &Stage, query: &str) -> Value {
-    stage.gateway.admin("GET", &format!("/ledger?{query}"), None).expect(200)
+fn list(shared: &TestGateway, query: &str) -> Value {
+    shared.gateway.admin("GET", &format!("/ledger?{query}"), None).expect(200)
 }
 
 fn request_ids(list: &Value) -> Vec<String> {
@@ -73,22 +73,22 @@ fn request_ids(list: &Value) -> Vec<String> {
 }
 
 on_every_store! {
-    fn an_entry_tells_the_whole_story(stage: &Stage) {
-        let talk = stage.talk();
-        let key = talk.tenant.key_with(json!({"name": "n", "subject": "ada", "team": "red", "tags": {"project": "zeus", "site": "x"}}));
-        talk.script.on("alpha", [Answer::error(500), Answer::good()]);
-        let mut body = talk.body("sole");
+    fn an_entry_tells_the_whole_story(shared: &TestGateway) {
+        let session = shared.session();
+        let key = session.tenant.key_with(json!({"name": "n", "subject": "ada", "team": "red", "tags": {"project": "zeus", "site": "x"}}));
+        session.script.on("alpha", [Answer::error(500), Answer::good()]);
+        let mut body = session.body("sole");
         body["user"] = json!("end-user-7");
         let (id, before) = (unique("req"), now_ms());
-        let request = stage.gateway.chat(&key, &body).header("x-request-id", &id).header("x-aigw-tags", "project=apollo,use-case=summaries");
+        let request = shared.gateway.chat(&key, &body).header("x-request-id", &id).header("x-aigw-tags", "project=apollo,use-case=summaries");
         request.send().expect(200);
-        let entry = stage.gateway.entry(&id);
+        let entry = shared.gateway.entry(&id);
         let fields = entry.as_object().unwrap();
         for field in FIELDS.iter().chain(&["ttfb_ms"]) {
             assert!(fields.contains_key(*field), "no `{field}` in {entry}");
         }
         let expected = json!({
-            "request_id": id, "tenant": talk.tenant.id, "team": "red", "key_id": key.id, "subject": "ada", "user": "end-user-7",
+            "request_id": id, "tenant": session.tenant.id, "team": "red", "key_id": key.id, "subject": "ada", "user": "end-user-7",
             "tags": {"project": "apollo", "site": "x", "use-case": "summaries"},
             "operation": "chat", "model": "solo", "upstream_model": "solo-at-alpha", "provider": "1-alpha", "kind": "alpha",
             "billing": "brokered", "stream": false, "status": 200, "outcome": "ok", "error_code": null, "finish_reason": "stop",
@@ -108,45 +108,45 @@ on_every_store! {
         assert!(first <= latency && latency < 10_000, "{first} {latency}");
     }
 
-    fn every_request_leaves_exactly_one_entry(stage: &Stage) {
-        let talk = stage.talk();
+    fn every_request_leaves_exactly_one_entry(shared: &TestGateway) {
+        let session = shared.session();
         std::thread::scope(|scope| {
             for worker in 0..8 {
-                let talk = &talk;
+                let session = &session;
                 scope.spawn(move || {
                     for nth in 0..25 {
-                        let request = talk.chat_with("gratis", json!({"stream": (worker + nth) % 2 == 0}));
-                        assert_eq!(request.header("x-request-id", &format!("{}-{worker}-{nth}", talk.tenant.id)).send().status, 200);
+                        let request = session.chat_with("gratis", json!({"stream": (worker + nth) % 2 == 0}));
+                        assert_eq!(request.header("x-request-id", &format!("{}-{worker}-{nth}", session.tenant.id)).send().status, 200);
                     }
                 });
             }
         });
-        let entries = talk.tenant.entries(200);
+        let entries = session.tenant.entries(200);
         let mut ids: Vec<&str> = entries.iter().map(|entry| entry["request_id"].as_str().unwrap()).collect();
         ids.sort_unstable();
         ids.dedup();
         assert_eq!((entries.len(), ids.len()), (200, 200));
-        assert_eq!(talk.tenant.entries(200).len(), 200, "entries were stored twice");
+        assert_eq!(session.tenant.entries(200).len(), 200, "entries were stored twice");
     }
 
-    fn entries_are_found_by_each_of_their_sides(stage: &Stage) {
-        let talk = stage.talk();
-        let (ada, bob) = (talk.tenant.key_with(json!({"subject": "ada"})), talk.tenant.key_with(json!({"subject": "bob"})));
+    fn entries_are_found_by_each_of_their_sides(shared: &TestGateway) {
+        let session = shared.session();
+        let (ada, bob) = (session.tenant.key_with(json!({"subject": "ada"})), session.tenant.key_with(json!({"subject": "bob"})));
         let send = |key, model: &str, tags: &str| {
             let id = unique("f");
-            stage.gateway.chat(key, &talk.body(model)).header("x-request-id", &id).header("x-aigw-tags", tags).send();
-            stage.gateway.entry(&id);
+            shared.gateway.chat(key, &session.body(model)).header("x-request-id", &id).header("x-aigw-tags", tags).send();
+            shared.gateway.entry(&id);
             id
         };
         let first = send(&ada, "solo", "project=apollo");
         let second = send(&bob, "pair", "project=zeus");
-        talk.script.on("alpha", [Answer::error(422)]);
+        session.script.on("alpha", [Answer::error(422)]);
         let third = send(&bob, "solo", "");
-        talk.script.on("alpha", [Answer::error(401)]);
+        session.script.on("alpha", [Answer::error(401)]);
         let fourth = send(&ada, "pair", "project=apollo,other=1");
         let [first, second, third, fourth] = [&first, &second, &third, &fourth].map(String::as_str);
-        let tenant = &talk.tenant.id;
-        let found = |query: String| request_ids(&list(stage, &format!("tenant={tenant}&{query}")));
+        let tenant = &session.tenant.id;
+        let found = |query: String| request_ids(&list(shared, &format!("tenant={tenant}&{query}")));
         assert_eq!(found(String::new()), [fourth, third, second, first], "newest first");
         assert_eq!(found(format!("key_id={}", ada.id)), [fourth, first]);
         assert_eq!(found("subject=bob".to_owned()), [third, second]);
@@ -155,21 +155,21 @@ on_every_store! {
         assert_eq!(found("outcome=client_error".to_owned()), [third]);
         assert_eq!(found("tag=project%3Dapollo".to_owned()), [fourth, first]);
         assert_eq!(found("outcome=ok&model=pair&subject=ada".to_owned()), [fourth]);
-        let time = stage.gateway.entry(second)["created_at"].as_i64().unwrap();
+        let time = shared.gateway.entry(second)["created_at"].as_i64().unwrap();
         assert!(found(format!("from={time}")).iter().any(|id| id == second) && !found(format!("from={}", time + 1)).iter().any(|id| id == second));
         assert!(!found(format!("to={time}")).iter().any(|id| id == fourth) && found(format!("to={}", time + 60_000)).iter().any(|id| id == fourth));
         assert!(found("subject=nobody".to_owned()).is_empty());
     }
 
-    fn pages_are_turned_by_their_cursor(stage: &Stage) {
-        let talk = stage.talk();
+    fn pages_are_turned_by_their_cursor(shared: &TestGateway) {
+        let session = shared.session();
         for _ in 0..7 {
-            talk.chat("gratis").send().expect(200);
+            session.chat("gratis").send().expect(200);
         }
-        let all: Vec<Value> = talk.tenant.entries(7).iter().map(|entry| entry["id"].clone()).collect();
+        let all: Vec<Value> = session.tenant.entries(7).iter().map(|entry| entry["id"].clone()).collect();
         let (mut paged, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
         loop {
-            let page = list(stage, &format!("tenant={}&limit=3{cursor}", talk.tenant.id));
+            let page = list(shared, &format!("tenant={}&limit=3{cursor}", session.tenant.id));
             assert_eq!(page["object"], "list");
             paged.extend(page["data"].as_array().unwrap().iter().map(|entry| entry["id"].clone()));
             pages += 1;
@@ -179,37 +179,37 @@ on_every_store! {
             }
             cursor = format!("&cursor={}", page["next_cursor"].as_str().unwrap());
             // What arrives meanwhile belongs on no later page.
-            talk.chat("gratis").send().expect(200);
+            session.chat("gratis").send().expect(200);
         }
         assert_eq!((paged, pages), (all, 3));
     }
 
-    fn a_question_that_makes_no_sense_is_refused(stage: &Stage) {
+    fn a_question_that_makes_no_sense_is_refused(shared: &TestGateway) {
         for (query, param) in [("limit=many", "limit"), ("limit=0", "limit"), ("cursor=%21%21", "cursor"), ("outcome=fine", "outcome"), ("from=yesterday", "from")] {
-            let answer = stage.gateway.admin("GET", &format!("/ledger?{query}"), None);
+            let answer = shared.gateway.admin("GET", &format!("/ledger?{query}"), None);
             assert_eq!((answer.status, &answer.json()["error"]["param"]), (400, &json!(param)), "{query}: {}", answer.text());
         }
-        assert_eq!(stage.gateway.admin("GET", "/ledger/no-such-request", None).status, 404);
+        assert_eq!(shared.gateway.admin("GET", "/ledger/no-such-request", None).status, 404);
     }
 
-    fn the_newest_entry_of_an_id_is_the_one_shown(stage: &Stage) {
-        let talk = stage.talk();
+    fn the_newest_entry_of_an_id_is_the_one_shown(shared: &TestGateway) {
+        let session = shared.session();
         let id = unique("again");
         for model in ["gratis", "solo"] {
-            talk.chat(model).header("x-request-id", &id).send().expect(200);
+            session.chat(model).header("x-request-id", &id).send().expect(200);
         }
-        talk.tenant.entries(2);
-        assert_eq!(stage.gateway.entry(&id)["model"], "solo");
+        session.tenant.entries(2);
+        assert_eq!(shared.gateway.entry(&id)["model"], "solo");
     }
 
-    fn usage_adds_up_by_any_side(stage: &Stage) {
-        let talk = stage.talk();
-        let bob = talk.tenant.key_with(json!({"subject": "bob", "team": "blue"}));
-        for (key, model, tags) in [(&talk.key, "solo", "project=apollo"), (&talk.key, "dear", "project=zeus"), (&bob, "solo", ""), (&bob, "solo", "project=apollo")] {
-            stage.gateway.chat(key, &talk.body(model)).header("x-aigw-tags", tags).send().expect(200);
+    fn usage_adds_up_by_any_side(shared: &TestGateway) {
+        let session = shared.session();
+        let bob = session.tenant.key_with(json!({"subject": "bob", "team": "blue"}));
+        for (key, model, tags) in [(&session.key, "solo", "project=apollo"), (&session.key, "dear", "project=zeus"), (&bob, "solo", ""), (&bob, "solo", "project=apollo")] {
+            shared.gateway.chat(key, &session.body(model)).header("x-aigw-tags", tags).send().expect(200);
         }
-        talk.tenant.entries(4);
-        let usage = |query: &str| stage.gateway.admin("GET", &format!("/usage?tenant={}{query}", talk.tenant.id), None).expect(200)["data"].as_array().unwrap().clone();
+        session.tenant.entries(4);
+        let usage = |query: &str| shared.gateway.admin("GET", &format!("/usage?tenant={}{query}", session.tenant.id), None).expect(200)["data"].as_array().unwrap().clone();
         let total = usage("");
         assert_eq!(total.len(), 1, "{total:?}");
         assert_eq!((&total[0]["requests"], &total[0]["prompt_tokens"], &total[0]["completion_tokens"]), (&json!(4), &json!(44), &json!(28)));
@@ -224,7 +224,7 @@ on_every_store! {
         assert_eq!(by("team", "team"), [(json!("blue"), 2), (Value::Null, 2)]);
         assert_eq!(by("subject", "subject"), [(json!("bob"), 2), (json!("someone"), 2)]);
         assert_eq!(by("provider", "provider"), [(json!("1-alpha"), 4)]);
-        assert_eq!(by("tenant", "tenant"), [(json!(talk.tenant.id), 4)]);
+        assert_eq!(by("tenant", "tenant"), [(json!(session.tenant.id), 4)]);
         assert_eq!(by("key", "key").iter().map(|(_, requests)| *requests).collect::<Vec<_>>(), [2, 2]);
         assert_eq!(by("tag:project", "tag:project"), [(json!("apollo"), 2), (json!("zeus"), 1), (Value::Null, 1)]);
         let both = usage("&group_by=model,subject");
@@ -235,18 +235,18 @@ on_every_store! {
             assert!(rows.len() <= 2 && rows[0]["start_time"].is_i64(), "{width}: {rows:?}");
         }
         for query in ["&group_by=colour", "&bucket_width=1w", "&from=x"] {
-            assert_eq!(stage.gateway.admin("GET", &format!("/usage?tenant={}{query}", talk.tenant.id), None).status, 400, "{query}");
+            assert_eq!(shared.gateway.admin("GET", &format!("/usage?tenant={}{query}", session.tenant.id), None).status, 400, "{query}");
         }
     }
 
-    fn the_export_is_csv_with_the_same_entries(stage: &Stage) {
-        let talk = stage.talk();
-        talk.chat("solo").header("x-aigw-tags", "note==cmd|,quote=\"x\"").send();
+    fn the_export_is_csv_with_the_same_entries(shared: &TestGateway) {
+        let session = shared.session();
+        session.chat("solo").header("x-aigw-tags", "note==cmd|,quote=\"x\"").send();
         for _ in 0..2 {
-            talk.chat("solo").send().expect(200);
+            session.chat("solo").send().expect(200);
         }
-        let entries = talk.tenant.entries(2);
-        let answer = stage.gateway.get(&format!("/admin/v1/ledger?tenant={}", talk.tenant.id)).bearer(ADMIN_TOKEN).header("accept", "text/csv").send();
+        let entries = session.tenant.entries(2);
+        let answer = shared.gateway.get(&format!("/admin/v1/ledger?tenant={}", session.tenant.id)).bearer(ADMIN_TOKEN).header("accept", "text/csv").send();
         assert!(answer.status == 200 && answer.header("content-type").is_some_and(|value| value.starts_with("text/csv")));
         let text = answer.text();
         let mut lines = text.lines();
@@ -261,12 +261,12 @@ on_every_store! {
 
 #[test]
 fn cached_tokens_cost_their_own_price() {
-    let talk = talk();
+    let session = session();
     let usage = json!({
         "prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050,
         "prompt_tokens_details": {"cached_tokens": 400}, "completion_tokens_details": {"reasoning_tokens": 30}
     });
-    let (entry, answer) = entry_using(&talk, "dear", usage);
+    let (entry, answer) = entry_using(&session, "dear", usage);
     assert_eq!((&entry["cached_tokens"], &entry["reasoning_tokens"], &entry["completion_tokens"]), (&json!(400), &json!(30), &json!(50)));
     // 600 at 2.50, 400 at 1.25, 50 at 10.00 dollars a million, and half a cent for the call.
     assert_eq!(entry["cost_nanousd"], 600 * 2_500 + 400 * 1_250 + 50 * 10_000 + 5_000_000);
@@ -276,17 +276,17 @@ fn cached_tokens_cost_their_own_price() {
 
 #[test]
 fn cached_tokens_cost_the_input_price_where_no_other_is_named() {
-    let talk = talk();
+    let session = session();
     let usage = json!({"prompt_tokens": 100, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 60}});
-    let (entry, _) = entry_using(&talk, "solo", usage);
+    let (entry, _) = entry_using(&session, "solo", usage);
     assert_eq!((&entry["cached_tokens"], &entry["cost_nanousd"]), (&json!(60), &json!(59_000)));
 }
 
 #[test]
 fn half_a_nano_dollar_is_rounded_up_once_per_entry() {
-    let talk = talk();
+    let session = session();
     for (prompt, completion, nano) in [(1, 0, 1), (0, 1, 2), (1, 1, 2), (2, 0, 1), (3, 0, 2), (1, 2, 4), (0, 0, 0)] {
-        let (entry, answer) = entry_using(&talk, "odd", json!({"prompt_tokens": prompt, "completion_tokens": completion}));
+        let (entry, answer) = entry_using(&session, "odd", json!({"prompt_tokens": prompt, "completion_tokens": completion}));
         assert_eq!(entry["cost_nanousd"], nano, "{prompt} and {completion} tokens");
         let expected = if nano == 0 { "0".to_owned() } else { format!("0.{nano:09}") };
         assert_eq!(answer.header("x-aigw-cost-usd"), Some(expected.as_str()));
@@ -295,16 +295,16 @@ fn half_a_nano_dollar_is_rounded_up_once_per_entry() {
 
 #[test]
 fn a_prompt_over_the_mark_costs_the_long_price() {
-    let talk = talk();
+    let session = session();
     for (prompt, nano) in [(1000, 1000 * 1_250 + 10 * 10_000), (1001, 1001 * 2_500 + 10 * 15_000)] {
-        let (entry, _) = entry_using(&talk, "long", json!({"prompt_tokens": prompt, "completion_tokens": 10}));
+        let (entry, _) = entry_using(&session, "long", json!({"prompt_tokens": prompt, "completion_tokens": 10}));
         assert_eq!(entry["cost_nanousd"], nano, "{prompt} tokens");
     }
 }
 
 #[test]
 fn an_absurd_usage_breaks_nothing() {
-    let talk = talk();
+    let session = session();
     for usage in [
         json!({"prompt_tokens": -5, "completion_tokens": 1.5}),
         json!("much"),
@@ -312,37 +312,37 @@ fn an_absurd_usage_breaks_nothing() {
         json!(null),
         json!([]),
     ] {
-        talk.script.on("alpha", [used(usage.clone())]);
-        let answer = talk.chat("solo").send();
+        session.script.on("alpha", [used(usage.clone())]);
+        let answer = session.chat("solo").send();
         assert_eq!(answer.expect(200)["usage"], usage, "the answer was changed");
-        let entry = talk.stage.gateway.entry_of(&answer);
+        let entry = session.shared.gateway.entry_of(&answer);
         assert!(entry["cost_nanousd"].as_i64().is_some_and(|cost| cost >= 0), "{usage}: {entry}");
     }
 }
 
 #[test]
 fn an_answer_without_usage_is_estimated() {
-    let talk = talk();
+    let session = session();
     let mut body = completion("exactly 21 bytes here");
     body.as_object_mut().unwrap().remove("usage");
-    talk.script.on("alpha", [Answer::json(200, &body)]);
-    let answer = talk.chat("solo").send();
-    let entry = talk.stage.gateway.entry_of(&answer);
+    session.script.on("alpha", [Answer::json(200, &body)]);
+    let answer = session.chat("solo").send();
+    let entry = session.shared.gateway.entry_of(&answer);
     assert_eq!((&entry["usage_source"], &entry["completion_tokens"]), (&json!("estimated"), &json!(7)));
     assert!(entry["prompt_tokens"].as_u64().is_some_and(|tokens| tokens > 0));
 }
 
 #[test]
 fn embeddings_and_completions_have_their_entries_too() {
-    let talk = talk();
-    let answer = talk.post_with("/v1/embeddings", "solo", json!({"input": "x"})).send();
+    let session = session();
+    let answer = session.post_with("/v1/embeddings", "solo", json!({"input": "x"})).send();
     assert_eq!(answer.expect(200)["data"][0]["embedding"], json!([0.5, -0.25]));
-    let entry = talk.stage.gateway.entry_of(&answer);
+    let entry = session.shared.gateway.entry_of(&answer);
     assert_eq!((&entry["operation"], &entry["prompt_tokens"], &entry["completion_tokens"]), (&json!("embeddings"), &json!(5), &json!(0)));
     assert_eq!(entry["cost_nanousd"], 5 * 590);
-    let answer = talk.post_with("/v1/completions", "solo", json!({"prompt": "x"})).send();
+    let answer = session.post_with("/v1/completions", "solo", json!({"prompt": "x"})).send();
     answer.expect(200);
-    let entry = talk.stage.gateway.entry_of(&answer);
+    let entry = session.shared.gateway.entry_of(&answer);
     assert_eq!(
         (&entry["operation"], &entry["finish_reason"], &entry["cost_nanousd"]),
         (&json!("completions"), &json!("length"), &json!(12_020))
@@ -351,10 +351,10 @@ fn embeddings_and_completions_have_their_entries_too() {
 
 #[test]
 fn a_failure_is_an_entry_that_costs_nothing() {
-    let talk = talk();
-    talk.script.on("alpha", [Answer::error(500)]);
-    let answer = talk.chat("solo").send();
-    let entry = talk.stage.gateway.entry_of(&answer);
+    let session = session();
+    session.script.on("alpha", [Answer::error(500)]);
+    let answer = session.chat("solo").send();
+    let entry = session.shared.gateway.entry_of(&answer);
     let expected = json!({"status": 502, "outcome": "upstream_error", "error_code": "all_providers_failed", "usage_source": "none", "prompt_tokens": 0, "cost_nanousd": 0, "provider": "1-alpha"});
     for (field, value) in expected.as_object().unwrap() {
         assert_eq!(&entry[field], value, "{field}: {entry}");
@@ -363,25 +363,25 @@ fn a_failure_is_an_entry_that_costs_nothing() {
 
 #[test]
 fn what_was_not_routed_is_not_in_the_ledger() {
-    let talk = talk();
-    let refused = [talk.chat("nonesuch").send(), talk.raw("/v1/chat/completions", "{").send()];
-    let answer = talk.chat("gratis").send();
-    talk.stage.gateway.entry_of(&answer);
+    let session = session();
+    let refused = [session.chat("nonesuch").send(), session.raw("/v1/chat/completions", "{").send()];
+    let answer = session.chat("gratis").send();
+    session.shared.gateway.entry_of(&answer);
     for answer in refused {
         let id = answer.header("x-request-id").unwrap();
-        assert_eq!(talk.stage.gateway.admin("GET", &format!("/ledger/{id}"), None).status, 404);
+        assert_eq!(session.shared.gateway.admin("GET", &format!("/ledger/{id}"), None).status, 404);
     }
 }
 
 #[test]
 fn odd_tags_are_dropped_or_cut_and_never_break_a_request() {
-    let talk = talk();
+    let session = session();
     for tags in ["", ",", "=", "=x", "novalue", "a=1,,b=2", "a=1,a=2", "k=\u{e9}", &"a=1,".repeat(500), &format!("k={}", "v".repeat(3000))]
     {
-        let answer = talk.chat("gratis").header("x-aigw-tags", tags).send();
+        let answer = session.chat("gratis").header("x-aigw-tags", tags).send();
         assert!(matches!(answer.status, 200 | 400), "{tags:?}: {}", answer.status);
         if answer.status == 200 {
-            assert!(talk.stage.gateway.entry_of(&answer)["tags"].is_object());
+            assert!(session.shared.gateway.entry_of(&answer)["tags"].is_object());
         }
     }
 }

@@ -2,24 +2,24 @@
 
 use serde_json::json;
 
-use crate::support::stage::{stage, talk};
+use crate::support::test_gateway::{session, shared_gateway};
 use crate::support::upstream::Answer;
 
 #[test]
 fn health_needs_no_key() {
     for target in ["/healthz", "/readyz", "/metrics"] {
-        assert_eq!(stage().gateway.get(target).send().status, 200, "{target}");
+        assert_eq!(shared_gateway().gateway.get(target).send().status, 200, "{target}");
     }
 }
 
 #[test]
 fn metrics_are_text_that_prometheus_reads() {
-    let talk = talk();
-    talk.script.on("alpha", [Answer::error(500), Answer::good()]);
-    talk.chat("solo").send().expect(200);
-    talk.chat_with("solo", json!({"stream": true})).send();
-    talk.tenant.entries(2);
-    let answer = talk.stage.gateway.get("/metrics").send();
+    let session = session();
+    session.script.on("alpha", [Answer::error(500), Answer::good()]);
+    session.chat("solo").send().expect(200);
+    session.chat_with("solo", json!({"stream": true})).send();
+    session.tenant.entries(2);
+    let answer = session.shared.gateway.get("/metrics").send();
     assert!(answer.header("content-type").is_some_and(|value| value.contains("openmetrics-text") || value.starts_with("text/plain")));
     let text = answer.text();
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
@@ -45,10 +45,10 @@ fn metrics_are_text_that_prometheus_reads() {
 
 #[test]
 fn metrics_hold_nothing_that_callers_can_multiply() {
-    let talk = talk();
+    let session = session();
     let canary = "canary-in-metrics";
-    talk.chat(canary).header("x-request-id", canary).header("x-aigw-tags", &format!("k={canary}")).send();
-    talk.chat_with("solo", json!({"user": canary})).send();
-    let text = talk.stage.gateway.get("/metrics").send().text();
-    assert!(!text.contains(canary) && !text.contains(&talk.key.id) && !text.contains(&talk.key.secret));
+    session.chat(canary).header("x-request-id", canary).header("x-aigw-tags", &format!("k={canary}")).send();
+    session.chat_with("solo", json!({"user": canary})).send();
+    let text = session.shared.gateway.get("/metrics").send().text();
+    assert!(!text.contains(canary) && !text.contains(&session.key.id) && !text.contains(&session.key.secret));
 }

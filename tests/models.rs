@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::stage::talk;
+use crate::support::test_gateway::session;
 
 fn ids(list: &Value) -> Vec<&str> {
     list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect()
@@ -10,8 +10,8 @@ fn ids(list: &Value) -> Vec<&str> {
 
 #[test]
 fn the_list_has_openais_shape_and_ours() {
-    let talk = talk();
-    let list = talk.stage.gateway.get("/v1/models").bearer(&talk.key.secret).send().expect(200);
+    let session = session();
+    let list = session.shared.gateway.get("/v1/models").bearer(&session.key.secret).send().expect(200);
     assert_eq!(list["object"], "list");
     let solo = list["data"].as_array().unwrap().iter().find(|model| model["id"] == "solo").unwrap();
     assert_eq!(solo["object"], "model");
@@ -24,47 +24,47 @@ fn the_list_has_openais_shape_and_ours() {
 
 #[test]
 fn one_model_is_found_by_id_and_by_alias() {
-    let talk = talk();
+    let session = session();
     for (name, id) in [("solo", "solo"), ("sole", "solo"), ("org%2Fonly.1", "solo"), ("org/only.1", "solo"), ("dear", "dear")] {
-        let model = talk.stage.gateway.get(&format!("/v1/models/{name}")).bearer(&talk.key.secret).send().expect(200);
+        let model = session.shared.gateway.get(&format!("/v1/models/{name}")).bearer(&session.key.secret).send().expect(200);
         assert_eq!(model["id"], id);
     }
-    let answer = talk.stage.gateway.get("/v1/models/nonesuch").bearer(&talk.key.secret).send();
+    let answer = session.shared.gateway.get("/v1/models/nonesuch").bearer(&session.key.secret).send();
     answer.error(404, "invalid_request_error", "model_not_found");
 }
 
 #[test]
 fn every_price_is_a_plain_decimal_per_token() {
-    let talk = talk();
-    let pricing = talk.stage.gateway.get("/v1/models/dear").bearer(&talk.key.secret).send().expect(200)["pricing"].clone();
+    let session = session();
+    let pricing = session.shared.gateway.get("/v1/models/dear").bearer(&session.key.secret).send().expect(200)["pricing"].clone();
     let expected = json!({"prompt": "0.0000025", "completion": "0.00001", "input_cache_read": "0.00000125", "input_cache_write": "0.000003125", "request": "0.005"});
     assert_eq!(pricing, expected);
-    let free = talk.stage.gateway.get("/v1/models/gratis").bearer(&talk.key.secret).send().expect(200)["pricing"].clone();
+    let free = session.shared.gateway.get("/v1/models/gratis").bearer(&session.key.secret).send().expect(200)["pricing"].clone();
     assert_eq!((&free["prompt"], &free["request"]), (&json!("0"), &json!("0")));
 }
 
 #[test]
 fn only_models_with_an_enabled_provider_for_this_tenant_are_listed() {
-    let talk = talk();
-    let list = talk.stage.gateway.get("/v1/models").bearer(&talk.key.secret).send().expect(200);
+    let session = session();
+    let list = session.shared.gateway.get("/v1/models").bearer(&session.key.secret).send().expect(200);
     assert!(ids(&list).contains(&"pair") && !ids(&list).contains(&"club"));
-    talk.stage.gateway.get("/v1/models/club").bearer(&talk.key.secret).send().error(404, "invalid_request_error", "model_not_found");
+    session.shared.gateway.get("/v1/models/club").bearer(&session.key.secret).send().error(404, "invalid_request_error", "model_not_found");
 }
 
 #[test]
 fn only_models_the_key_may_use_are_listed() {
-    let talk = talk();
-    let key = talk.tenant.key_with(json!({"allowed_models": ["sole", "pair"]}));
-    let list = talk.stage.gateway.get("/v1/models").bearer(&key.secret).send().expect(200);
+    let session = session();
+    let key = session.tenant.key_with(json!({"allowed_models": ["sole", "pair"]}));
+    let list = session.shared.gateway.get("/v1/models").bearer(&key.secret).send().expect(200);
     let mut listed = ids(&list);
     listed.sort_unstable();
     assert_eq!(listed, ["pair", "solo"]);
-    talk.stage.gateway.get("/v1/models/trio").bearer(&key.secret).send().error(404, "invalid_request_error", "model_not_found");
+    session.shared.gateway.get("/v1/models/trio").bearer(&key.secret).send().error(404, "invalid_request_error", "model_not_found");
 }
 
 #[test]
 fn a_tenant_without_brokered_providers_sees_none_of_them() {
-    let gateway = &talk().stage.gateway;
+    let gateway = &session().shared.gateway;
     let key = gateway.tenant_with(json!({"name": "own keys only", "brokered": false})).key();
     assert!(ids(&gateway.get("/v1/models").bearer(&key.secret).send().expect(200)).is_empty());
     gateway.chat(&key, &json!({"model": "solo", "messages": []})).send().error(404, "invalid_request_error", "model_not_found");
@@ -72,7 +72,7 @@ fn a_tenant_without_brokered_providers_sees_none_of_them() {
 
 #[test]
 fn no_key_no_list() {
-    let gateway = &talk().stage.gateway;
+    let gateway = &session().shared.gateway;
     gateway.get("/v1/models").send().error(401, "invalid_request_error", "invalid_api_key");
     gateway.get("/v1/models/solo").send().error(401, "invalid_request_error", "invalid_api_key");
 }

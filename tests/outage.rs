@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
-use crate::support::stage::SIMULATOR;
 use crate::support::store::{Store, blocked};
+use crate::support::test_gateway::SIMULATOR;
 use crate::support::unique;
 
 fn ask(gateway: &Gateway, key: &crate::support::gateway::Key, id: &str) -> u16 {

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::postgres::{Certificates, Server};
-use crate::support::stage::SIMULATOR;
+use crate::support::test_gateway::SIMULATOR;
 
 fn open(url: &str) -> Result<Store, String> {
     let store = Store::open(&DatabaseUrl::Postgres(std::sync::Arc::new(Secret::new(url)))).map_err(|error| error.to_string())?;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Key, Setup};
-use crate::support::stage::{SIMULATOR, keyless, models};
+use crate::support::test_gateway::{SIMULATOR, keyless, models};
 use crate::support::upstream::{Answer, Gate, MARK, Upstream};
 
 fn start(upstream: &Upstream) -> (Gateway, Key) {

@@ -3,46 +3,46 @@
 use serde_json::json;
 
 use crate::support::client::Connection;
-use crate::support::stage::{stage, talk, upstream_key};
+use crate::support::test_gateway::{session, shared_gateway, upstream_key};
 use crate::support::unique;
 use crate::support::upstream::{Answer, completion};
 
 #[test]
 fn a_request_goes_upstream_byte_for_byte_but_for_the_model() {
-    let talk = talk();
+    let session = session();
     let body = |model: &str| {
         format!(
             "{{ \"x_script\":\"MARK\",\n\t\"model\" :  \"{model}\" , \"messages\":[{{\"role\":\"user\",\"content\":\"h\\u00e9 \\\"model\\\": 1 \u{1F600}\"}}],\
              \"big\":12345678901234567890123,\"exp\":1.50e+3,\"unknown\":{{\"a\":1,\"a\":2}},\"empty\":[ ],\"last\":null\r\n}}\n"
         )
     };
-    talk.raw("/v1/chat/completions", &body("solo")).send().expect(200);
-    assert_eq!(talk.script.call().text(), body("solo-at-alpha").replace("MARK", talk.script.mark()));
+    session.raw("/v1/chat/completions", &body("solo")).send().expect(200);
+    assert_eq!(session.script.call().text(), body("solo-at-alpha").replace("MARK", session.script.mark()));
 }
 
 #[test]
 fn an_alias_is_as_good_as_the_name() {
-    let talk = talk();
+    let session = session();
     for alias in ["sole", "org/only.1"] {
-        let answer = talk.chat(alias).send();
+        let answer = session.chat(alias).send();
         answer.expect(200);
         assert_eq!(answer.header("x-aigw-model"), Some("solo"));
     }
-    assert!(talk.script.calls().iter().all(|call| call.json()["model"] == "solo-at-alpha"));
+    assert!(session.script.calls().iter().all(|call| call.json()["model"] == "solo-at-alpha"));
 }
 
 #[test]
 fn an_escaped_key_is_the_same_key() {
-    let talk = talk();
-    talk.raw("/v1/chat/completions", r#"{"x_script":"MARK","mod\u0065l":"so\u006co","messages":[]}"#).send().expect(200);
-    assert_eq!(talk.script.call().json()["model"], "solo-at-alpha");
+    let session = session();
+    session.raw("/v1/chat/completions", r#"{"x_script":"MARK","mod\u0065l":"so\u006co","messages":[]}"#).send().expect(200);
+    assert_eq!(session.script.call().json()["model"], "solo-at-alpha");
 }
 
 #[test]
 fn an_answer_comes_back_byte_for_byte() {
-    let talk = talk();
+    let session = session();
     let odd = "{ \"id\" : \"x\",\n \"choices\":[],\"extra\":{\"b\":1.0e2,\"a\":\"\\u00e9\"},\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"total_tokens\":2} }\n\n";
-    talk.script.on(
+    session.script.on(
         "alpha",
         [
             Answer::text(200, "application/json; charset=utf-8", odd),
@@ -50,7 +50,7 @@ fn an_answer_comes_back_byte_for_byte() {
         ],
     );
     for _ in 0..2 {
-        let answer = talk.chat("solo").send();
+        let answer = session.chat("solo").send();
         assert_eq!((answer.status, answer.text().as_str()), (200, odd));
         assert!(answer.header("content-type").is_some_and(|value| value.starts_with("application/json")));
     }
@@ -58,15 +58,15 @@ fn an_answer_comes_back_byte_for_byte() {
 
 #[test]
 fn the_quirks_of_a_kind_are_applied_and_everything_else_kept() {
-    let talk = talk();
-    talk.raw(
+    let session = session();
+    session.raw(
         "/v1/chat/completions",
         r#"{"x_script":"MARK", "max_completion_tokens": 5,"user":"u","model":"quirky","safe_mode":false,"messages":[{"user":"kept"}], "n":1}"#,
     )
     .send()
     .expect(200);
-    let call = talk.script.call();
-    let expected = json!({"x_script": talk.script.mark(), "max_tokens": 5, "model": "quirky-at-quirky", "safe_mode": true, "messages": [{"user": "kept"}], "n": 1});
+    let call = session.script.call();
+    let expected = json!({"x_script": session.script.mark(), "max_tokens": 5, "model": "quirky-at-quirky", "safe_mode": true, "messages": [{"user": "kept"}], "n": 1});
     assert_eq!(call.json(), expected);
     assert!(call.text().contains(r#""messages":[{"user":"kept"}]"#), "{}", call.text());
     let (path, query) = call.target.split_once('?').unwrap();
@@ -78,21 +78,21 @@ fn the_quirks_of_a_kind_are_applied_and_everything_else_kept() {
 
 #[test]
 fn a_field_to_be_set_is_set_where_the_client_did_not_name_it() {
-    let talk = talk();
-    talk.chat("quirky").send().expect(200);
-    assert_eq!(talk.script.call().json()["safe_mode"], true);
+    let session = session();
+    session.chat("quirky").send().expect(200);
+    assert_eq!(session.script.call().json()["safe_mode"], true);
 }
 
 #[test]
 fn each_operation_has_its_path() {
-    let talk = talk();
+    let session = session();
     for (target, path) in [
         ("/v1/chat/completions", "/alpha/v1/chat/completions"),
         ("/v1/completions", "/alpha/v1/completions"),
         ("/v1/embeddings", "/alpha/v1/embeddings"),
     ] {
-        talk.post_with(target, "solo", json!({"input": "x", "prompt": "x"})).send().expect(200);
-        let call = talk.script.calls().pop().unwrap();
+        session.post_with(target, "solo", json!({"input": "x", "prompt": "x"})).send().expect(200);
+        let call = session.script.calls().pop().unwrap();
         assert_eq!((call.method.as_str(), call.target.as_str()), ("POST", path));
         assert_eq!(call.json()["model"], "solo-at-alpha");
     }
@@ -100,7 +100,7 @@ fn each_operation_has_its_path() {
 
 #[test]
 fn only_the_listed_request_headers_pass() {
-    let talk = talk();
+    let session = session();
     let passing = [
         ("accept", "application/json"),
         ("openai-beta", "assistants=v2"),
@@ -109,8 +109,8 @@ fn only_the_listed_request_headers_pass() {
         ("idempotency-key", "once"),
     ];
     let kept_back = [
-        ("x-api-key", talk.key.secret.as_str()),
-        ("api-key", talk.key.secret.as_str()),
+        ("x-api-key", session.key.secret.as_str()),
+        ("api-key", session.key.secret.as_str()),
         ("cookie", "session=1"),
         ("x-aigw-tags", "project=apollo"),
         ("x-forwarded-for", "10.1.2.3"),
@@ -126,9 +126,9 @@ fn only_the_listed_request_headers_pass() {
         ("referer", "https://app.example"),
         ("x-request-id", "mine-123"),
     ];
-    let request = passing.iter().chain(&kept_back).fold(talk.chat("solo"), |request, (name, value)| request.header(name, value));
+    let request = passing.iter().chain(&kept_back).fold(session.chat("solo"), |request, (name, value)| request.header(name, value));
     request.send().expect(200);
-    let headers = talk.script.call().headers;
+    let headers = session.script.call().headers;
     for (name, value) in passing {
         assert_eq!(headers.get(name), Some(value), "{name} must pass");
     }
@@ -137,22 +137,22 @@ fn only_the_listed_request_headers_pass() {
     }
     assert_eq!(headers.get("authorization"), Some(format!("Bearer {}", upstream_key("1-alpha")).as_str()));
     let text = format!("{headers:?}");
-    assert!(!text.contains(&talk.key.secret), "the virtual key went upstream: {text}");
+    assert!(!text.contains(&session.key.secret), "the virtual key went upstream: {text}");
     assert_eq!(headers.names().iter().filter(|name| **name == "authorization").count(), 1);
 }
 
 #[test]
 fn a_header_named_by_connection_does_not_pass() {
-    let talk = talk();
-    talk.chat("solo").header("connection", "keep-alive, openai-beta").header("openai-beta", "hop").send().expect(200);
-    assert_eq!(talk.script.call().headers.get("openai-beta"), None);
+    let session = session();
+    session.chat("solo").header("connection", "keep-alive, openai-beta").header("openai-beta", "hop").send().expect(200);
+    assert_eq!(session.script.call().headers.get("openai-beta"), None);
 }
 
 #[test]
 fn a_provider_without_auth_gets_no_credential_at_all() {
-    let talk = talk();
-    talk.chat("open").send().expect(200);
-    let headers = talk.script.call().headers;
+    let session = session();
+    session.chat("open").send().expect(200);
+    let headers = session.script.call().headers;
     for name in ["authorization", "api-key", "x-api-key"] {
         assert_eq!(headers.get(name), None);
     }
@@ -160,7 +160,7 @@ fn a_provider_without_auth_gets_no_credential_at_all() {
 
 #[test]
 fn only_the_listed_response_headers_pass() {
-    let talk = talk();
+    let session = session();
     let mut answer = Answer::text(200, "application/json", &completion("x").to_string()).header("x-request-id", "upstream-77");
     let kept_back = [
         ("set-cookie", "a=b"),
@@ -178,8 +178,8 @@ fn only_the_listed_response_headers_pass() {
     for (name, value) in kept_back {
         answer = answer.header(name, value);
     }
-    talk.script.on("alpha", [answer]);
-    let answer = talk.chat("solo").send();
+    session.script.on("alpha", [answer]);
+    let answer = session.chat("solo").send();
     answer.expect(200);
     for (name, _) in kept_back {
         assert_eq!(answer.header(name), None, "{name} must not pass");
@@ -190,8 +190,8 @@ fn only_the_listed_response_headers_pass() {
 
 #[test]
 fn every_answer_forbids_sniffing_and_storing() {
-    let talk = talk();
-    for answer in [talk.chat("solo").send(), talk.chat("nonesuch").send(), talk.stage.gateway.get("/v1/models").send()] {
+    let session = session();
+    for answer in [session.chat("solo").send(), session.chat("nonesuch").send(), session.shared.gateway.get("/v1/models").send()] {
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "status {}", answer.status);
         assert_eq!(answer.header("cache-control"), Some("no-store"), "status {}", answer.status);
     }
@@ -199,31 +199,31 @@ fn every_answer_forbids_sniffing_and_storing() {
 
 #[test]
 fn a_sane_request_id_is_kept_and_any_other_replaced() {
-    let talk = talk();
+    let session = session();
     let sane = unique("trace.1_A");
-    assert_eq!(talk.chat("solo").header("x-request-id", &sane).send().header("x-request-id"), Some(sane.as_str()));
+    assert_eq!(session.chat("solo").header("x-request-id", &sane).send().header("x-request-id"), Some(sane.as_str()));
     let long = "x".repeat(4000);
     for insane in ["", "two words", "a\tb", "<script>", long.as_str()] {
-        let answer = talk.chat("solo").header("x-request-id", insane).send();
+        let answer = session.chat("solo").header("x-request-id", insane).send();
         let id = answer.header("x-request-id").unwrap();
         assert!(id != insane && !id.is_empty(), "{insane:?} became {id:?}");
     }
-    let ids = [talk.chat("solo").send(), talk.chat("solo").send()].map(|answer| answer.header("x-request-id").unwrap().to_owned());
+    let ids = [session.chat("solo").send(), session.chat("solo").send()].map(|answer| answer.header("x-request-id").unwrap().to_owned());
     assert_ne!(ids[0], ids[1]);
 }
 
 #[test]
 fn every_answer_has_a_request_id_even_without_a_key() {
     for target in ["/v1/models", "/v1/nothing", "/healthz", "/nowhere"] {
-        assert!(stage().gateway.get(target).send().header("x-request-id").is_some(), "{target}");
+        assert!(shared_gateway().gateway.get(target).send().header("x-request-id").is_some(), "{target}");
     }
 }
 
 #[test]
 fn a_routed_answer_says_who_answered_what_in_how_many_attempts_at_which_cost() {
-    let talk = talk();
-    talk.script.on("alpha", [Answer::error(500), Answer::good()]);
-    let answer = talk.chat("sole").send();
+    let session = session();
+    session.script.on("alpha", [Answer::error(500), Answer::good()]);
+    let answer = session.chat("sole").send();
     answer.expect(200);
     assert_eq!(answer.header("x-aigw-provider"), Some("1-alpha"));
     assert_eq!(answer.header("x-aigw-model"), Some("solo"));
@@ -234,14 +234,14 @@ fn a_routed_answer_says_who_answered_what_in_how_many_attempts_at_which_cost() {
 
 #[test]
 fn a_free_answer_costs_0() {
-    let talk = talk();
-    assert_eq!(talk.chat("gratis").send().header("x-aigw-cost-usd"), Some("0"));
+    let session = session();
+    assert_eq!(session.chat("gratis").send().header("x-aigw-cost-usd"), Some("0"));
 }
 
 #[test]
 fn an_unrouted_answer_says_nothing_of_routing() {
-    let talk = talk();
-    let answer = talk.chat("nonesuch").send();
+    let session = session();
+    let answer = session.chat("nonesuch").send();
     for name in ["x-aigw-provider", "x-aigw-model", "x-aigw-attempts", "x-aigw-cost-usd"] {
         assert_eq!(answer.header(name), None);
     }
@@ -249,19 +249,19 @@ fn an_unrouted_answer_says_nothing_of_routing() {
 
 #[test]
 fn a_large_request_goes_through_whole() {
-    let talk = talk();
+    let session = session();
     let text = "0123456789".repeat(40_000);
-    talk.chat_with("solo", json!({"padding": text})).send().expect(200);
-    assert_eq!(talk.script.call().json()["padding"], text.as_str());
+    session.chat_with("solo", json!({"padding": text})).send().expect(200);
+    assert_eq!(session.script.call().json()["padding"], text.as_str());
 }
 
 #[test]
 fn a_request_in_chunks_is_framed_anew() {
-    let talk = talk();
-    let body = talk.body("solo").to_string();
-    let mut connection = Connection::open(talk.stage.gateway.address);
+    let session = session();
+    let body = session.body("solo").to_string();
+    let mut connection = Connection::open(session.shared.gateway.address);
     connection.write(
-        format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n", talk.key.secret)
+        format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n", session.key.secret)
             .as_bytes(),
     );
     for piece in body.as_bytes().chunks(20) {
@@ -271,41 +271,41 @@ fn a_request_in_chunks_is_framed_anew() {
     }
     connection.write(b"0\r\n\r\n");
     connection.reply().whole().expect(200);
-    assert_eq!(talk.script.call().text(), body.replace("\"solo\"", "\"solo-at-alpha\""));
+    assert_eq!(session.script.call().text(), body.replace("\"solo\"", "\"solo-at-alpha\""));
 }
 
 #[test]
 fn a_client_may_wait_for_a_100_continue() {
-    let talk = talk();
-    talk.chat("solo").header("expect", "100-continue").send().expect(200);
+    let session = session();
+    session.chat("solo").header("expect", "100-continue").send().expect(200);
 }
 
 #[test]
 fn upstream_connections_are_kept_and_used_again() {
-    let talk = talk();
-    let (first, connection) = talk.chat("quirky").send_over(Connection::open(talk.stage.gateway.address));
-    let (second, _) = talk.chat("quirky").send_over(connection);
+    let session = session();
+    let (first, connection) = session.chat("quirky").send_over(Connection::open(session.shared.gateway.address));
+    let (second, _) = session.chat("quirky").send_over(connection);
     assert_eq!((first.status, second.status), (200, 200));
-    let calls = talk.script.calls();
+    let calls = session.script.calls();
     assert!(calls[1].earlier > 0, "the second call opened a connection of its own");
 }
 
 #[test]
 fn the_upstream_is_asked_for_an_unencoded_answer() {
-    let talk = talk();
-    talk.chat("solo").header("accept-encoding", "gzip, br").send().expect(200);
-    let headers = talk.script.call().headers;
+    let session = session();
+    session.chat("solo").header("accept-encoding", "gzip, br").send().expect(200);
+    let headers = session.script.call().headers;
     assert!(matches!(headers.get("accept-encoding"), None | Some("identity")), "{:?}", headers.get("accept-encoding"));
 }
 
 #[test]
 fn a_provider_reserved_for_a_tenant_serves_that_tenant_alone() {
-    let talk = talk();
-    talk.chat("club").send().error(404, "invalid_request_error", "model_not_found");
-    let gateway = &talk.stage.gateway;
+    let session = session();
+    session.chat("club").send().error(404, "invalid_request_error", "model_not_found");
+    let gateway = &session.shared.gateway;
     gateway.admin("POST", "/tenants", Some(&json!({"id": "club-members", "name": "members"}))).expect(201);
     let answer = gateway.admin("POST", "/tenants/club-members/keys", Some(&json!({"name": "k", "subject": "s"}))).expect(201);
     let key = crate::support::gateway::Key { id: String::new(), secret: answer["key"].as_str().unwrap().to_owned() };
-    gateway.chat(&key, &talk.body("club")).send().expect(200);
-    assert_eq!(talk.script.lanes(), ["club"]);
+    gateway.chat(&key, &session.body("club")).send().expect(200);
+    assert_eq!(session.script.called(), ["club"]);
 }

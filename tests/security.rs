@@ -12,7 +12,7 @@ mod rows;
 use serde_json::{Value, json};
 
 use crate::support::gateway::{Gateway, Setup, Tenant};
-use crate::support::stage::{RETRY, key_env, kind, models, upstream_key};
+use crate::support::test_gateway::{RETRY, key_env, kind, models, upstream_key};
 use crate::support::upstream::Upstream;
 
 /// A master key of tests.
@@ -22,12 +22,12 @@ pub const OTHER_MASTER: &str = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
 
 /// A gateway that seals, with the kinds `alpha` and `beta` and a brokered provider of each: `1-alpha`, `20-beta`.
 pub fn setup(upstream: &Upstream) -> Setup {
-    let lane = |lane: &str| upstream.base_url(lane);
+    let base_url = |provider: &str| upstream.base_url(provider);
     Setup::new()
         .section(RETRY)
         .env("AIGW_MASTER_KEY", MASTER)
-        .provider("alpha.toml", &kind("alpha", "1-alpha", &lane("alpha"), ""))
-        .provider("beta.toml", &kind("beta", "20-beta", &lane("beta"), ""))
+        .provider("alpha.toml", &kind("alpha", "1-alpha", &base_url("alpha"), ""))
+        .provider("beta.toml", &kind("beta", "20-beta", &base_url("beta"), ""))
         .provider("models.toml", &models(&[("pair", &["alpha", "beta"]), ("solo", &["alpha"])]))
         .env(&key_env("1-alpha"), &upstream_key("1-alpha"))
         .env(&key_env("20-beta"), &upstream_key("20-beta"))

@@ -10,73 +10,56 @@ use serde_json::{Value, json};
 use crate::support::client::Connection;
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Key, Setup};
-use crate::support::stage::{keyless, models};
+use crate::support::own_gateway::OwnGateway;
 use crate::support::store::Store;
+use crate::support::test_gateway::{keyless, models};
 use crate::support::unique;
-use crate::support::upstream::{Answer, Gate, MARK, Script, Upstream, completion, good_usage};
+use crate::support::upstream::{Answer, Gate, MARK, Upstream, completion, good_usage};
 
-struct Scene {
-    gateway: Gateway,
-    key: Key,
-    script: Script,
-}
-
-fn scene(store: Store, server: &str) -> Scene {
-    let upstream = Upstream::start();
-    let gateway = Setup::new()
-        .store(store)
-        .server(server)
-        .provider("alpha.toml", &keyless("alpha", "1-alpha", &upstream.base_url("alpha")))
-        .provider("models.toml", &models(&[("solo", &["alpha"])]))
-        .start();
-    Scene { key: gateway.key(), gateway, script: upstream.script() }
-}
-
-impl Scene {
-    fn body(&self, stream: bool) -> Value {
-        json!({"model": "solo", "messages": [{"role": "user", "content": "hi"}], "stream": stream, MARK: self.script.mark()})
-    }
+/// Body of a chat request with one message.
+fn body(own: &OwnGateway, stream: bool) -> Value {
+    json!({"model": "solo", "messages": [{"role": "user", "content": "hi"}], "stream": stream, MARK: own.script.mark()})
 }
 
 #[test]
 fn sigterm_lets_streams_finish_and_leaves_nothing_unsettled() {
-    let scene = scene(Store::Sqlite, "shutdown_grace = \"8s\"");
+    let own = OwnGateway::new("shutdown_grace = \"8s\"", "");
     let gate = Gate::default();
     let streamed = Answer::stream().delta("before").gate(&gate).delta("after").event("[DONE]");
-    scene.script.on("alpha", [streamed, Answer::good().gate(&gate).before_head()]);
+    own.script.on("alpha", [streamed, Answer::good().gate(&gate).before_head()]);
     let (streaming, waiting) = (unique("streaming"), unique("waiting"));
-    let mut reply = scene.gateway.chat(&scene.key, &scene.body(true)).header("x-request-id", &streaming).open();
+    let mut reply = own.gateway.chat(&own.key, &body(&own, true)).header("x-request-id", &streaming).open();
     assert!(reply.frame().is_some());
-    let connection = scene.gateway.chat(&scene.key, &scene.body(false)).header("x-request-id", &waiting).start();
-    scene.script.arrived(2);
-    scene.gateway.sigterm();
-    eventually("new connections to be refused", || std::net::TcpStream::connect(scene.gateway.address).is_err().then_some(()));
-    assert!(scene.gateway.is_running(), "it did not wait for its streams");
+    let connection = own.gateway.chat(&own.key, &body(&own, false)).header("x-request-id", &waiting).start();
+    own.script.arrived(2);
+    own.gateway.sigterm();
+    eventually("new connections to be refused", || std::net::TcpStream::connect(own.gateway.address).is_err().then_some(()));
+    assert!(own.gateway.is_running(), "it did not wait for its streams");
     gate.open();
     let frames = reply.frames();
     assert!(frames[0].contains("after") && frames[1] == "data: [DONE]", "{frames:?}");
     connection.reply().whole().expect(200);
-    assert_eq!(scene.gateway.exit().code(), Some(0), "{}", scene.gateway.log());
-    scene.gateway.restart();
+    assert_eq!(own.gateway.exit().code(), Some(0), "{}", own.gateway.log());
+    own.gateway.restart();
     for id in [streaming, waiting] {
-        assert_eq!(scene.gateway.entry(&id)["outcome"], "ok");
+        assert_eq!(own.gateway.entry(&id)["outcome"], "ok");
     }
 }
 
 #[test]
 fn a_stream_longer_than_the_grace_is_ended_with_a_word_and_settled() {
-    let scene = scene(Store::Sqlite, "shutdown_grace = \"300ms\"");
-    scene.script.on("alpha", [Answer::stream().delta("some").hang()]);
+    let own = OwnGateway::new("shutdown_grace = \"300ms\"", "");
+    own.script.on("alpha", [Answer::stream().delta("some").hang()]);
     let id = unique("cut");
-    let mut reply = scene.gateway.chat(&scene.key, &scene.body(true)).header("x-request-id", &id).open();
+    let mut reply = own.gateway.chat(&own.key, &body(&own, true)).header("x-request-id", &id).open();
     assert!(reply.frame().is_some());
-    scene.gateway.sigterm();
+    own.gateway.sigterm();
     let frames = reply.frames();
     assert!(frames.last().is_some_and(|frame| frame.contains("upstream_interrupted")), "{frames:?}");
     assert!(reply.complete && !frames.iter().any(|frame| frame.contains("[DONE]")), "{frames:?}");
-    assert_eq!(scene.gateway.exit().code(), Some(0), "{}", scene.gateway.log());
-    scene.gateway.restart();
-    let entry = scene.gateway.entry(&id);
+    assert_eq!(own.gateway.exit().code(), Some(0), "{}", own.gateway.log());
+    own.gateway.restart();
+    let entry = own.gateway.entry(&id);
     assert_eq!(entry["outcome"], "interrupted", "{entry}");
     assert!(entry["completion_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "what was relayed is not metered: {entry}");
 }
@@ -167,10 +150,10 @@ fn a_rolling_restart_under_load_loses_no_accepted_request() {
 
 #[test]
 fn an_address_is_shared_only_with_those_who_share_theirs() {
-    let scene = scene(Store::Sqlite, "reuse_port = true");
+    let own = OwnGateway::new("reuse_port = true", "");
     let directory = tempfile::tempdir().unwrap();
     let setup = Setup::new().provider("models.toml", "");
-    setup.write(directory.path(), scene.gateway.address.port(), &Store::Sqlite.url(directory.path()));
+    setup.write(directory.path(), own.gateway.address.port(), &Store::Sqlite.url(directory.path()));
     let output = crate::support::gateway::aigw(directory.path(), &[]).args(["serve", "--config", "aigw.toml"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot listen on"), "{output:?}");
@@ -179,13 +162,13 @@ fn an_address_is_shared_only_with_those_who_share_theirs() {
 #[test]
 fn an_idle_gateway_stops_at_once() {
     for signal in [Signal::TERM, Signal::INT] {
-        let scene = scene(Store::Sqlite, "shutdown_grace = \"30s\"");
+        let own = OwnGateway::new("shutdown_grace = \"30s\"", "");
         let (answer, idle) =
-            scene.gateway.chat(&scene.key, &scene.body(false)).send_over(crate::support::client::Connection::open(scene.gateway.address));
+            own.gateway.chat(&own.key, &body(&own, false)).send_over(crate::support::client::Connection::open(own.gateway.address));
         answer.expect(200);
         let start = Instant::now();
-        scene.gateway.signal(signal);
-        assert_eq!(scene.gateway.exit().code(), Some(0));
+        own.gateway.signal(signal);
+        assert_eq!(own.gateway.exit().code(), Some(0));
         assert!(start.elapsed() < Duration::from_secs(5), "an idle connection held it up");
         drop(idle);
     }
@@ -195,9 +178,9 @@ fn killed(store: Store) {
     if !store.is_available() {
         return;
     }
-    let scene = scene(store, "");
+    let own = OwnGateway::on(store, "", "");
     let ids: Vec<String> = (0..3).map(|nth| unique(&format!("killed-{nth}"))).collect();
-    scene.script.on(
+    own.script.on(
         "alpha",
         [
             Answer::streamed(&["done"], Some(&good_usage())),
@@ -205,22 +188,22 @@ fn killed(store: Store) {
             Answer::head(200).hang().before_head(),
         ],
     );
-    let finished = scene.gateway.chat(&scene.key, &scene.body(true)).header("x-request-id", &ids[0]).send();
+    let finished = own.gateway.chat(&own.key, &body(&own, true)).header("x-request-id", &ids[0]).send();
     assert_eq!(finished.status, 200);
-    let mut reply = scene.gateway.chat(&scene.key, &scene.body(true)).header("x-request-id", &ids[1]).open();
+    let mut reply = own.gateway.chat(&own.key, &body(&own, true)).header("x-request-id", &ids[1]).open();
     assert!(reply.frame().is_some() && reply.frame().is_some());
-    let waiting = scene.gateway.chat(&scene.key, &scene.body(false)).header("x-request-id", &ids[2]).start();
-    scene.script.arrived(3);
-    scene.gateway.kill9();
+    let waiting = own.gateway.chat(&own.key, &body(&own, false)).header("x-request-id", &ids[2]).start();
+    own.script.arrived(3);
+    own.gateway.kill9();
     drop((reply, waiting));
-    scene.gateway.restart();
-    assert_eq!(scene.gateway.entry(&ids[0])["outcome"], "ok");
+    own.gateway.restart();
+    assert_eq!(own.gateway.entry(&ids[0])["outcome"], "ok");
     for id in &ids[1..] {
-        let entry = scene.gateway.entry(id);
+        let entry = own.gateway.entry(id);
         assert!(matches!(entry["outcome"].as_str(), Some("interrupted" | "upstream_error" | "client_closed")), "{entry}");
         assert_eq!((&entry["tenant"].is_string(), &entry["model"]), (&true, &json!("solo")));
     }
-    let all = scene.gateway.admin("GET", "/ledger", None).expect(200)["data"].as_array().unwrap().len();
+    let all = own.gateway.admin("GET", "/ledger", None).expect(200)["data"].as_array().unwrap().len();
     assert_eq!(all, 3, "an entry was stored twice or not at all");
 }
 
@@ -236,8 +219,8 @@ fn kill_9_loses_no_entry_on_postgresql() {
 
 #[test]
 fn kill_9_in_the_middle_of_many_requests_leaves_each_answered_one_in_the_ledger_once() {
-    let scene = scene(Store::Sqlite, "");
-    let tenant = scene.gateway.tenant();
+    let own = OwnGateway::new("", "");
+    let tenant = own.gateway.tenant();
     let key = tenant.key();
     let mut answered = Vec::new();
     std::thread::scope(|scope| {
@@ -247,8 +230,8 @@ fn kill_9_in_the_middle_of_many_requests_leaves_each_answered_one_in_the_ledger_
                     let mut answered = Vec::new();
                     for _ in 0..40 {
                         let id = unique("burst");
-                        let mut connection = match std::net::TcpStream::connect(scene.gateway.address) {
-                            Ok(_) => scene.gateway.chat(&key, &scene.body(false)).header("x-request-id", &id).start(),
+                        let mut connection = match std::net::TcpStream::connect(own.gateway.address) {
+                            Ok(_) => own.gateway.chat(&key, &body(&own, false)).header("x-request-id", &id).start(),
                             Err(_) => break,
                         };
                         connection.try_write(b"");
@@ -261,16 +244,16 @@ fn kill_9_in_the_middle_of_many_requests_leaves_each_answered_one_in_the_ledger_
                 })
             })
             .collect();
-        scene.script.arrived(60);
-        scene.gateway.kill9();
+        own.script.arrived(60);
+        own.gateway.kill9();
         answered = workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect();
     });
     assert!(!answered.is_empty());
-    scene.gateway.restart();
+    own.gateway.restart();
     for id in &answered {
-        scene.gateway.entry(id);
+        own.gateway.entry(id);
     }
-    let calls = scene.script.calls().len();
+    let calls = own.script.calls().len();
     let entries = tenant.entries(answered.len());
     let mut ids: Vec<&str> = entries.iter().map(|entry| entry["request_id"].as_str().unwrap()).collect();
     let total = ids.len();
@@ -282,13 +265,13 @@ fn kill_9_in_the_middle_of_many_requests_leaves_each_answered_one_in_the_ledger_
 
 #[test]
 fn state_survives_a_restart() {
-    let scene = scene(Store::Sqlite, "");
-    let answer = scene.gateway.chat(&scene.key, &scene.body(false)).send();
+    let own = OwnGateway::new("", "");
+    let answer = own.gateway.chat(&own.key, &body(&own, false)).send();
     answer.expect(200);
-    scene.gateway.entry_of(&answer);
-    scene.gateway.sigterm();
-    scene.gateway.exit();
-    scene.gateway.restart();
-    scene.gateway.chat(&scene.key, &scene.body(false)).send().expect(200);
-    assert_eq!(scene.gateway.entry_of(&answer)["outcome"], "ok");
+    own.gateway.entry_of(&answer);
+    own.gateway.sigterm();
+    own.gateway.exit();
+    own.gateway.restart();
+    own.gateway.chat(&own.key, &body(&own, false)).send().expect(200);
+    assert_eq!(own.gateway.entry_of(&answer)["outcome"], "ok");
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::gateway::Setup;
-use crate::support::stage::talk;
+use crate::support::test_gateway::session;
 
 fn ask(text: &str) -> Value {
     json!({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "first"}, {"role": "assistant", "content": "a"}, {"role": "user", "content": text}]})
@@ -11,9 +11,9 @@ fn ask(text: &str) -> Value {
 
 #[test]
 fn sim_echo_answers_with_the_last_user_message() {
-    let talk = talk();
+    let session = session();
     let text = "say \"h\u{e9}llo\" \u{1F600}\n\ttwice";
-    let answer = talk.chat_with("sim-echo", ask(text)).send();
+    let answer = session.chat_with("sim-echo", ask(text)).send();
     let body = answer.expect(200);
     assert_eq!((&body["object"], &body["choices"][0]["message"]["content"]), (&json!("chat.completion"), &json!(text)));
     assert_eq!((&body["choices"][0]["message"]["role"], &body["choices"][0]["finish_reason"]), (&json!("assistant"), &json!("stop")));
@@ -24,27 +24,27 @@ fn sim_echo_answers_with_the_last_user_message() {
         usage["total_tokens"].as_u64().unwrap(),
         usage["prompt_tokens"].as_u64().unwrap() + usage["completion_tokens"].as_u64().unwrap()
     );
-    let entry = talk.stage.gateway.entry_of(&answer);
+    let entry = session.shared.gateway.entry_of(&answer);
     assert_eq!((&entry["prompt_tokens"], &entry["usage_source"]), (&usage["prompt_tokens"], &json!("upstream")));
     assert_eq!(entry["provider"], "50-simulator");
 }
 
 #[test]
 fn a_message_in_parts_is_echoed_too() {
-    let talk = talk();
+    let session = session();
     let messages = json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]}]});
-    let body = talk.chat_with("sim-echo", messages).send().expect(200);
+    let body = session.chat_with("sim-echo", messages).send().expect(200);
     assert!(body["choices"][0]["message"]["content"].as_str().is_some_and(|text| text.contains("one") && text.contains("two")));
 }
 
 #[test]
 fn a_stream_says_the_same_as_the_whole() {
-    let talk = talk();
+    let session = session();
     for model in ["sim-echo", "sim-lorem"] {
-        let whole = talk.chat_with(model, ask("the same words in the same order")).send().expect(200);
+        let whole = session.chat_with(model, ask("the same words in the same order")).send().expect(200);
         let mut fields = ask("the same words in the same order");
         fields["stream"] = json!(true);
-        let frames = talk.chat_with(model, fields).open().frames();
+        let frames = session.chat_with(model, fields).open().frames();
         assert_eq!(frames.last().map(String::as_str), Some("data: [DONE]"));
         let chunks: Vec<Value> =
             frames[..frames.len() - 1].iter().map(|frame| serde_json::from_str(frame.strip_prefix("data: ").unwrap()).unwrap()).collect();
@@ -58,17 +58,17 @@ fn a_stream_says_the_same_as_the_whole() {
 
 #[test]
 fn the_same_question_gets_the_same_answer() {
-    let talk = talk();
+    let session = session();
     for model in ["sim-echo", "sim-lorem"] {
-        let answers: Vec<Value> = (0..3).map(|_| talk.chat_with(model, ask("again")).send().expect(200)["choices"].clone()).collect();
+        let answers: Vec<Value> = (0..3).map(|_| session.chat_with(model, ask("again")).send().expect(200)["choices"].clone()).collect();
         assert!(answers.iter().all(|answer| *answer == answers[0]));
     }
 }
 
 #[test]
 fn embeddings_are_plausible_and_stable() {
-    let talk = talk();
-    let ask = |input: Value| talk.post_with("/v1/embeddings", "sim-echo", json!({"input": input})).send().expect(200);
+    let session = session();
+    let ask = |input: Value| session.post_with("/v1/embeddings", "sim-echo", json!({"input": input})).send().expect(200);
     let (one, two) = (ask(json!("hello")), ask(json!(["hello", "world"])));
     assert_eq!(
         (&one["object"], one["data"].as_array().map(Vec::len), two["data"].as_array().map(Vec::len)),

@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::client::Reply;
-use crate::support::stage::{Talk, talk};
+use crate::support::test_gateway::{Session, session};
 use crate::support::unique;
 use crate::support::upstream::{Answer, Gate, chunk, delta, good_usage, usage_chunk};
 
 /// Plays `pieces` to a streaming request and gives the whole body the client got.
-fn relayed(talk: &Talk<'_>, pieces: impl IntoIterator<Item = Vec<u8>>) -> String {
+fn relayed(session: &Session<'_>, pieces: impl IntoIterator<Item = Vec<u8>>) -> String {
     let answer = pieces.into_iter().fold(Answer::stream(), |answer, piece| answer.piece(&piece));
-    talk.script.on("alpha", [answer]);
-    let response = talk.streamed("solo").send();
+    session.script.on("alpha", [answer]);
+    let response = session.streamed("solo").send();
     assert_eq!(response.status, 200, "{}", response.text());
     assert!(response.complete, "the framing broke off");
     response.text()
@@ -26,12 +26,12 @@ fn last(frames: &[String]) -> Value {
 
 #[test]
 fn each_chunk_reaches_the_client_before_the_next_is_sent() {
-    let talk = talk();
+    let session = session();
     let gates: Vec<Gate> = (0..20).map(|_| Gate::default()).collect();
     let answer =
         gates.iter().enumerate().fold(Answer::stream().delta("first"), |answer, (nth, gate)| answer.gate(gate).delta(&nth.to_string()));
-    talk.script.on("alpha", [answer.event("[DONE]")]);
-    let mut reply = talk.streamed("solo").open();
+    session.script.on("alpha", [answer.event("[DONE]")]);
+    let mut reply = session.streamed("solo").open();
     assert_eq!(reply.frame().unwrap(), format!("data: {}", delta("first")));
     for (nth, gate) in gates.iter().enumerate() {
         gate.open();
@@ -43,11 +43,11 @@ fn each_chunk_reaches_the_client_before_the_next_is_sent() {
 
 #[test]
 fn half_an_event_is_not_waited_for_longer_than_its_other_half() {
-    let talk = talk();
+    let session = session();
     let (gate, event) = (Gate::default(), format!("data: {}\n\n", delta("halved")));
     let (one, other) = event.as_bytes().split_at(30);
-    talk.script.on("alpha", [Answer::stream().delta("first").piece(one).gate(&gate).piece(other).event("[DONE]")]);
-    let mut reply = talk.streamed("solo").open();
+    session.script.on("alpha", [Answer::stream().delta("first").piece(one).gate(&gate).piece(other).event("[DONE]")]);
+    let mut reply = session.streamed("solo").open();
     assert!(reply.frame().is_some());
     gate.open();
     assert_eq!(reply.frame().unwrap(), event.trim_end());
@@ -55,8 +55,8 @@ fn half_an_event_is_not_waited_for_longer_than_its_other_half() {
 
 #[test]
 fn a_stream_says_what_it_is() {
-    let talk = talk();
-    let reply = talk.streamed("solo").open();
+    let session = session();
+    let reply = session.streamed("solo").open();
     assert_eq!(reply.status, 200);
     assert!(reply.headers.get("content-type").is_some_and(|value| value.starts_with("text/event-stream")));
     assert_eq!(reply.headers.get("x-accel-buffering"), Some("no"));
@@ -77,17 +77,17 @@ fn the_usage_chunk_is_asked_for_and_shown_only_to_who_asked() {
         (json!({}), false),
         (json!({"include_obfuscation": false}), false),
     ] {
-        let talk = talk();
-        talk.script.on("alpha", [Answer::streamed(&["a", "b"], Some(&usage))]);
+        let session = session();
+        session.script.on("alpha", [Answer::streamed(&["a", "b"], Some(&usage))]);
         let fields = if options.is_null() { json!({"stream": true}) } else { json!({"stream": true, "stream_options": options}) };
-        let mut reply = talk.chat_with("solo", fields).open();
+        let mut reply = session.chat_with("solo", fields).open();
         let frames = reply.frames();
         assert_eq!(frames.iter().any(|frame| frame.contains("prompt_tokens")), shown, "{options}: {frames:?}");
         assert_eq!((frames.len(), frames.last().map(String::as_str)), (5 + usize::from(shown), Some("data: [DONE]")));
-        let sent = talk.script.call().json();
+        let sent = session.script.call().json();
         assert_eq!(sent["stream_options"]["include_usage"], true, "{options}");
         assert_eq!(sent["stream_options"]["include_obfuscation"], options["include_obfuscation"]);
-        let entry = talk.stage.gateway.entry(reply.headers.get("x-request-id").unwrap());
+        let entry = session.shared.gateway.entry(reply.headers.get("x-request-id").unwrap());
         assert_eq!((&entry["prompt_tokens"], &entry["completion_tokens"]), (&json!(21), &json!(4)));
         assert_eq!((&entry["usage_source"], &entry["stream"], &entry["outcome"]), (&json!("upstream"), &json!(true), &json!("ok")));
     }
@@ -95,12 +95,12 @@ fn the_usage_chunk_is_asked_for_and_shown_only_to_who_asked() {
 
 #[test]
 fn an_upstream_that_cannot_report_usage_is_not_asked_and_its_tokens_are_estimated() {
-    let talk = talk();
-    talk.script.on("mute", [Answer::streamed(&["nine bytes"; 9], None)]);
-    let mut reply = talk.streamed("mute").open();
+    let session = session();
+    session.script.on("mute", [Answer::streamed(&["nine bytes"; 9], None)]);
+    let mut reply = session.streamed("mute").open();
     assert_eq!(reply.frames().last().map(String::as_str), Some("data: [DONE]"));
-    assert!(talk.script.call().json().get("stream_options").is_none());
-    let entry = talk.stage.gateway.entry(reply.headers.get("x-request-id").unwrap());
+    assert!(session.script.call().json().get("stream_options").is_none());
+    let entry = session.shared.gateway.entry(reply.headers.get("x-request-id").unwrap());
     assert_eq!(entry["usage_source"], "estimated");
     assert_eq!(entry["completion_tokens"], 30);
     assert!(
@@ -110,18 +110,18 @@ fn an_upstream_that_cannot_report_usage_is_not_asked_and_its_tokens_are_estimate
 
 #[test]
 fn usage_that_rides_on_a_chunk_with_content_is_read_and_left_there() {
-    let talk = talk();
+    let session = session();
     let mut riding: Value = serde_json::from_str(&chunk(json!({}), json!("stop"))).unwrap();
     riding["usage"] = json!({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5});
     let body = format!("data: {}\n\ndata: {riding}\n\ndata: [DONE]\n\n", delta("x"));
-    assert_eq!(relayed(&talk, [body.clone().into_bytes()]), body);
-    let entry = talk.tenant.entries(1).remove(0);
+    assert_eq!(relayed(&session, [body.clone().into_bytes()]), body);
+    let entry = session.tenant.entries(1).remove(0);
     assert_eq!((&entry["prompt_tokens"], &entry["finish_reason"]), (&json!(3), &json!("stop")));
 }
 
 #[test]
 fn a_stream_is_relayed_byte_for_byte_however_it_is_cut() {
-    let talk = talk();
+    let session = session();
     let kept = [
         format!(": a comment\n\ndata: {}\n\n", delta("h\u{e9}llo \u{1F600}")),
         "event: odd\nid: 7\nretry: 10\ndata: {\"choices\":[], \"unknown\": 1}\n\n".to_owned(),
@@ -138,26 +138,26 @@ fn a_stream_is_relayed_byte_for_byte_however_it_is_cut() {
         // Pieces of a byte each would be thousands of chunks: only the interesting parts are cut so fine.
         let (coarse, fine) = if size < 64 { whole.split_at(whole.len() - 700) } else { ("", whole.as_str()) };
         let pieces = coarse.as_bytes().chunks(4096).chain(fine.as_bytes().chunks(size)).map(<[u8]>::to_vec);
-        assert_eq!(relayed(&talk, pieces), expected, "cut into pieces of {size}");
+        assert_eq!(relayed(&session, pieces), expected, "cut into pieces of {size}");
     }
-    for entry in talk.tenant.entries(7) {
+    for entry in session.tenant.entries(7) {
         assert_eq!((&entry["outcome"], &entry["prompt_tokens"]), (&json!("ok"), &json!(11)));
     }
 }
 
 #[test]
 fn a_long_stream_arrives_whole() {
-    let talk = talk();
+    let session = session();
     let body = format!("data: {}\n\n", delta(&"x".repeat(1000))).repeat(5000) + "data: [DONE]\n\n";
     let pieces = body.as_bytes().chunks(9_973).map(<[u8]>::to_vec);
-    assert!(relayed(&talk, pieces) == body, "a stream of 5 MB was changed");
+    assert!(relayed(&session, pieces) == body, "a stream of 5 MB was changed");
 }
 
 #[test]
 fn a_line_of_two_megabytes_passes() {
-    let talk = talk();
+    let session = session();
     let body = format!("data: {}\n\ndata: [DONE]\n\n", delta(&"x".repeat(2_000_000)));
-    assert!(relayed(&talk, body.as_bytes().chunks(60_000).map(<[u8]>::to_vec)) == body);
+    assert!(relayed(&session, body.as_bytes().chunks(60_000).map(<[u8]>::to_vec)) == body);
 }
 
 #[test]
@@ -172,9 +172,9 @@ fn whatever_breaks_a_stream_after_its_first_event_ends_it_honestly() {
         ("a broken chunk", Answer::raw(format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\ndata: {}\n\n\r\nzzz\r\n", delta("some").len() + 8, delta("some")).as_bytes())),
     ];
     for (what, answer) in broken {
-        let talk = talk();
-        talk.script.on("alpha", [answer]);
-        let mut reply = talk.streamed("pair").open();
+        let session = session();
+        session.script.on("alpha", [answer]);
+        let mut reply = session.streamed("pair").open();
         assert_eq!(reply.status, 200, "{what}");
         let frames = reply.frames();
         assert!(frames[0].contains("some"), "{what}: {frames:?}");
@@ -183,8 +183,8 @@ fn whatever_breaks_a_stream_after_its_first_event_ends_it_honestly() {
         assert!(error["message"].is_string() && error["type"].is_string(), "{what}: {frames:?}");
         assert!(!frames.iter().any(|frame| frame.contains("[DONE]")), "{what}: a stream cut short says [DONE]");
         assert!(reply.complete, "{what}: the framing broke off");
-        assert_eq!(talk.script.lanes(), ["alpha"], "{what}: something was sent twice");
-        let entry = talk.stage.gateway.entry(reply.headers.get("x-request-id").unwrap());
+        assert_eq!(session.script.called(), ["alpha"], "{what}: something was sent twice");
+        let entry = session.shared.gateway.entry(reply.headers.get("x-request-id").unwrap());
         assert_eq!((&entry["outcome"], &entry["status"]), (&json!("interrupted"), &json!(200)), "{what}");
         assert_eq!(entry["usage_source"], "estimated", "{what}");
         assert!(entry["completion_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{what}: {entry}");
@@ -193,28 +193,28 @@ fn whatever_breaks_a_stream_after_its_first_event_ends_it_honestly() {
 
 #[test]
 fn a_stream_that_falls_silent_is_ended_when_its_patience_is() {
-    let talk = talk();
-    talk.script.on("hasty", [Answer::stream().delta("some").hang()]);
-    let mut reply = talk.streamed("hasty-first").open();
+    let session = session();
+    session.script.on("hasty", [Answer::stream().delta("some").hang()]);
+    let mut reply = session.streamed("hasty-first").open();
     let frames = reply.frames();
     assert_eq!(last(&frames)["error"]["code"], "upstream_interrupted");
-    talk.script.gone();
-    assert_eq!(talk.script.lanes(), ["hasty"]);
-    let entry = talk.stage.gateway.entry(reply.headers.get("x-request-id").unwrap());
+    session.script.gone();
+    assert_eq!(session.script.called(), ["hasty"]);
+    let entry = session.shared.gateway.entry(reply.headers.get("x-request-id").unwrap());
     assert_eq!(entry["outcome"], "interrupted");
 }
 
 /// Lets a client leave while the upstream says nothing, and gives the time until the upstream noticed.
-fn noticed_after(leave: impl FnOnce(&Talk<'_>, &str) -> Instant) -> (Duration, Value) {
-    let talk = talk();
+fn noticed_after(leave: impl FnOnce(&Session<'_>, &str) -> Instant) -> (Duration, Value) {
+    let session = session();
     let id = unique("left");
-    let left = leave(&talk, &id);
-    let gone = talk.script.gone();
-    (gone.saturating_duration_since(left), talk.stage.gateway.entry(&id))
+    let left = leave(&session, &id);
+    let gone = session.script.gone();
+    (gone.saturating_duration_since(left), session.shared.gateway.entry(&id))
 }
 
 /// A busy machine may be late once or twice, a gateway that does not cancel always is.
-fn within_100_ms(what: &str, leave: impl Fn(&Talk<'_>, &str) -> Instant) -> Value {
+fn within_100_ms(what: &str, leave: impl Fn(&Session<'_>, &str) -> Instant) -> Value {
     let mut taken = Vec::new();
     for _ in 0..5 {
         let (time, entry) = noticed_after(&leave);
@@ -226,9 +226,9 @@ fn within_100_ms(what: &str, leave: impl Fn(&Talk<'_>, &str) -> Instant) -> Valu
     panic!("{what}: the upstream call outlived the client by {taken:?}");
 }
 
-fn leave_mid_stream(talk: &Talk<'_>, id: &str, go: fn(Reply)) -> Instant {
-    talk.script.on("alpha", [Answer::stream().delta("some").delta(" text").hang()]);
-    let mut reply = talk.streamed("pair").header("x-request-id", id).open();
+fn leave_mid_stream(session: &Session<'_>, id: &str, go: fn(Reply)) -> Instant {
+    session.script.on("alpha", [Answer::stream().delta("some").delta(" text").hang()]);
+    let mut reply = session.streamed("pair").header("x-request-id", id).open();
     assert!(reply.frame().is_some() && reply.frame().is_some());
     let left = Instant::now();
     go(reply);
@@ -238,7 +238,7 @@ fn leave_mid_stream(talk: &Talk<'_>, id: &str, go: fn(Reply)) -> Instant {
 #[test]
 fn a_client_that_leaves_in_the_middle_of_a_stream_cancels_the_call() {
     for (what, go) in [("close", Reply::disconnect as fn(Reply)), ("reset", Reply::reset)] {
-        let entry = within_100_ms(what, |talk, id| leave_mid_stream(talk, id, go));
+        let entry = within_100_ms(what, |session, id| leave_mid_stream(session, id, go));
         assert_eq!((&entry["outcome"], &entry["usage_source"]), (&json!("client_closed"), &json!("estimated")));
         assert_eq!(entry["completion_tokens"], 3, "9 bytes were seen");
         assert_eq!(entry["attempts"].as_array().map(Vec::len), Some(1));
@@ -248,10 +248,10 @@ fn a_client_that_leaves_in_the_middle_of_a_stream_cancels_the_call() {
 #[test]
 fn a_client_that_leaves_before_the_head_cancels_the_call() {
     for stream in [false, true] {
-        let entry = within_100_ms("before the head", |talk, id| {
-            talk.script.on("alpha", [Answer::head(200).hang().before_head()]);
-            let connection = talk.chat_with("pair", json!({"stream": stream})).header("x-request-id", id).start();
-            talk.script.arrived(1);
+        let entry = within_100_ms("before the head", |session, id| {
+            session.script.on("alpha", [Answer::head(200).hang().before_head()]);
+            let connection = session.chat_with("pair", json!({"stream": stream})).header("x-request-id", id).start();
+            session.script.arrived(1);
             let left = Instant::now();
             drop(connection);
             left
@@ -262,12 +262,12 @@ fn a_client_that_leaves_before_the_head_cancels_the_call() {
 
 #[test]
 fn a_client_that_leaves_before_the_first_event_cancels_the_call() {
-    let entry = within_100_ms("before the first event", |talk, id| {
+    let entry = within_100_ms("before the first event", |session, id| {
         let gate = Gate::default();
         gate.open();
-        talk.script.on("alpha", [Answer::stream().piece(b": waiting\n\n").hang()]);
-        let connection = talk.streamed("pair").header("x-request-id", id).start();
-        talk.script.arrived(1);
+        session.script.on("alpha", [Answer::stream().piece(b": waiting\n\n").hang()]);
+        let connection = session.streamed("pair").header("x-request-id", id).start();
+        session.script.arrived(1);
         let left = Instant::now();
         connection.reset();
         left
@@ -277,10 +277,10 @@ fn a_client_that_leaves_before_the_first_event_cancels_the_call() {
 
 #[test]
 fn a_client_that_leaves_during_a_body_cancels_the_call() {
-    let entry = within_100_ms("mid-body", |talk, id| {
-        talk.script.on("alpha", [Answer::head(200).header("content-type", "application/json").claiming(1000).piece(b"{\"id\":").hang()]);
-        let connection = talk.chat("pair").header("x-request-id", id).start();
-        talk.script.arrived(1);
+    let entry = within_100_ms("mid-body", |session, id| {
+        session.script.on("alpha", [Answer::head(200).header("content-type", "application/json").claiming(1000).piece(b"{\"id\":").hang()]);
+        let connection = session.chat("pair").header("x-request-id", id).start();
+        session.script.arrived(1);
         let left = Instant::now();
         drop(connection);
         left
@@ -290,33 +290,33 @@ fn a_client_that_leaves_during_a_body_cancels_the_call() {
 
 #[test]
 fn legacy_completions_are_streamed_alike() {
-    let talk = talk();
-    let mut reply = talk.post_with("/v1/completions", "solo", json!({"stream": true, "prompt": "x"})).open();
+    let session = session();
+    let mut reply = session.post_with("/v1/completions", "solo", json!({"stream": true, "prompt": "x"})).open();
     let frames = reply.frames();
     assert_eq!(frames.last().map(String::as_str), Some("data: [DONE]"));
     assert!(!frames.iter().any(|frame| frame.contains("prompt_tokens")), "{frames:?}");
-    let entry = talk.stage.gateway.entry(reply.headers.get("x-request-id").unwrap());
+    let entry = session.shared.gateway.entry(reply.headers.get("x-request-id").unwrap());
     assert_eq!((&entry["operation"], &entry["prompt_tokens"]), (&json!("completions"), &json!(11)));
 }
 
 #[test]
 fn many_streams_at_once_do_not_mix() {
-    let talk = talk();
+    let session = session();
     std::thread::scope(|scope| {
         for nth in 0..24 {
-            let talk = &talk;
+            let session = &session;
             scope.spawn(move || {
-                let mut body = talk.body("solo");
-                let script = talk.stage.upstream.script();
+                let mut body = session.body("solo");
+                let script = session.shared.upstream.script();
                 body["x_script"] = json!(script.mark());
                 body["stream"] = json!(true);
                 let text = format!("stream {nth} ");
                 script.on("alpha", [Answer::streamed(&[text.as_str(); 50], Some(&good_usage()))]);
-                let frames = talk.stage.gateway.chat(&talk.key, &body).open().frames();
+                let frames = session.shared.gateway.chat(&session.key, &body).open().frames();
                 assert_eq!(frames.iter().filter(|frame| frame.contains(&text)).count(), 50);
                 assert_eq!(frames.len(), 53);
             });
         }
     });
-    assert_eq!(talk.tenant.entries(24).len(), 24);
+    assert_eq!(session.tenant.entries(24).len(), 24);
 }

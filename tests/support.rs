@@ -6,9 +6,10 @@
 pub mod cases;
 pub mod client;
 pub mod gateway;
+pub mod own_gateway;
 pub mod postgres;
-pub mod stage;
 pub mod store;
+pub mod test_gateway;
 pub mod upstream;
 
 use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{good, message, message_start, stage};
+use super::{good, message, message_start, shared_gateway};
 use crate::support::cases::payloads;
 use crate::support::upstream::Answer;
 
@@ -20,7 +20,7 @@ fn calls(arguments: &str) -> Value {
 
 #[test]
 fn a_request_that_cannot_be_expressed_is_refused_with_its_param_and_reaches_nobody() {
-    let lane = stage().lane();
+    let provider = shared_gateway().provider();
     let user = json!({"role": "user", "content": "Hi"});
     let refused = [
         (json!({"messages": []}), "invalid_value", "messages"),
@@ -46,19 +46,19 @@ fn a_request_that_cannot_be_expressed_is_refused_with_its_param_and_reaches_nobo
         for stream in [false, true] {
             let mut members = members.clone();
             members["stream"] = json!(stream);
-            let answer = lane.ask(&members).send();
+            let answer = provider.ask(&members).send();
             let error = answer.error(400, "invalid_request_error", code);
             assert_eq!(error["param"], param, "{members}");
             assert!(!answer.text().contains("not base64!") && !answer.text().contains("wizard"), "quotes the prompt: {}", answer.text());
         }
     }
-    assert!(lane.script.calls().is_empty());
+    assert!(provider.script.calls().is_empty());
 }
 
 #[test]
 fn tool_arguments_that_are_no_json_object_go_upstream_as_what_they_are() {
-    let lane = stage().lane();
-    let lane = lane.answers([good()]);
+    let provider = shared_gateway().provider();
+    let provider = provider.answers([good()]);
     let tools = json!([{"type": "function", "function": {"name": "weather"}}]);
     for (arguments, input) in [
         (r#"{"city":"Par"#, json!({"INVALID_JSON": r#"{"city":"Par"#})),
@@ -70,42 +70,42 @@ fn tool_arguments_that_are_no_json_object_go_upstream_as_what_they_are() {
     ] {
         let result = json!({"role": "tool", "tool_call_id": "call_1", "content": "4"});
         let messages = json!([{"role": "user", "content": "Hi"}, calls(arguments), result]);
-        lane.ask(&json!({"messages": messages, "tools": tools})).send().expect(200);
-        let sent = lane.script.calls().pop().unwrap().json();
+        provider.ask(&json!({"messages": messages, "tools": tools})).send().expect(200);
+        let sent = provider.script.calls().pop().unwrap().json();
         assert_eq!(sent["messages"][1]["content"][0]["input"], input, "{arguments:?}");
     }
 }
 
 #[test]
 fn a_result_without_its_call_is_the_providers_to_refuse() {
-    let lane = stage().lane();
+    let provider = shared_gateway().provider();
     let said = "messages.0.content.0: unexpected `tool_use_id` found in `tool_result` blocks: call_9";
-    lane.answers([Answer::json(400, &json!({"type": "error", "error": {"type": "invalid_request_error", "message": said}}))]);
-    let answer = lane.ask(&json!({"messages": [{"role": "tool", "tool_call_id": "call_9", "content": "4"}]})).send();
+    provider.answers([Answer::json(400, &json!({"type": "error", "error": {"type": "invalid_request_error", "message": said}}))]);
+    let answer = provider.ask(&json!({"messages": [{"role": "tool", "tool_call_id": "call_9", "content": "4"}]})).send();
     assert_eq!(answer.expect(400)["error"], json!({"message": said, "type": "invalid_request_error", "param": null, "code": null}));
-    assert_eq!(lane.script.call().json()["messages"][0]["content"][0]["tool_use_id"], "call_9");
+    assert_eq!(provider.script.call().json()["messages"][0]["content"][0]["tool_use_id"], "call_9");
 }
 
 #[test]
 fn an_answer_that_is_no_message_is_tried_again_and_shows_nothing_of_itself() {
     for body in ["<html>canary-4711</html>", "", "null", "[]", "{}", r#""canary-4711""#, r#"{"type":"message","content":"canary-4711"}"#] {
         for stream in [false, true] {
-            let lane = stage().lane();
-            lane.answers([Answer::text(200, "application/json", body)]);
-            let answer = lane.ask(&json!({"stream": stream})).send();
+            let provider = shared_gateway().provider();
+            provider.answers([Answer::text(200, "application/json", body)]);
+            let answer = provider.ask(&json!({"stream": stream})).send();
             answer.error(502, "upstream_error", "all_providers_failed");
             assert!(!answer.text().contains("canary"), "{}", answer.text());
-            assert_eq!(lane.script.calls().len(), 2, "{body}");
-            assert_eq!(lane.entry(&answer)["outcome"], "upstream_error");
+            assert_eq!(provider.script.calls().len(), 2, "{body}");
+            assert_eq!(provider.entry(&answer)["outcome"], "upstream_error");
         }
     }
 }
 
 #[test]
 fn an_answer_that_makes_sense_the_second_time_is_the_answer() {
-    let lane = stage().lane();
-    lane.answers([Answer::text(200, "application/json", "<html>"), good()]);
-    let answer = lane.ask(&json!({})).send();
+    let provider = shared_gateway().provider();
+    provider.answers([Answer::text(200, "application/json", "<html>"), good()]);
+    let answer = provider.ask(&json!({})).send();
     assert_eq!(answer.expect(200)["choices"][0]["message"]["content"], "Hello.");
     assert_eq!(answer.header("x-aigw-attempts"), Some("2"));
 }
@@ -113,13 +113,13 @@ fn an_answer_that_makes_sense_the_second_time_is_the_answer() {
 #[test]
 fn an_error_status_without_json_is_told_by_its_status_alone() {
     for status in [400, 413, 422] {
-        let lane = stage().lane();
-        lane.answers([Answer::text(status, "text/html", "<html>canary-4711</html>")]);
-        let answer = lane.ask(&json!({})).send();
+        let provider = shared_gateway().provider();
+        provider.answers([Answer::text(status, "text/html", "<html>canary-4711</html>")]);
+        let answer = provider.ask(&json!({})).send();
         let error = answer.expect(status)["error"].clone();
         assert_eq!((&error["type"], &error["param"]), (&json!("invalid_request_error"), &Value::Null));
         assert!(error["message"].as_str().unwrap().contains(&status.to_string()) && !answer.text().contains("canary"), "{error}");
-        assert_eq!(lane.script.calls().len(), 1);
+        assert_eq!(provider.script.calls().len(), 1);
     }
 }
 
@@ -139,12 +139,12 @@ fn an_error_under_status_200_is_the_error_it_says() {
         let answers =
             [(false, Answer::json(200, &error)), (true, Answer::json(200, &error)), (true, Answer::stream().piece(event.as_bytes()))];
         for (stream, answer) in answers {
-            let lane = stage().lane();
-            lane.answers([answer]);
-            let answer = lane.ask(&json!({"stream": stream})).send();
+            let provider = shared_gateway().provider();
+            provider.answers([answer]);
+            let answer = provider.ask(&json!({"stream": stream})).send();
             let error = answer.expect(status)["error"].clone();
             assert_eq!((error["type"].as_str(), error["code"].as_str()), (Some(kind), code), "{theirs}");
-            assert_eq!(lane.script.calls().len(), calls, "{theirs}");
+            assert_eq!(provider.script.calls().len(), calls, "{theirs}");
         }
     }
 }
@@ -160,9 +160,9 @@ fn gigantic() -> [String; 3] {
 #[test]
 fn a_gigantic_event_before_the_first_one_fails_the_attempt() {
     for event in gigantic() {
-        let lane = stage().lane();
-        lane.answers([Answer::stream().piece(event.as_bytes())]);
-        let answer = lane.ask(&json!({"stream": true})).send();
+        let provider = shared_gateway().provider();
+        provider.answers([Answer::stream().piece(event.as_bytes())]);
+        let answer = provider.ask(&json!({"stream": true})).send();
         answer.error(502, "upstream_error", "all_providers_failed");
         assert!(!answer.text().contains("xxx"));
     }
@@ -177,38 +177,38 @@ fn a_gigantic_event_later_ends_the_stream_with_an_error() {
         json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}})
     );
     for event in gigantic() {
-        let lane = stage().lane();
-        lane.answers([Answer::stream().piece(begun.as_bytes()).piece(event.as_bytes())]);
-        let answer = lane.ask(&json!({"stream": true})).send();
+        let provider = shared_gateway().provider();
+        provider.answers([Answer::stream().piece(begun.as_bytes()).piece(event.as_bytes())]);
+        let answer = provider.ask(&json!({"stream": true})).send();
         let chunks = payloads(&answer.text()).unwrap();
         assert_eq!(chunks[1]["choices"][0]["delta"]["content"], "Hello");
         let error = &chunks.last().unwrap()["error"];
         assert_eq!((&error["type"], &error["code"]), (&json!("upstream_error"), &json!("upstream_interrupted")));
         assert_eq!(chunks.len(), 3, "{chunks:?}");
-        assert_eq!(lane.entry(&answer)["outcome"], "interrupted");
-        assert_eq!(lane.script.calls().len(), 1);
+        assert_eq!(provider.entry(&answer)["outcome"], "interrupted");
+        assert_eq!(provider.script.calls().len(), 1);
     }
 }
 
 #[test]
 fn the_upstreams_id_is_found_in_an_error_body_too() {
-    let lane = stage().lane();
+    let provider = shared_gateway().provider();
     let error = json!({"type": "error", "error": {"type": "invalid_request_error", "message": "no"}, "request_id": "req_7"});
-    lane.answers([Answer::json(400, &error)]);
-    let answer = lane.ask(&json!({})).send();
+    provider.answers([Answer::json(400, &error)]);
+    let answer = provider.ask(&json!({})).send();
     answer.expect(400);
     assert_eq!(answer.header("x-upstream-request-id"), Some("req_7"));
-    assert_eq!(lane.entry(&answer)["attempts"][0]["request_id"], "req_7");
+    assert_eq!(provider.entry(&answer)["attempts"][0]["request_id"], "req_7");
 }
 
 #[test]
 fn what_is_dropped_is_named_and_what_is_unknown_is_not_sent() {
-    let lane = stage().lane();
-    lane.answers([good()]);
-    let answer = lane.ask(&json!({"seed": 7, "frequency_penalty": 1, "made_up": true})).send();
+    let provider = shared_gateway().provider();
+    provider.answers([good()]);
+    let answer = provider.ask(&json!({"seed": 7, "frequency_penalty": 1, "made_up": true})).send();
     answer.expect(200);
     assert_eq!(answer.header("x-aigw-dropped-params"), Some("frequency_penalty,seed"));
-    let sent = lane.script.call().json();
+    let sent = provider.script.call().json();
     let mut members: Vec<&String> = sent.as_object().unwrap().keys().collect();
     members.sort();
     assert_eq!(members, ["max_tokens", "messages", "model"]);
@@ -216,20 +216,20 @@ fn what_is_dropped_is_named_and_what_is_unknown_is_not_sent() {
 
 #[test]
 fn an_operation_the_dialect_cannot_do_is_refused_at_once() {
-    let lane = stage().lane();
-    let body = json!({"model": lane.model("claude-sonnet-4-6"), "input": "Hi", "prompt": "Hi"});
+    let provider = shared_gateway().provider();
+    let body = json!({"model": provider.model("claude-sonnet-4-6"), "input": "Hi", "prompt": "Hi"});
     for target in ["/v1/embeddings", "/v1/completions"] {
-        let answer = lane.stage.gateway.post(target, &lane.stage.key, &body).send();
+        let answer = provider.shared.gateway.post(target, &provider.shared.key, &body).send();
         answer.error(400, "invalid_request_error", "unsupported_operation");
     }
-    assert!(lane.script.calls().is_empty());
+    assert!(provider.script.calls().is_empty());
 }
 
 #[test]
 fn a_message_of_unknown_blocks_alone_is_an_empty_answer() {
-    let lane = stage().lane();
+    let provider = shared_gateway().provider();
     let content = json!([{"type": "server_tool_use", "id": "x", "name": "y", "input": {}}, {"type": "hologram"}]);
-    lane.answers([Answer::json(200, &message(&content, "pause_turn", &json!({"input_tokens": 1, "output_tokens": 1})))]);
-    let answer = lane.ask(&json!({})).send().expect(200);
+    provider.answers([Answer::json(200, &message(&content, "pause_turn", &json!({"input_tokens": 1, "output_tokens": 1})))]);
+    let answer = provider.ask(&json!({})).send().expect(200);
     assert_eq!((&answer["choices"][0]["message"]["content"], &answer["choices"][0]["finish_reason"]), (&json!(""), &json!("stop")));
 }

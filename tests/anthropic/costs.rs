@@ -1,10 +1,10 @@
 //! What Anthropic's usage costs: cached tokens and both sorts of cache writes, each at its own price.
 //!
-//! Prices of the stage, USD per million: input 3, cached 0.3, cache write 3.75 (five minutes) and 6 (one hour), output 15.
+//! Prices of the shared gateway, in USD per million tokens: input 3, cached 0.3, cache write 3.75 (five minutes) and 6 (one hour), output 15.
 
 use serde_json::{Value, json};
 
-use super::{message, message_start, stage};
+use super::{message, message_start, shared_gateway};
 use crate::support::upstream::Answer;
 
 /// A usage object, then cached, cache-write and prompt tokens, and the cost in nano-USD.
@@ -46,10 +46,10 @@ fn check(entry: &Value, tokens: [u64; 3], cost: u64) {
 
 #[test]
 fn whole_answers_are_priced_exactly() {
-    let lane = stage().lane();
+    let provider = shared_gateway().provider();
     for (usage, tokens, cost) in priced() {
-        lane.answers([Answer::json(200, &message(&json!([{"type": "text", "text": "Hi"}]), "end_turn", &usage))]);
-        let answer = lane.ask(&json!({})).send();
+        provider.answers([Answer::json(200, &message(&json!([{"type": "text", "text": "Hi"}]), "end_turn", &usage))]);
+        let answer = provider.ask(&json!({})).send();
         let told = &answer.expect(200)["usage"];
         assert_eq!(told["prompt_tokens"], tokens[2]);
         assert_eq!(told["prompt_tokens_details"], json!({"cached_tokens": tokens[0], "cache_write_tokens": tokens[1]}));
@@ -57,13 +57,13 @@ fn whole_answers_are_priced_exactly() {
         #[allow(clippy::cast_precision_loss, reason = "small numbers")]
         let expected = cost as f64 / 1e9;
         assert!((dollars - expected).abs() < 1e-12, "{dollars} instead of {expected}");
-        check(&lane.entry(&answer), tokens, cost);
+        check(&provider.entry(&answer), tokens, cost);
     }
 }
 
 #[test]
 fn streams_are_priced_exactly_whether_they_show_their_usage_or_not() {
-    let lane = stage().lane();
+    let provider = shared_gateway().provider();
     for (usage, tokens, cost) in priced() {
         for include_usage in [false, true] {
             let mut early = usage.clone();
@@ -75,18 +75,18 @@ fn streams_are_priced_exactly_whether_they_show_their_usage_or_not() {
                 .event(r#"{"type":"content_block_stop","index":0}"#)
                 .event(r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":7}}"#)
                 .event(r#"{"type":"message_stop"}"#);
-            lane.answers([answer]);
-            let answer = lane.ask(&json!({"stream": true, "stream_options": {"include_usage": include_usage}})).send();
+            provider.answers([answer]);
+            let answer = provider.ask(&json!({"stream": true, "stream_options": {"include_usage": include_usage}})).send();
             assert!(answer.status == 200 && answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
             assert_eq!(answer.text().contains("cache_write_tokens"), include_usage);
-            check(&lane.entry(&answer), tokens, cost);
+            check(&provider.entry(&answer), tokens, cost);
         }
     }
 }
 
 #[test]
 fn a_stream_cut_short_is_metered_from_what_was_seen() {
-    let lane = stage().lane();
+    let provider = shared_gateway().provider();
     let usage = json!({"input_tokens": 10, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 0, "output_tokens": 1});
     let answer = Answer::stream()
         .event(&message_start(&usage).to_string())
@@ -94,9 +94,9 @@ fn a_stream_cut_short_is_metered_from_what_was_seen() {
         .event(
             &json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "word ".repeat(100)}}).to_string(),
         );
-    lane.answers([answer]);
-    let answer = lane.ask(&json!({"stream": true})).send();
-    let entry = lane.entry(&answer);
+    provider.answers([answer]);
+    let answer = provider.ask(&json!({"stream": true})).send();
+    let entry = provider.entry(&answer);
     assert_eq!((&entry["outcome"], &entry["prompt_tokens"], &entry["cached_tokens"]), (&json!("interrupted"), &json!(110), &json!(100)));
     assert!(entry["completion_tokens"].as_u64().unwrap() > 50, "what was generated is billed: {entry}");
     assert_eq!(entry["usage_source"], "estimated");
@@ -104,15 +104,15 @@ fn a_stream_cut_short_is_metered_from_what_was_seen() {
 
 #[test]
 fn usage_that_cannot_be_is_estimated_and_logged() {
-    let lane = stage().lane();
+    let provider = shared_gateway().provider();
     let refused = |answer: &crate::support::client::Response| {
-        let entry = lane.entry(answer);
+        let entry = provider.entry(answer);
         assert_eq!((&entry["usage_source"], &entry["completion_tokens"]), (&json!("estimated"), &json!(7)), "{entry}");
         let prompt = entry["prompt_tokens"].as_u64().unwrap();
         assert!((1..1_000).contains(&prompt), "{entry}");
         assert_eq!(entry["cost_nanousd"], prompt * 3_000 + 7 * 15_000);
-        let told = format!("{} reported usage that cannot be for request {}", lane.name, entry["request_id"].as_str().unwrap());
-        assert!(stage().gateway.log().contains(&told), "not in the log: {told}");
+        let told = format!("{} reported usage that cannot be for request {}", provider.name, entry["request_id"].as_str().unwrap());
+        assert!(shared_gateway().gateway.log().contains(&told), "not in the log: {told}");
     };
     for usage in [
         json!({"input_tokens": -5, "output_tokens": 7}),
@@ -121,7 +121,7 @@ fn usage_that_cannot_be_is_estimated_and_logged() {
         json!({"input_tokens": 5, "output_tokens": 7, "cache_read_input_tokens": u64::MAX}),
     ] {
         let text = "exactly 21 bytes here";
-        lane.answers([
+        provider.answers([
             Answer::json(200, &message(&json!([{"type": "text", "text": text}]), "end_turn", &usage)),
             Answer::stream()
                 .event(&message_start(&usage).to_string())
@@ -131,7 +131,7 @@ fn usage_that_cannot_be_is_estimated_and_logged() {
                 .event(r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":7}}"#)
                 .event(r#"{"type":"message_stop"}"#),
         ]);
-        refused(&lane.ask(&json!({})).send());
-        refused(&lane.ask(&json!({"stream": true})).send());
+        refused(&provider.ask(&json!({})).send());
+        refused(&provider.ask(&json!({"stream": true})).send());
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Lane, provider_key, stage};
+use super::{TestProvider, provider_key, shared_gateway};
 use crate::support::cases::{self, Body, Case};
 use crate::support::client::Response;
 use crate::support::upstream::Answer;
@@ -17,41 +17,41 @@ fn scripted(case: &Case) -> Option<Answer> {
     })
 }
 
-fn send(lane: &Lane<'_>, case: &Case) -> Response {
-    lane.answers(scripted(case));
-    let request = lane.chat(&case.openai_request);
+fn send(provider: &TestProvider<'_>, case: &Case) -> Response {
+    provider.answers(scripted(case));
+    let request = provider.chat(&case.openai_request);
     let headers = case.openai_headers.iter();
     headers.fold(request, |request, (name, value)| request.header(name, value.as_str().unwrap())).send()
 }
 
 /// Checks what went upstream.
-fn check_call(lane: &Lane<'_>, case: &Case) {
+fn check_call(provider: &TestProvider<'_>, case: &Case) {
     let file = &case.file;
-    let calls = lane.script.calls();
+    let calls = provider.script.calls();
     let Some(expected) = &case.anthropic_request else {
         assert!(calls.is_empty(), "{file}: a refused request went upstream");
         return;
     };
     assert!(!calls.is_empty(), "{file}: nothing went upstream");
     for call in &calls {
-        assert_eq!((call.method.as_str(), call.target.as_str()), ("POST", &*format!("/{}/v1/messages", lane.name)), "{file}");
+        assert_eq!((call.method.as_str(), call.target.as_str()), ("POST", &*format!("/{}/v1/messages", provider.name)), "{file}");
         cases::difference("request", expected, &call.json(), "").unwrap_or_else(|difference| panic!("{file}: {difference}"));
         for name in ["anthropic-version", "anthropic-beta"] {
             assert_eq!(call.headers.get(name), case.upstream_header(name), "{file}: {name}");
         }
-        assert_eq!(call.headers.get("x-api-key"), Some(&*provider_key(&lane.name)), "{file}");
+        assert_eq!(call.headers.get("x-api-key"), Some(&*provider_key(&provider.name)), "{file}");
         assert_eq!(call.headers.get("content-type"), Some("application/json"), "{file}");
         assert!(call.headers.get("authorization").is_none(), "{file}: the client's key went upstream");
     }
 }
 
 /// Checks what came back: the dialect's word, or that of a chain which ends there.
-fn check_answer(lane: &Lane<'_>, case: &Case, answer: &Response) {
+fn check_answer(provider: &TestProvider<'_>, case: &Case, answer: &Response) {
     let file = &case.file;
     match case.upstream.as_ref().map(|upstream| upstream.status) {
         Some(401..=403) => {
             answer.error(502, "upstream_error", "upstream_auth_failed");
-            assert_eq!(lane.script.calls().len(), 1, "{file}");
+            assert_eq!(provider.script.calls().len(), 1, "{file}");
         }
         Some(429 | 500..) => {
             let is_told = matches!(case.expected.status, 429 | 503);
@@ -80,11 +80,11 @@ fn check_answer(lane: &Lane<'_>, case: &Case, answer: &Response) {
 }
 
 /// Checks the entry a request that went upstream has left.
-fn check_entry(lane: &Lane<'_>, case: &Case, answer: &Response) {
-    let entry = lane.entry(answer);
+fn check_entry(provider: &TestProvider<'_>, case: &Case, answer: &Response) {
+    let entry = provider.entry(answer);
     let file = &case.file;
     assert_eq!(entry["status"], answer.status, "{file}");
-    assert_eq!(entry["kind"], *lane.name, "{file}");
+    assert_eq!(entry["kind"], *provider.name, "{file}");
     let theirs = case.upstream.as_ref().and_then(|upstream| upstream.headers.get("request-id"));
     for attempt in entry["attempts"].as_array().unwrap() {
         assert_eq!(attempt.get("request_id"), theirs, "{file}: {attempt}");
@@ -112,16 +112,16 @@ fn check_entry(lane: &Lane<'_>, case: &Case, answer: &Response) {
 #[test]
 fn every_case_goes_there_and_back_as_it_says() {
     let failures: Vec<String> =
-        cases::load().iter().filter_map(|case| std::panic::catch_unwind(|| play(case)).err().map(|_| case.file.clone())).collect();
+        cases::load().iter().filter_map(|case| std::panic::catch_unwind(|| run(case)).err().map(|_| case.file.clone())).collect();
     assert!(failures.is_empty(), "these cases failed, see above: {failures:#?}");
 }
 
-fn play(case: &Case) {
-    let lane = stage().lane();
-    let answer = send(&lane, case);
-    check_call(&lane, case);
-    check_answer(&lane, case, &answer);
+fn run(case: &Case) {
+    let provider = shared_gateway().provider();
+    let answer = send(&provider, case);
+    check_call(&provider, case);
+    check_answer(&provider, case, &answer);
     if case.anthropic_request.is_some() {
-        check_entry(&lane, case, &answer);
+        check_entry(&provider, case, &answer);
     }
 }

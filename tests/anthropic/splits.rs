@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::{Lane, stage};
+use super::{TestProvider, shared_gateway};
 use crate::support::cases::{self, Body, Case};
 use crate::support::client::Connection;
 use crate::support::upstream::Answer;
@@ -18,11 +18,11 @@ const EVERYWHERE: usize = 2048;
 /// How many clients ask at a time.
 const CLIENTS: usize = 4;
 
-/// A case that is a stream, the text its upstream sends, and a lane to play it on.
+/// A case that is a stream, the text its upstream sends, and a provider to play it on.
 struct Streamed {
     case: Case,
     text: String,
-    lane: Lane<'static>,
+    provider: TestProvider<'static>,
 }
 
 /// The streams as they are, and with their line ends turned into CRLF.
@@ -30,7 +30,7 @@ fn streams(line_end: &str) -> Vec<Streamed> {
     let streamed = |case: Case| match &case.upstream {
         Some(cases::Answer { body: Body::Stream(text), .. }) => {
             let text = if line_end == "\r\n" { text.replace("\r\n", "\n").replace('\n', "\r\n") } else { text.clone() };
-            Some(Streamed { text, lane: stage().lane(), case })
+            Some(Streamed { text, provider: shared_gateway().provider(), case })
         }
         _ => None,
     };
@@ -44,9 +44,9 @@ fn cut<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Answer {
 
 impl Streamed {
     /// Sends the case's request over a connection that is kept if it can be, and compares what comes back.
-    fn play(&self, kept: &mut Option<Connection>) -> Result<(), String> {
-        let connection = kept.take().unwrap_or_else(|| Connection::open(self.lane.stage.gateway.address));
-        let (answer, connection) = self.lane.chat(&self.case.openai_request).send_over(connection);
+    fn run(&self, kept: &mut Option<Connection>) -> Result<(), String> {
+        let connection = kept.take().unwrap_or_else(|| Connection::open(self.provider.shared.gateway.address));
+        let (answer, connection) = self.provider.chat(&self.case.openai_request).send_over(connection);
         if answer.complete && answer.header("connection") != Some("close") {
             *kept = Some(connection);
         }
@@ -60,13 +60,13 @@ impl Streamed {
 #[test]
 fn a_stream_cut_at_any_one_byte_gives_the_same_chunks() {
     let streams = streams("");
-    // One lane's answers differ in nothing but the cut, so it does not matter which request gets which.
+    // One provider's answers differ in nothing but the cut, so it does not matter which request gets which.
     let mut turns = Vec::new();
     for streamed in &streams {
         let bytes = streamed.text.as_bytes();
         let boundaries = 1..bytes.len().min(EVERYWHERE);
         turns.extend(boundaries.clone().map(|_| streamed));
-        streamed.lane.answers(boundaries.map(|at| cut([&bytes[..at], &bytes[at..]])));
+        streamed.provider.answers(boundaries.map(|at| cut([&bytes[..at], &bytes[at..]])));
     }
     let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -74,7 +74,7 @@ fn a_stream_cut_at_any_one_byte_gives_the_same_chunks() {
             scope.spawn(|| {
                 let mut connection = None;
                 while let Some(streamed) = turns.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(difference) = streamed.play(&mut connection) {
+                    if let Err(difference) = streamed.run(&mut connection) {
                         wrong.lock().unwrap().push(difference);
                     }
                 }
@@ -89,8 +89,8 @@ fn a_stream_cut_at_any_one_byte_gives_the_same_chunks() {
 fn a_stream_that_arrives_byte_by_byte_gives_the_same_chunks() {
     for line_end in ["", "\r\n"] {
         for streamed in streams(line_end) {
-            streamed.lane.answers([cut(streamed.text.as_bytes().chunks(1))]);
-            streamed.play(&mut None).unwrap();
+            streamed.provider.answers([cut(streamed.text.as_bytes().chunks(1))]);
+            streamed.run(&mut None).unwrap();
         }
     }
 }
@@ -111,8 +111,8 @@ fn a_stream_cut_at_random_gives_the_same_chunks() {
                     pieces.push(piece);
                     rest = after;
                 }
-                streamed.lane.answers([cut(pieces)]);
-                streamed.play(&mut connection.borrow_mut()).map_err(TestCaseError::fail)
+                streamed.provider.answers([cut(pieces)]);
+                streamed.run(&mut connection.borrow_mut()).map_err(TestCaseError::fail)
             });
             result.unwrap_or_else(|error| panic!("{error}"));
         }

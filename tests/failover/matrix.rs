@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-use crate::support::stage::{Stage, Talk, stage, talk};
+use crate::support::test_gateway::{Session, TestGateway, session, shared_gateway};
 use crate::support::upstream::{Answer, MARK, completion, delta};
 
 /// What a fault calls for (DESIGN.md section 6).
@@ -135,14 +135,14 @@ fn faults(stream: bool) -> Vec<Fault> {
 }
 
 /// Plays one row and checks everything about it.
-fn row(stage: &Stage, talk: &Talk<'_>, fault: &Fault, stream: bool, position: Position) {
-    let script = stage.upstream.script();
-    let (model, lane, at_fault) = match (&fault.cause, position) {
+fn row(shared: &TestGateway, session: &Session<'_>, fault: &Fault, stream: bool, position: Position) {
+    let script = shared.upstream.script();
+    let (model, provider, at_fault) = match (&fault.cause, position) {
         (Cause::Answer(_), Position::Only) => ("solo".to_owned(), "alpha", "1-alpha".to_owned()),
         (Cause::Answer(_), Position::First) => ("pair".to_owned(), "alpha", "1-alpha".to_owned()),
         (Cause::Answer(_), Position::Last) => ("pair".to_owned(), "beta", "2-beta".to_owned()),
         (cause, position) => {
-            let (name, lane) = match cause {
+            let (name, provider) = match cause {
                 Cause::Unreachable(name) => (*name, ""),
                 _ => ("hasty", "hasty"),
             };
@@ -151,17 +151,17 @@ fn row(stage: &Stage, talk: &Talk<'_>, fault: &Fault, stream: bool, position: Po
                 Position::First => "first",
                 Position::Last => "last",
             };
-            (format!("{name}-{place}"), lane, format!("{}-{name}", if position == Position::Last { 9 } else { 0 }))
+            (format!("{name}-{place}"), provider, format!("{}-{name}", if position == Position::Last { 9 } else { 0 }))
         }
     };
     if let Cause::Answer(answer) | Cause::Hasty(answer) = &fault.cause {
-        script.on(lane, [answer.clone()]);
+        script.on(provider, [answer.clone()]);
     }
     if position == Position::Last {
         script.on("alpha", [Answer::error(500)]);
     }
     let body = json!({"model": model, "messages": [], MARK: script.mark(), "stream": stream});
-    let answer = stage.gateway.chat(&talk.key, &body).send();
+    let answer = shared.gateway.chat(&session.key, &body).send();
 
     // The calls really made.
     let (least, most) = match fault.class {
@@ -169,9 +169,9 @@ fn row(stage: &Stage, talk: &Talk<'_>, fault: &Fault, stream: bool, position: Po
         Class::Dropped => (2, 4),
         Class::Local(..) | Class::Fault => (1, 1),
     };
-    let calls = |lane: &str| script.lanes().iter().filter(|called| *called == lane).count();
-    if !lane.is_empty() {
-        assert!((least..=most).contains(&calls(lane)), "{} calls: {:?}", calls(lane), script.lanes());
+    let calls = |provider: &str| script.called().iter().filter(|called| *called == provider).count();
+    if !provider.is_empty() {
+        assert!((least..=most).contains(&calls(provider)), "{} calls: {:?}", calls(provider), script.called());
     }
     let before = if position == Position::Last { 2 } else { 0 };
     let (rescuer, rescues) = match (position, &fault.cause) {
@@ -181,9 +181,9 @@ fn row(stage: &Stage, talk: &Talk<'_>, fault: &Fault, stream: bool, position: Po
     };
     if position == Position::Last {
         assert_eq!(calls("alpha"), 2);
-        assert_eq!(script.lanes()[..2], ["alpha", "alpha"]);
+        assert_eq!(script.called()[..2], ["alpha", "alpha"]);
     } else if !rescuer.is_empty() {
-        assert_eq!(calls(rescuer), usize::from(rescues), "{:?}", script.lanes());
+        assert_eq!(calls(rescuer), usize::from(rescues), "{:?}", script.called());
     }
 
     // The client's answer.
@@ -217,7 +217,7 @@ fn row(stage: &Stage, talk: &Talk<'_>, fault: &Fault, stream: bool, position: Po
     };
 
     // The entry.
-    let entry = stage.gateway.entry_of(&answer);
+    let entry = shared.gateway.entry_of(&answer);
     let outcome = match fault.class {
         _ if rescues => "ok",
         Class::Fault | Class::Local(404, _) => "client_error",
@@ -244,8 +244,8 @@ fn row(stage: &Stage, talk: &Talk<'_>, fault: &Fault, stream: bool, position: Po
 
 #[test]
 fn the_fault_matrix() {
-    let stage = stage();
-    let talk = talk();
+    let shared = shared_gateway();
+    let session = session();
     let mut rows = Vec::new();
     for stream in [false, true] {
         for fault in faults(stream) {
@@ -265,7 +265,7 @@ fn the_fault_matrix() {
                     let Some((number, (name, stream, position))) = rows.lock().unwrap().next() else { break };
                     let table = &tables[usize::from(stream)];
                     let fault = &table[(number / 3) - if stream { tables[0].len() } else { 0 }];
-                    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| row(stage, &talk, fault, stream, position))) {
+                    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| row(shared, &session, fault, stream, position))) {
                         let why = panic.downcast_ref::<String>().cloned().unwrap_or_default();
                         failed.lock().unwrap().push(format!("{name}: {}", why.replace('\n', " ")));
                     }
@@ -275,7 +275,7 @@ fn the_fault_matrix() {
     });
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{} of {total} rows failed:\n{}", failed.len(), failed.join("\n"));
-    let elsewhere = stage.upstream.unmarked().into_iter().filter(|call| call.lane == "elsewhere").count();
+    let elsewhere = shared.upstream.unmarked().into_iter().filter(|call| call.provider == "elsewhere").count();
     assert_eq!(elsewhere, 0, "a redirect was followed");
-    assert_eq!(talk.tenant.entries(total.min(1000)).len(), total.min(1000), "not one entry for each request");
+    assert_eq!(session.tenant.entries(total.min(1000)).len(), total.min(1000), "not one entry for each request");
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::client::Response;
 use crate::support::gateway::{ADMIN_TOKEN, Setup};
-use crate::support::stage::{Talk, key_env, kind, models, talk, upstream_key};
+use crate::support::test_gateway::{Session, key_env, kind, models, session, upstream_key};
 use crate::support::upstream::{Answer, MARK, Upstream, chunk};
 
 fn key() -> String {
@@ -40,9 +40,9 @@ fn clean(response: &Response) {
     }
 }
 
-fn quoting(talk: &Talk<'_>, answer: Answer) -> Response {
-    talk.script.on("alpha", [answer]);
-    let response = talk.chat("solo").send();
+fn quoting(session: &Session<'_>, answer: Answer) -> Response {
+    session.script.on("alpha", [answer]);
+    let response = session.chat("solo").send();
     clean(&response);
     response
 }
@@ -51,9 +51,9 @@ fn quoting(talk: &Talk<'_>, answer: Answer) -> Response {
 fn an_error_body_that_quotes_the_key_is_cleaned() {
     for quote in quotes() {
         for status in [400, 404, 413, 422] {
-            let talk = talk();
+            let session = session();
             let error = json!({"error": {"message": format!("bad key: {quote}!"), "type": "t", "param": null, "code": null}});
-            let response = quoting(&talk, Answer::json(status, &error));
+            let response = quoting(&session, Answer::json(status, &error));
             assert_eq!(response.status, status);
             assert!(response.text().contains("[redacted]"), "{}", response.text());
         }
@@ -62,18 +62,18 @@ fn an_error_body_that_quotes_the_key_is_cleaned() {
 
 #[test]
 fn an_error_body_without_the_key_comes_byte_for_byte() {
-    let talk = talk();
+    let session = session();
     let body = "{ \"error\" : {\"message\":\"sk-\\u0041 upstream-se\",\"type\":\"t\",\"param\":null,\"code\":\"c\"} }\n";
-    let response = quoting(&talk, Answer::text(400, "application/json", body));
+    let response = quoting(&session, Answer::text(400, "application/json", body));
     assert_eq!(response.text(), body);
 }
 
 #[test]
 fn an_error_about_the_key_is_not_shown_at_all() {
     for status in [401, 402, 403] {
-        let talk = talk();
+        let session = session();
         let error = json!({"error": {"message": format!("organisation canary-4711: {}", key()), "type": "t", "param": null, "code": null}});
-        let response = quoting(&talk, Answer::json(status, &error));
+        let response = quoting(&session, Answer::json(status, &error));
         response.error(502, "upstream_error", "upstream_auth_failed");
         assert!(!response.text().contains("canary"), "{}", response.text());
     }
@@ -82,23 +82,23 @@ fn an_error_about_the_key_is_not_shown_at_all() {
 #[test]
 fn an_error_dressed_as_a_success_is_cleaned() {
     for quote in quotes() {
-        let talk = talk();
+        let session = session();
         let error = json!({"error": {"message": quote, "type": "invalid_request_error", "param": null, "code": quote}});
-        quoting(&talk, Answer::json(200, &error));
-        let talk = self::talk();
-        talk.script.on("alpha", [Answer::stream().event(&error.to_string())]);
-        clean(&talk.streamed("solo").send());
+        quoting(&session, Answer::json(200, &error));
+        let session = self::session();
+        session.script.on("alpha", [Answer::stream().event(&error.to_string())]);
+        clean(&session.streamed("solo").send());
     }
 }
 
 #[test]
 fn the_last_frame_of_a_broken_stream_is_cleaned() {
     for quote in quotes() {
-        let talk = talk();
+        let session = session();
         let error = json!({"error": {"message": format!("key {quote}"), "type": quote, "code": "x"}});
         let answer = Answer::stream().event(&chunk(json!({"content": "hi"}), json!(null))).event(&error.to_string());
-        talk.script.on("alpha", [answer]);
-        let response = talk.streamed("solo").send();
+        session.script.on("alpha", [answer]);
+        let response = session.streamed("solo").send();
         clean(&response);
         assert!(response.text().contains("upstream_interrupted") && !response.text().contains("[DONE]"), "{}", response.text());
     }
@@ -114,20 +114,20 @@ fn a_header_that_quotes_the_key_does_not_pass() {
             if status < 400 && !quote.contains(&key()[5..17]) {
                 continue;
             }
-            let talk = talk();
+            let session = session();
             let answer = Answer::head(status).header(name, &quote).piece(br#"{"choices":[],"object":"chat.completion"}"#);
-            quoting(&talk, answer);
+            quoting(&session, answer);
         }
     }
 }
 
 #[test]
 fn the_ledger_and_the_metrics_do_not_hold_the_key() {
-    let talk = talk();
+    let session = session();
     let error = json!({"error": {"message": key(), "type": key(), "param": key(), "code": key()}});
-    let response = quoting(&talk, Answer::json(400, &error));
-    let entry = talk.stage.gateway.entry_of(&response).to_string();
-    let metrics = talk.stage.gateway.get("/metrics").send().text();
+    let response = quoting(&session, Answer::json(400, &error));
+    let entry = session.shared.gateway.entry_of(&response).to_string();
+    let metrics = session.shared.gateway.get("/metrics").send().text();
     for run in key().as_bytes().windows(12) {
         let run = String::from_utf8_lossy(run);
         assert!(!entry.contains(&*run) && !metrics.contains(&*run), "{run} of the key is kept");

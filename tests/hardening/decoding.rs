@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use serde_json::json;
 
 use crate::support::client::Response;
-use crate::support::stage::{Talk, talk};
+use crate::support::test_gateway::{Session, session};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -21,8 +21,8 @@ fn zstd(text: &[u8]) -> Vec<u8> {
     zstd::stream::encode_all(text, 3).unwrap()
 }
 
-fn send(talk: &Talk<'_>, encodings: &[&str], body: &[u8]) -> Response {
-    let mut request = talk.stage.gateway.request("POST", CHAT).bearer(&talk.key.secret).header("content-type", "application/json");
+fn send(session: &Session<'_>, encodings: &[&str], body: &[u8]) -> Response {
+    let mut request = session.shared.gateway.request("POST", CHAT).bearer(&session.key.secret).header("content-type", "application/json");
     for encoding in encodings {
         request = request.header("content-encoding", encoding);
     }
@@ -31,33 +31,33 @@ fn send(talk: &Talk<'_>, encodings: &[&str], body: &[u8]) -> Response {
 
 #[test]
 fn a_body_in_gzip_or_zstd_goes_up_decoded() {
-    let talk = talk();
-    let text = talk.body("solo").to_string();
-    send(&talk, &["gzip"], &gzip(text.as_bytes())).expect(200);
-    send(&talk, &["zstd"], &zstd(text.as_bytes())).expect(200);
-    send(&talk, &["Identity"], text.as_bytes()).expect(200);
-    for call in talk.script.calls() {
+    let session = session();
+    let text = session.body("solo").to_string();
+    send(&session, &["gzip"], &gzip(text.as_bytes())).expect(200);
+    send(&session, &["zstd"], &zstd(text.as_bytes())).expect(200);
+    send(&session, &["Identity"], text.as_bytes()).expect(200);
+    for call in session.script.calls() {
         assert_eq!(String::from_utf8(call.body).unwrap(), text.replace("\"solo\"", "\"solo-at-alpha\""));
         assert_eq!(call.headers.get("content-encoding"), None);
     }
-    assert_eq!(talk.script.calls().len(), 3);
+    assert_eq!(session.script.calls().len(), 3);
 }
 
 #[test]
 fn any_other_encoding_or_two_of_them_are_refused() {
-    let talk = talk();
-    let text = talk.body("solo").to_string();
+    let session = session();
+    let text = session.body("solo").to_string();
     for encodings in [&["br"][..], &["deflate"], &["gzip, gzip"], &["gzip", "zstd"], &["identity, gzip"], &["*"], &["aws-chunked"]] {
-        let response = send(&talk, encodings, text.as_bytes());
+        let response = send(&session, encodings, text.as_bytes());
         response.error(415, "invalid_request_error", "unsupported_encoding");
     }
-    assert!(talk.script.calls().is_empty());
+    assert!(session.script.calls().is_empty());
 }
 
 #[test]
 fn what_is_not_what_its_encoding_says_is_refused() {
-    let talk = talk();
-    let text = talk.body("solo").to_string();
+    let session = session();
+    let text = session.body("solo").to_string();
     let (gzip, zstd) = (gzip(text.as_bytes()), zstd(text.as_bytes()));
     let bodies: [(&str, &[u8]); 6] = [
         ("gzip", text.as_bytes()),
@@ -68,54 +68,54 @@ fn what_is_not_what_its_encoding_says_is_refused() {
         ("zstd", &gzip),
     ];
     for (encoding, body) in bodies {
-        send(&talk, &[encoding], body).error(400, "invalid_request_error", "invalid_json");
+        send(&session, &[encoding], body).error(400, "invalid_request_error", "invalid_json");
     }
-    assert!(talk.script.calls().is_empty());
+    assert!(session.script.calls().is_empty());
 }
 
 #[test]
 fn a_bomb_is_too_large_however_small_it_came() {
-    let talk = talk();
+    let session = session();
     let spaces = vec![b' '; 256 << 20];
     for (encoding, bomb) in [("gzip", gzip(&spaces)), ("zstd", zstd(&spaces))] {
         assert!(bomb.len() < 1 << 20, "{} bytes", bomb.len());
-        send(&talk, &[encoding], &bomb).error(413, "invalid_request_error", "request_too_large");
+        send(&session, &[encoding], &bomb).error(413, "invalid_request_error", "request_too_large");
     }
     let nested = gzip(&gzip(&spaces));
-    send(&talk, &["gzip"], &nested).error(400, "invalid_request_error", "invalid_json");
-    assert!(talk.script.calls().is_empty());
+    send(&session, &["gzip"], &nested).error(400, "invalid_request_error", "invalid_json");
+    assert!(session.script.calls().is_empty());
 }
 
 #[test]
 fn a_zstd_window_that_is_too_large_is_refused() {
-    let talk = talk();
+    let session = session();
     let mut encoder = zstd::stream::Encoder::new(Vec::new(), 3).unwrap();
     encoder.window_log(27).unwrap();
-    encoder.write_all(talk.body("solo").to_string().as_bytes()).unwrap();
-    let response = send(&talk, &["zstd"], &encoder.finish().unwrap());
+    encoder.write_all(session.body("solo").to_string().as_bytes()).unwrap();
+    let response = send(&session, &["zstd"], &encoder.finish().unwrap());
     response.error(413, "invalid_request_error", "request_too_large");
 }
 
 #[test]
 fn a_duplicate_key_is_seen_through_an_encoding() {
-    let talk = talk();
-    let text = talk.body("solo").to_string().replacen('{', "{\"mod\\u0065l\":\"dear\",", 1);
-    send(&talk, &["zstd"], &zstd(text.as_bytes())).error(400, "invalid_request_error", "invalid_json");
-    assert!(talk.script.calls().is_empty());
+    let session = session();
+    let text = session.body("solo").to_string().replacen('{', "{\"mod\\u0065l\":\"dear\",", 1);
+    send(&session, &["zstd"], &zstd(text.as_bytes())).error(400, "invalid_request_error", "invalid_json");
+    assert!(session.script.calls().is_empty());
 }
 
 #[test]
 fn keys_that_only_look_alike_are_no_duplicates() {
-    let talk = talk();
-    talk.chat_with("solo", json!({"Model": "x", "MODEL": "y", "model ": "z"})).send().expect(200);
-    let sent: serde_json::Value = serde_json::from_slice(&talk.script.call().body).unwrap();
+    let session = session();
+    session.chat_with("solo", json!({"Model": "x", "MODEL": "y", "model ": "z"})).send().expect(200);
+    let sent: serde_json::Value = serde_json::from_slice(&session.script.call().body).unwrap();
     assert_eq!((&sent["model"], &sent["Model"]), (&json!("solo-at-alpha"), &json!("x")));
 }
 
 #[test]
 fn a_duplicate_key_further_down_is_the_upstreams_affair() {
-    let talk = talk();
-    let body = format!(r#"{{"model":"solo","messages":[],"metadata":{{"a":1,"a":2}},"x_script":"{}"}}"#, talk.script.mark());
-    talk.raw(CHAT, &body).send().expect(200);
-    assert!(String::from_utf8(talk.script.call().body).unwrap().contains(r#"{"a":1,"a":2}"#));
+    let session = session();
+    let body = format!(r#"{{"model":"solo","messages":[],"metadata":{{"a":1,"a":2}},"x_script":"{}"}}"#, session.script.mark());
+    session.raw(CHAT, &body).send().expect(200);
+    assert!(String::from_utf8(session.script.call().body).unwrap().contains(r#"{"a":1,"a":2}"#));
 }

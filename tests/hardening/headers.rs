@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::stage::{talk, upstream_key};
+use crate::support::test_gateway::{session, upstream_key};
 use crate::support::upstream::{Answer, completion, good_usage};
 
 /// What an upstream may see of a head: our own framing, the credential, and the list of 7.2.
@@ -89,14 +89,14 @@ const NEVER_DOWN: [(&str, &str); 16] = [
 
 #[test]
 fn of_a_clients_head_only_what_is_listed_goes_up() {
-    let talk = talk();
-    let mut request = talk.chat("solo").header("connection", "x-named").header("x-named", "canary");
+    let session = session();
+    let mut request = session.chat("solo").header("connection", "x-named").header("x-named", "canary");
     for (name, value) in NEVER_UP {
         // The virtual key once more: another would be none.
-        request = request.header(name, if value.is_empty() { &talk.key.secret } else { value });
+        request = request.header(name, if value.is_empty() { &session.key.secret } else { value });
     }
     request.send().expect(200);
-    let call = talk.script.call();
+    let call = session.script.call();
     for (name, value) in &call.headers.0 {
         assert!(UP.contains(&name.as_str()), "{name}: {value} went up");
         assert!(!value.contains("canary"), "{name}: {value} went up");
@@ -106,22 +106,22 @@ fn of_a_clients_head_only_what_is_listed_goes_up() {
 #[test]
 fn the_clients_key_never_goes_up_however_it_is_presented() {
     for header in ["authorization", "x-api-key", "api-key"] {
-        let talk = talk();
-        let value = if header == "authorization" { format!("Bearer {}", talk.key.secret) } else { talk.key.secret.clone() };
-        let request = talk.stage.gateway.request("POST", "/v1/chat/completions").header(header, &value);
-        request.json(&talk.body("solo")).send().expect(200);
-        let call = talk.script.call();
+        let session = session();
+        let value = if header == "authorization" { format!("Bearer {}", session.key.secret) } else { session.key.secret.clone() };
+        let request = session.shared.gateway.request("POST", "/v1/chat/completions").header(header, &value);
+        request.json(&session.body("solo")).send().expect(200);
+        let call = session.script.call();
         assert_eq!(call.headers.get("authorization"), Some(format!("Bearer {}", upstream_key("1-alpha")).as_str()));
-        assert!(call.headers.0.iter().all(|(_, value)| !value.contains(&talk.key.secret)), "{:?}", call.headers);
-        assert!(!call.target.contains(&talk.key.secret) && !String::from_utf8_lossy(&call.body).contains(&talk.key.secret));
+        assert!(call.headers.0.iter().all(|(_, value)| !value.contains(&session.key.secret)), "{:?}", call.headers);
+        assert!(!call.target.contains(&session.key.secret) && !String::from_utf8_lossy(&call.body).contains(&session.key.secret));
     }
 }
 
 #[test]
 fn a_provider_without_a_key_gets_none_not_even_the_clients() {
-    let talk = talk();
-    talk.chat("open").header("x-api-key", &talk.key.secret).send().expect(200);
-    let call = talk.script.call();
+    let session = session();
+    session.chat("open").header("x-api-key", &session.key.secret).send().expect(200);
+    let call = session.script.call();
     for name in ["authorization", "x-api-key", "api-key"] {
         assert_eq!(call.headers.get(name), None);
     }
@@ -129,16 +129,16 @@ fn a_provider_without_a_key_gets_none_not_even_the_clients() {
 
 #[test]
 fn what_is_listed_goes_up_as_it_is() {
-    let talk = talk();
+    let session = session();
     let listed = [
         ("accept", "text/event-stream"),
         ("openai-beta", "assistants=v2"),
         ("anthropic-version", "2023-06-01"),
         ("idempotency-key", "k-1"),
     ];
-    let request = listed.iter().fold(talk.chat("solo"), |request, (name, value)| request.header(name, value));
+    let request = listed.iter().fold(session.chat("solo"), |request, (name, value)| request.header(name, value));
     request.send().expect(200);
-    let call = talk.script.call();
+    let call = session.script.call();
     for (name, value) in listed {
         assert_eq!(call.headers.get(name), Some(value));
     }
@@ -148,17 +148,17 @@ fn what_is_listed_goes_up_as_it_is() {
 
 #[test]
 fn the_clients_query_does_not_go_up() {
-    let talk = talk();
-    talk.post_with("/v1/chat/completions?api_base=http%3A%2F%2Fcanary&key=canary", "solo", json!({})).send().expect(200);
-    assert!(!talk.script.call().target.contains('?'), "{}", talk.script.call().target);
+    let session = session();
+    session.post_with("/v1/chat/completions?api_base=http%3A%2F%2Fcanary&key=canary", "solo", json!({})).send().expect(200);
+    assert!(!session.script.call().target.contains('?'), "{}", session.script.call().target);
 }
 
 #[test]
 fn of_a_whole_answers_head_only_what_is_listed_comes_down() {
-    let talk = talk();
+    let session = session();
     let answer = NEVER_DOWN.iter().fold(Answer::json(200, &completion("hi")), |answer, (name, value)| answer.header(name, value));
-    talk.script.on("alpha", [answer.header("x-request-id", "up-1")]);
-    let response = talk.chat("solo").send();
+    session.script.on("alpha", [answer.header("x-request-id", "up-1")]);
+    let response = session.chat("solo").send();
     response.expect(200);
     clean(&response.headers);
     assert_eq!(response.header("x-upstream-request-id"), Some("up-1"));
@@ -167,10 +167,10 @@ fn of_a_whole_answers_head_only_what_is_listed_comes_down() {
 
 #[test]
 fn of_a_streams_head_only_what_is_listed_comes_down() {
-    let talk = talk();
+    let session = session();
     let answer = NEVER_DOWN.iter().fold(Answer::streamed(&["hi"], Some(&good_usage())), |answer, (name, value)| answer.header(name, value));
-    talk.script.on("alpha", [answer]);
-    let response = talk.streamed("solo").send();
+    session.script.on("alpha", [answer]);
+    let response = session.streamed("solo").send();
     assert!(response.status == 200 && response.complete);
     clean(&response.headers);
 }
@@ -178,10 +178,10 @@ fn of_a_streams_head_only_what_is_listed_comes_down() {
 #[test]
 fn of_an_errors_head_only_what_is_listed_comes_down() {
     for status in [400, 401, 404, 422, 429, 500, 302] {
-        let talk = talk();
+        let session = session();
         let answer = NEVER_DOWN.iter().fold(Answer::error(status), |answer, (name, value)| answer.header(name, value));
-        talk.script.on("alpha", [answer]);
-        let response = talk.chat("solo").send();
+        session.script.on("alpha", [answer]);
+        let response = session.chat("solo").send();
         assert!(response.status >= 400);
         clean(&response.headers);
     }
@@ -189,9 +189,9 @@ fn of_an_errors_head_only_what_is_listed_comes_down() {
 
 #[test]
 fn a_value_that_is_not_visible_ascii_does_not_come_down() {
-    let talk = talk();
-    talk.script.on("alpha", [Answer::json(200, &completion("hi")).header("request-id", "caf\u{e9}-canary")]);
-    let response = talk.chat("solo").send();
+    let session = session();
+    session.script.on("alpha", [Answer::json(200, &completion("hi")).header("request-id", "caf\u{e9}-canary")]);
+    let response = session.chat("solo").send();
     response.expect(200);
     assert_eq!(response.header("x-upstream-request-id"), None);
 }

@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::{Scene, raw, statuses};
+use super::{raw, statuses};
 use crate::support::client::Connection;
-use crate::support::stage::{keyless, models, talk};
+use crate::support::own_gateway::OwnGateway;
+use crate::support::test_gateway::{keyless, models, session};
 use crate::support::upstream::{Answer, Gate, chunk, completion};
 use crate::support::{LIMIT, eventually};
 
@@ -14,8 +15,8 @@ const ONCE: &str = "[retry]\nattempts = 1\ncooldown = { failures = 0, window = \
 
 #[test]
 fn a_head_that_is_too_large_or_has_too_many_lines_gets_431() {
-    let talk = talk();
-    let address = talk.stage.gateway.address;
+    let session = session();
+    let address = session.shared.gateway.address;
     for head in [format!("x-long: {}\r\n", "x".repeat(130 << 10)), "x-many: 1\r\n".repeat(97)] {
         let answer = raw(address, format!("GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}\r\n").as_bytes());
         assert_eq!(statuses(&answer), [431], "{answer}");
@@ -28,27 +29,27 @@ fn a_head_that_is_too_large_or_has_too_many_lines_gets_431() {
 
 #[test]
 fn a_body_of_exactly_the_limit_passes_and_one_byte_more_closes_the_connection() {
-    let scene = Scene::new("max_body = \"64KiB\"", "");
-    let body = scene.body().to_string();
+    let own = OwnGateway::new("max_body = \"64KiB\"", "");
+    let body = own.body().to_string();
     let fits = format!("{body}{}", " ".repeat((64 << 10) - body.len()));
     for (body, status) in [(fits.clone(), 200), (format!("{fits} "), 413)] {
-        let mut whole = scene.head(&format!("content-length: {}\r\nconnection: close\r\n", body.len()));
+        let mut whole = own.head(&format!("content-length: {}\r\nconnection: close\r\n", body.len()));
         whole.extend_from_slice(body.as_bytes());
-        assert_eq!(statuses(&raw(scene.gateway.address, &whole)), [status]);
-        let mut chunked = scene.head("transfer-encoding: chunked\r\nconnection: close\r\n");
+        assert_eq!(statuses(&raw(own.gateway.address, &whole)), [status]);
+        let mut chunked = own.head("transfer-encoding: chunked\r\nconnection: close\r\n");
         chunked.extend_from_slice(format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).as_bytes());
-        assert_eq!(statuses(&raw(scene.gateway.address, &chunked)), [status]);
+        assert_eq!(statuses(&raw(own.gateway.address, &chunked)), [status]);
     }
-    assert_eq!(scene.script.calls().len(), 2);
+    assert_eq!(own.script.calls().len(), 2);
 }
 
 #[test]
 fn chunks_without_end_are_not_read_once_they_are_too_many() {
-    let scene = Scene::new("max_body = \"64KiB\"", "");
+    let own = OwnGateway::new("max_body = \"64KiB\"", "");
     // Nothing here says that the connection is to be closed: that is for the gateway to do. For a second it lets the client
     // go on, so that a client which sends first and reads afterwards finds the answer.
     let is_cut_off = |head: Vec<u8>| {
-        let mut connection = Connection::open(scene.gateway.address);
+        let mut connection = Connection::open(own.gateway.address);
         connection.write(&head);
         let piece = format!("8000\r\n{}\r\n", "x".repeat(0x8000));
         let begun = Instant::now();
@@ -59,45 +60,45 @@ fn chunks_without_end_are_not_read_once_they_are_too_many() {
         }
         false
     };
-    assert!(is_cut_off(scene.head("transfer-encoding: chunked\r\n")), "chunks are read for as long as they come");
+    assert!(is_cut_off(own.head("transfer-encoding: chunked\r\n")), "chunks are read for as long as they come");
     let nobody = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     assert!(is_cut_off(nobody), "chunks are read for as long as they come, and without a key");
 }
 
 #[test]
 fn json_may_be_so_deep_and_hold_so_much() {
-    let talk = talk();
+    let session = session();
     let strings = format!("[{}\"\"]", "\"\",".repeat(100_001));
     let keys = format!("[{}{{}}]", "{\"a\":0},".repeat(200_001));
     let deep = format!("{}{}", "[".repeat(64), "]".repeat(64));
     for member in [deep, strings, keys] {
         let body = format!(r#"{{"model":"solo","messages":[],"x":{member}}}"#);
-        let response = talk.stage.gateway.request("POST", "/v1/chat/completions").bearer(&talk.key.secret);
+        let response = session.shared.gateway.request("POST", "/v1/chat/completions").bearer(&session.key.secret);
         let encoded = zstd::stream::encode_all(body.as_bytes(), 1).unwrap();
         let response = response.header("content-type", "application/json").header("content-encoding", "zstd").body(&encoded).send();
-        // The stage takes bodies of one mebibyte.
+        // The shared gateway accepts bodies of up to 1 MiB.
         assert!(matches!(response.status, 400 | 413), "{}", response.text());
     }
     let fits = format!("{}{}", "[".repeat(63), "]".repeat(63));
     let body = format!(r#"{{"model":"solo","messages":[],"x":{fits},"x_script":"MARK"}}"#);
-    talk.raw("/v1/chat/completions", &body).send().expect(200);
+    session.raw("/v1/chat/completions", &body).send().expect(200);
 }
 
 #[test]
 fn bodies_in_flight_share_one_budget() {
-    let scene = Scene::new("max_body = \"1MiB\"\nbuffer_budget = \"1MiB\"", ONCE);
+    let own = OwnGateway::new("max_body = \"1MiB\"\nbuffer_budget = \"1MiB\"", ONCE);
     let gate = Gate::default();
     let waiting = Answer::head(200).gate(&gate).before_head().piece(completion("x").to_string().as_bytes());
-    scene.script.on("alpha", [waiting, Answer::good()]);
-    let mut large = scene.body();
+    own.script.on("alpha", [waiting, Answer::good()]);
+    let mut large = own.body();
     large["x"] = json!("x".repeat(800 << 10));
-    let large = scene.gateway.chat(&scene.key, &large);
+    let large = own.gateway.chat(&own.key, &large);
     let first = large.start();
-    scene.script.arrived(1);
+    own.script.arrived(1);
     let refused = large.send();
     refused.error(503, "server_error", "overloaded");
     assert!(refused.header("retry-after").is_some());
-    scene.chat(false).send().expect(200);
+    own.chat(false).send().expect(200);
     gate.open();
     first.reply().whole().expect(200);
     eventually("the budget to be given back", || (large.send().status == 200).then_some(()));
@@ -105,39 +106,39 @@ fn bodies_in_flight_share_one_budget() {
 
 #[test]
 fn a_promise_alone_takes_nothing_of_the_budget() {
-    let scene = Scene::new("max_body = \"1MiB\"\nbuffer_budget = \"1MiB\"", "");
+    let own = OwnGateway::new("max_body = \"1MiB\"\nbuffer_budget = \"1MiB\"", "");
     let idle: Vec<_> = (0..8)
         .map(|_| {
-            let mut connection = Connection::open(scene.gateway.address);
-            connection.write(&scene.head("content-length: 1000000\r\n"));
+            let mut connection = Connection::open(own.gateway.address);
+            connection.write(&own.head("content-length: 1000000\r\n"));
             connection
         })
         .collect();
-    scene.chat(false).send().expect(200);
+    own.chat(false).send().expect(200);
     drop(idle);
 }
 
 #[test]
 fn an_answer_past_the_budget_is_a_failure_of_that_call() {
-    let scene = Scene::new("max_body = \"1MiB\"\nbuffer_budget = \"1MiB\"", ONCE);
-    scene.script.on("alpha", [Answer::json(200, &completion(&"x".repeat(2 << 20))), Answer::good()]);
-    scene.chat(false).send().error(502, "upstream_error", "all_providers_failed");
-    scene.chat(false).send().expect(200);
+    let own = OwnGateway::new("max_body = \"1MiB\"\nbuffer_budget = \"1MiB\"", ONCE);
+    own.script.on("alpha", [Answer::json(200, &completion(&"x".repeat(2 << 20))), Answer::good()]);
+    own.chat(false).send().error(502, "upstream_error", "all_providers_failed");
+    own.chat(false).send().expect(200);
 }
 
 #[test]
 fn an_event_past_the_budget_breaks_its_stream() {
-    let scene = Scene::new("max_body = \"1MiB\"\nbuffer_budget = \"1MiB\"", ONCE);
+    let own = OwnGateway::new("max_body = \"1MiB\"\nbuffer_budget = \"1MiB\"", ONCE);
     let large = chunk(json!({"content": "x".repeat(2 << 20)}), json!(null));
-    scene.script.on("alpha", [Answer::stream().delta("hi").event(&large).event("[DONE]"), Answer::good()]);
-    let frames = scene.chat(true).open().frames();
+    own.script.on("alpha", [Answer::stream().delta("hi").event(&large).event("[DONE]"), Answer::good()]);
+    let frames = own.chat(true).open().frames();
     assert!(frames.last().is_some_and(|frame| frame.contains("upstream_interrupted")), "{} frames", frames.len());
-    assert_eq!(scene.chat(true).open().frames().last().map(String::as_str), Some("data: [DONE]"));
+    assert_eq!(own.chat(true).open().frames().last().map(String::as_str), Some("data: [DONE]"));
 }
 
 #[test]
 fn a_line_and_an_event_may_be_so_long() {
-    let scene = Scene::new("", &format!("{ONCE}\n[upstream]\nmax_line = \"16KiB\"\nmax_event = \"32KiB\"\n"));
+    let own = OwnGateway::new("", &format!("{ONCE}\n[upstream]\nmax_line = \"16KiB\"\nmax_event = \"32KiB\"\n"));
     let line = |length: usize| chunk(json!({"content": "x".repeat(length)}), json!(null));
     let event = |lines: usize| {
         format!(
@@ -153,23 +154,23 @@ fn a_line_and_an_event_may_be_so_long() {
         (Answer::stream().delta("hi").piece(event(400).as_bytes()), false),
         (Answer::stream().delta("hi").piece(&b"x".repeat(20 << 10)), false),
     ] {
-        scene.script.on("alpha", [answer.event("[DONE]")]);
-        let frames = scene.chat(true).open().frames();
+        own.script.on("alpha", [answer.event("[DONE]")]);
+        let frames = own.chat(true).open().frames();
         assert_eq!(frames.last().map(String::as_str) == Some("data: [DONE]"), passes, "{:?}", frames.last());
     }
 }
 
 #[test]
 fn comments_before_the_first_event_are_not_kept_for_ever() {
-    let scene = Scene::new("", &format!("{ONCE}\n[upstream]\nmax_event = \"32KiB\"\n"));
+    let own = OwnGateway::new("", &format!("{ONCE}\n[upstream]\nmax_event = \"32KiB\"\n"));
     let comments = (0..100).fold(Answer::stream(), |answer, _| answer.piece(format!(": {}\n\n", "x".repeat(1000)).as_bytes()));
-    scene.script.on("alpha", [comments.hang()]);
-    scene.chat(true).send().error(502, "upstream_error", "all_providers_failed");
+    own.script.on("alpha", [comments.hang()]);
+    own.chat(true).send().error(502, "upstream_error", "all_providers_failed");
 }
 
 #[test]
 fn a_whole_answer_may_be_so_large_however_it_is_framed() {
-    let scene = Scene::new("", &format!("{ONCE}\n[upstream]\nmax_body = \"16KiB\"\n"));
+    let own = OwnGateway::new("", &format!("{ONCE}\n[upstream]\nmax_body = \"16KiB\"\n"));
     let body = |length: usize| completion(&"x".repeat(length)).to_string();
     for (length, passes) in [(15 << 10, true), (16 << 10, false)] {
         let whole = Answer::text(200, "application/json", &body(length));
@@ -178,38 +179,38 @@ fn a_whole_answer_may_be_so_large_however_it_is_framed() {
             .chunks(1000)
             .fold(Answer::head(200).header("content-type", "application/json").chunked(), |answer, piece| answer.piece(piece));
         for answer in [whole, chunked] {
-            scene.script.on("alpha", [answer]);
-            assert_eq!(scene.chat(false).send().status, if passes { 200 } else { 502 });
+            own.script.on("alpha", [answer]);
+            assert_eq!(own.chat(false).send().status, if passes { 200 } else { 502 });
         }
     }
 }
 
 #[test]
 fn the_body_of_an_error_may_be_so_large() {
-    let scene = Scene::new("", &format!("{ONCE}\n[upstream]\nmax_error_body = \"4KiB\"\n"));
+    let own = OwnGateway::new("", &format!("{ONCE}\n[upstream]\nmax_error_body = \"4KiB\"\n"));
     let error = |length: usize| json!({"error": {"message": "x".repeat(length), "type": "t", "param": null, "code": "c"}});
-    scene.script.on("alpha", [Answer::json(400, &error(3 << 10)), Answer::json(400, &error(4 << 10)), Answer::json(429, &error(4 << 10))]);
-    scene.chat(false).send().error(400, "t", "c");
-    scene.chat(false).send().error(502, "upstream_error", "all_providers_failed");
-    scene.chat(false).send().error(429, "upstream_error", "all_providers_failed");
+    own.script.on("alpha", [Answer::json(400, &error(3 << 10)), Answer::json(400, &error(4 << 10)), Answer::json(429, &error(4 << 10))]);
+    own.chat(false).send().error(400, "t", "c");
+    own.chat(false).send().error(502, "upstream_error", "all_providers_failed");
+    own.chat(false).send().error(429, "upstream_error", "all_providers_failed");
 }
 
 #[test]
 fn an_answer_that_is_encoded_unasked_is_a_failure() {
     for encoding in ["gzip", "br", "zstd", "deflate", "identity, gzip"] {
-        let talk = talk();
-        talk.script.on("alpha", [Answer::json(200, &completion("x")).header("content-encoding", encoding)]);
-        talk.chat("solo").send().error(502, "upstream_error", "all_providers_failed");
-        assert!(talk.script.calls().iter().all(|call| call.headers.get("accept-encoding") == Some("identity")));
+        let session = session();
+        session.script.on("alpha", [Answer::json(200, &completion("x")).header("content-encoding", encoding)]);
+        session.chat("solo").send().error(502, "upstream_error", "all_providers_failed");
+        assert!(session.script.calls().iter().all(|call| call.headers.get("accept-encoding") == Some("identity")));
     }
 }
 
 #[test]
 fn a_large_event_passes_in_parts_and_whole() {
-    let scene = Scene::new("", &format!("{ONCE}\n[upstream]\nstream_buffer = \"16KiB\"\n"));
+    let own = OwnGateway::new("", &format!("{ONCE}\n[upstream]\nstream_buffer = \"16KiB\"\n"));
     let large = chunk(json!({"content": "x".repeat(400 << 10)}), json!(null));
-    scene.script.on("alpha", [Answer::stream().delta("hi").event(&large).delta("bye").event("[DONE]")]);
-    let frames = scene.chat(true).open().frames();
+    own.script.on("alpha", [Answer::stream().delta("hi").event(&large).delta("bye").event("[DONE]")]);
+    let frames = own.chat(true).open().frames();
     assert_eq!(frames.len(), 4);
     assert_eq!(frames[1], format!("data: {large}"));
 }

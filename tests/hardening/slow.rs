@@ -4,48 +4,49 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::{Scene, raw, statuses};
+use super::{raw, statuses};
 use crate::support::LIMIT;
 use crate::support::client::Connection;
 use crate::support::eventually;
+use crate::support::own_gateway::OwnGateway;
 use crate::support::upstream::{Answer, completion, delta};
 
 #[test]
 fn a_body_that_does_not_begin_gets_408_and_the_connection_is_closed() {
-    let scene = Scene::new("body_start_timeout = \"100ms\"", "");
-    let answer = raw(scene.gateway.address, &scene.head("content-length: 100\r\n"));
+    let own = OwnGateway::new("body_start_timeout = \"100ms\"", "");
+    let answer = raw(own.gateway.address, &own.head("content-length: 100\r\n"));
     assert_eq!(statuses(&answer), [408], "{answer}");
     assert!(answer.contains("request_timeout") && answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
-    let answer = raw(scene.gateway.address, &scene.head("transfer-encoding: chunked\r\n"));
+    let answer = raw(own.gateway.address, &own.head("transfer-encoding: chunked\r\n"));
     assert_eq!(statuses(&answer), [408], "{answer}");
-    assert!(scene.script.calls().is_empty());
+    assert!(own.script.calls().is_empty());
 }
 
 #[test]
 fn a_body_slower_than_the_rate_gets_408_and_a_faster_one_its_time() {
-    let scene = Scene::new("body_start_timeout = \"5s\"\nmin_body_rate = \"1MiB\"\nbody_rate_grace = \"100ms\"", "");
-    let mut slow = scene.head("content-length: 100000\r\n");
+    let own = OwnGateway::new("body_start_timeout = \"5s\"\nmin_body_rate = \"1MiB\"\nbody_rate_grace = \"100ms\"", "");
+    let mut slow = own.head("content-length: 100000\r\n");
     slow.extend_from_slice(&[b' '; 1000]);
-    assert_eq!(statuses(&raw(scene.gateway.address, &slow)), [408]);
-    let body = scene.body().to_string();
-    let mut quick = scene.head(&format!("content-length: {}\r\nconnection: close\r\n", body.len()));
+    assert_eq!(statuses(&raw(own.gateway.address, &slow)), [408]);
+    let body = own.body().to_string();
+    let mut quick = own.head(&format!("content-length: {}\r\nconnection: close\r\n", body.len()));
     quick.extend_from_slice(body.as_bytes());
-    assert_eq!(statuses(&raw(scene.gateway.address, &quick)), [200]);
+    assert_eq!(statuses(&raw(own.gateway.address, &quick)), [200]);
 }
 
 #[test]
 fn a_body_that_takes_too_long_in_all_gets_408() {
-    let scene = Scene::new("body_timeout = \"200ms\"\nmin_body_rate = \"0B\"", "");
-    let mut slow = scene.head("content-length: 100000\r\n");
+    let own = OwnGateway::new("body_timeout = \"200ms\"\nmin_body_rate = \"0B\"", "");
+    let mut slow = own.head("content-length: 100000\r\n");
     slow.extend_from_slice(&[b' '; 90_000]);
-    assert_eq!(statuses(&raw(scene.gateway.address, &slow)), [408]);
+    assert_eq!(statuses(&raw(own.gateway.address, &slow)), [408]);
 }
 
 #[test]
 fn a_head_that_does_not_end_gets_408() {
-    let scene = Scene::new("header_timeout = \"1s\"", "");
+    let own = OwnGateway::new("header_timeout = \"1s\"", "");
     for begun in ["", "G", "GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: "] {
-        let answer = raw(scene.gateway.address, begun.as_bytes());
+        let answer = raw(own.gateway.address, begun.as_bytes());
         assert_eq!(statuses(&answer), [408], "{begun:?}: {answer}");
         assert!(answer.contains(r#""code":"request_timeout""#) && answer.contains("connection: close"), "{answer}");
     }
@@ -53,9 +54,9 @@ fn a_head_that_does_not_end_gets_408() {
 
 #[test]
 fn a_later_head_has_its_time_from_its_first_byte_on_however_steadily_it_drips() {
-    let scene = Scene::new("header_timeout = \"1s\"\nkeep_alive = \"60s\"", "");
+    let own = OwnGateway::new("header_timeout = \"1s\"\nkeep_alive = \"60s\"", "");
     for drips in [false, true] {
-        let mut stream = TcpStream::connect(scene.gateway.address).unwrap();
+        let mut stream = TcpStream::connect(own.gateway.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
         let (mut answers, mut buffer, mut begun) = (Vec::new(), [0; 4096], None);
@@ -80,31 +81,31 @@ fn a_later_head_has_its_time_from_its_first_byte_on_however_steadily_it_drips() 
 
 #[test]
 fn what_has_come_of_a_later_head_with_the_request_before_is_kept_as_long_as_an_idle_connection() {
-    let scene = Scene::new("header_timeout = \"1s\"\nkeep_alive = \"1s\"", "");
-    let answer = raw(scene.gateway.address, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /heal");
+    let own = OwnGateway::new("header_timeout = \"1s\"\nkeep_alive = \"1s\"", "");
+    let answer = raw(own.gateway.address, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /heal");
     assert_eq!(statuses(&answer), [200], "{answer}");
 }
 
 #[test]
 fn a_stream_outlasts_the_time_for_a_head_whatever_its_client_sends_meanwhile() {
-    let scene = Scene::new("header_timeout = \"1s\"\nkeep_alive = \"1s\"", "");
-    scene.script.on("alpha", [Answer::stream().delta("a").pause(Duration::from_millis(1500)).delta("b").event("[DONE]")]);
-    let mut request = scene.chat(true).wire();
+    let own = OwnGateway::new("header_timeout = \"1s\"\nkeep_alive = \"1s\"", "");
+    own.script.on("alpha", [Answer::stream().delta("a").pause(Duration::from_millis(1500)).delta("b").event("[DONE]")]);
+    let mut request = own.chat(true).wire();
     request.extend_from_slice(b"GET /healthz HT");
-    let answer = raw(scene.gateway.address, &request);
+    let answer = raw(own.gateway.address, &request);
     assert_eq!(statuses(&answer)[0], 200);
     assert!(answer.contains("[DONE]"), "{answer}");
 }
 
 #[test]
 fn a_stream_that_is_not_read_is_cut_off_and_its_call_with_it() {
-    let scene = Scene::new("write_timeout = \"200ms\"", "");
+    let own = OwnGateway::new("write_timeout = \"200ms\"", "");
     let event = format!("data: {}\n\n", delta(&"x".repeat(60_000)));
     let endless = (0..2000).fold(Answer::stream(), |answer, _| answer.piece(event.as_bytes()));
-    scene.script.on("alpha", [endless.hang()]);
-    let connection = scene.chat(true).header("x-request-id", "slow-reader-1").start();
-    scene.script.gone();
-    let entry = scene.gateway.entry("slow-reader-1");
+    own.script.on("alpha", [endless.hang()]);
+    let connection = own.chat(true).header("x-request-id", "slow-reader-1").start();
+    own.script.gone();
+    let entry = own.gateway.entry("slow-reader-1");
     assert_eq!((&entry["outcome"], &entry["error_code"]), (&"client_closed".into(), &"client_stalled".into()), "{entry}");
     drop(connection);
 }
@@ -113,11 +114,11 @@ fn a_stream_that_is_not_read_is_cut_off_and_its_call_with_it() {
 #[test]
 fn a_whole_answer_that_is_not_read_does_not_hold_its_connection() {
     // One connection for the upstream's answer that nobody reads, one for whoever asks whether it is still there.
-    let scene = Scene::new("write_timeout = \"300ms\"\nmax_connections_per_address = 2", "");
-    scene.script.on("alpha", [Answer::json(200, &completion(&"x".repeat(32 << 20)))]);
-    let unread = scene.chat(false).start();
-    scene.script.until("the answer to be given", |calls| calls.first().and_then(|call| call.done));
-    let second = Connection::open(scene.gateway.address);
-    eventually("the connection of the slow reader to be given up", || scene.gateway.get("/healthz").start().try_reply().ok().map(drop));
+    let own = OwnGateway::new("write_timeout = \"300ms\"\nmax_connections_per_address = 2", "");
+    own.script.on("alpha", [Answer::json(200, &completion(&"x".repeat(32 << 20)))]);
+    let unread = own.chat(false).start();
+    own.script.until("the answer to be given", |calls| calls.first().and_then(|call| call.done));
+    let second = Connection::open(own.gateway.address);
+    eventually("the connection of the slow reader to be given up", || own.gateway.get("/healthz").start().try_reply().ok().map(drop));
     drop((unread, second));
 }

@@ -2,17 +2,18 @@
 
 use std::sync::OnceLock;
 
-use super::{Scene, raw, statuses};
+use super::{raw, statuses};
+use crate::support::own_gateway::OwnGateway;
 
-fn scene() -> &'static Scene {
-    static SCENE: OnceLock<Scene> = OnceLock::new();
-    SCENE.get_or_init(|| Scene::new("workers = 2\nmax_body = \"1MiB\"", ""))
+fn own() -> &'static OwnGateway {
+    static OWN: OnceLock<OwnGateway> = OnceLock::new();
+    OWN.get_or_init(|| OwnGateway::new("workers = 2\nmax_body = \"1MiB\"", ""))
 }
 
 /// The request that hides: whole, valid, and without a mark.
 fn hidden() -> String {
     let body = r#"{"model":"solo","messages":[]}"#;
-    let key = &scene().key.secret;
+    let key = &own().key.secret;
     format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
@@ -23,20 +24,20 @@ fn hidden() -> String {
 /// served on the connection.
 #[track_caller]
 fn refused(status: u16, head: &str, body: &str) {
-    let mut bytes = scene().head(head);
+    let mut bytes = own().head(head);
     bytes.extend_from_slice(body.as_bytes());
     one_answer(status, &bytes);
 }
 
 #[track_caller]
 fn one_answer(status: u16, bytes: &[u8]) {
-    let answer = raw(scene().gateway.address, bytes);
+    let answer = raw(own().gateway.address, bytes);
     let statuses = statuses(&answer);
     assert_eq!(statuses.first(), Some(&status), "{:?}: {answer}", String::from_utf8_lossy(bytes));
     // Even what no handler sees is refused in the shape of every error.
     assert!(status < 400 || answer.contains(r#"{"error":{"message":""#) && answer.contains("x-request-id: "), "{answer}");
     assert!(statuses[1..].iter().all(|status| *status == 400), "{answer}");
-    assert!(scene().upstream.unmarked().is_empty(), "the upstream saw {:?}", scene().upstream.unmarked());
+    assert!(own().upstream.unmarked().is_empty(), "the upstream saw {:?}", own().upstream.unmarked());
 }
 
 #[test]
@@ -108,18 +109,18 @@ fn chunks_that_do_not_add_up_reach_nobody() {
         "2 2\r\n{}\r\n",
         "\r\n{}",
     ] {
-        let mut bytes = scene().head("transfer-encoding: chunked\r\n");
+        let mut bytes = own().head("transfer-encoding: chunked\r\n");
         bytes.extend_from_slice(format!("{body}{}", hidden()).as_bytes());
         // Refused, or closed without a word.
-        let answer = raw(scene().gateway.address, &bytes);
+        let answer = raw(own().gateway.address, &bytes);
         assert!(statuses(&answer).iter().all(|status| *status == 400), "{body:?}: {answer}");
-        assert!(scene().upstream.unmarked().is_empty());
+        assert!(own().upstream.unmarked().is_empty());
     }
 }
 
 #[test]
 fn a_missing_or_second_host_is_refused() {
-    let key = &scene().key.secret;
+    let key = &own().key.secret;
     for hosts in ["", "host: a\r\nhost: b\r\n", "host: a\r\nhost: a\r\n"] {
         let head = format!("POST /v1/chat/completions HTTP/1.1\r\n{hosts}authorization: Bearer {key}\r\ncontent-length: 0\r\n\r\n");
         one_answer(400, format!("{head}{}", hidden()).as_bytes());
@@ -146,7 +147,7 @@ fn the_body_of_a_get_is_no_request() {
 fn what_follows_an_upgrade_is_no_request() {
     for upgrade in ["websocket", "h2c", "TLS/1.0"] {
         refused(400, &format!("connection: upgrade\r\nupgrade: {upgrade}\r\ncontent-length: 2\r\n"), &format!("{{}}{}", hidden()));
-        let key = &scene().key.secret;
+        let key = &own().key.secret;
         let get = format!(
             "GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\nconnection: upgrade\r\nupgrade: {upgrade}\r\n\r\n"
         );
@@ -177,7 +178,7 @@ fn a_target_that_is_a_url_is_refused() {
 
 #[test]
 fn a_body_over_http_1_0_is_refused() {
-    let key = &scene().key.secret;
+    let key = &own().key.secret;
     let body = r#"{"model":"solo","messages":[]}"#;
     let head = format!("POST /v1/chat/completions HTTP/1.0\r\nauthorization: Bearer {key}\r\n");
     one_answer(400, format!("{head}content-length: {}\r\n\r\n{body}{}", body.len(), hidden()).as_bytes());
@@ -193,14 +194,14 @@ fn an_expectation_that_cannot_be_met_is_refused() {
 
 #[test]
 fn requests_in_a_row_are_answered_one_by_one() {
-    let scene = scene();
-    let script = scene.upstream.script();
+    let own = own();
+    let script = own.upstream.script();
     let body = serde_json::json!({"model": "solo", "messages": [], crate::support::upstream::MARK: script.mark()}).to_string();
-    let mut bytes = scene.head(&format!("content-length: {}\r\n", body.len()));
+    let mut bytes = own.head(&format!("content-length: {}\r\n", body.len()));
     bytes.extend_from_slice(body.as_bytes());
-    let mut chunked = scene.head("transfer-encoding: chunked\r\nconnection: close\r\n");
+    let mut chunked = own.head("transfer-encoding: chunked\r\nconnection: close\r\n");
     chunked.extend_from_slice(format!("{:x};ext=1\r\n{body}\r\n0\r\n\r\n", body.len()).as_bytes());
-    let answers = raw(scene.gateway.address, &[bytes.clone(), bytes, chunked].concat());
+    let answers = raw(own.gateway.address, &[bytes.clone(), bytes, chunked].concat());
     assert_eq!(statuses(&answers), [200, 200, 200], "{answers}");
     assert_eq!(script.calls().len(), 3);
     for call in script.calls() {

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::Scene;
 use crate::support::client::Response;
 use crate::support::gateway::ADMIN_TOKEN;
-use crate::support::stage::{stage, talk};
+use crate::support::own_gateway::OwnGateway;
+use crate::support::test_gateway::{session, shared_gateway};
 use crate::support::upstream::Answer;
 
 /// Status and body, the name asked for taken out.
@@ -18,29 +18,29 @@ fn shape(response: &Response, name: &str) -> (u16, String, Vec<String>) {
 
 #[test]
 fn a_model_that_is_absent_forbidden_or_anothers_looks_the_same() {
-    let talk = talk();
-    let narrow = talk.tenant.key_with(json!({"allowed_models": ["pair"]}));
-    let absent = shape(&talk.chat("no-such-model").send(), "no-such-model");
+    let session = session();
+    let narrow = session.tenant.key_with(json!({"allowed_models": ["pair"]}));
+    let absent = shape(&session.chat("no-such-model").send(), "no-such-model");
     assert_eq!(absent.0, 404);
-    assert_eq!(shape(&talk.chat("club").send(), "club"), absent, "only another tenant has a provider for it");
-    let request = talk.stage.gateway.chat(&narrow, &talk.body("solo"));
+    assert_eq!(shape(&session.chat("club").send(), "club"), absent, "only another tenant has a provider for it");
+    let request = session.shared.gateway.chat(&narrow, &session.body("solo"));
     assert_eq!(shape(&request.send(), "solo"), absent, "this key may not use it");
-    let look = |key: &str, id: &str| shape(&talk.stage.gateway.get(&format!("/v1/models/{id}")).bearer(key).send(), id);
-    let absent = look(&talk.key.secret, "no-such-model");
-    assert_eq!(look(&talk.key.secret, "club"), absent);
+    let look = |key: &str, id: &str| shape(&session.shared.gateway.get(&format!("/v1/models/{id}")).bearer(key).send(), id);
+    let absent = look(&session.key.secret, "no-such-model");
+    assert_eq!(look(&session.key.secret, "club"), absent);
     assert_eq!(look(&narrow.secret, "solo"), absent);
-    assert!(talk.script.calls().is_empty());
+    assert!(session.script.calls().is_empty());
 }
 
 #[test]
 fn a_key_of_another_tenant_looks_like_none() {
-    let (talk, other) = (talk(), talk());
-    let absent = shape(&talk.tenant.admin("GET", "/keys/key_nothing", None), "key_nothing");
+    let (session, other) = (session(), session());
+    let absent = shape(&session.tenant.admin("GET", "/keys/key_nothing", None), "key_nothing");
     assert_eq!(absent.0, 404);
     for method in ["GET", "DELETE", "PATCH"] {
         let body = (method == "PATCH").then(|| json!({"name": "mine"}));
-        let foreign = talk.tenant.admin(method, &format!("/keys/{}", other.key.id), body.as_ref());
-        let absent = talk.tenant.admin(method, "/keys/key_nothing", body.as_ref());
+        let foreign = session.tenant.admin(method, &format!("/keys/{}", other.key.id), body.as_ref());
+        let absent = session.tenant.admin(method, "/keys/key_nothing", body.as_ref());
         assert_eq!(shape(&foreign, &other.key.id), shape(&absent, "key_nothing"));
     }
     other.chat("solo").send().expect(200);
@@ -48,9 +48,9 @@ fn a_key_of_another_tenant_looks_like_none() {
 
 #[test]
 fn every_answer_says_nosniff_and_no_store() {
-    let talk = talk();
-    let gateway = &talk.stage.gateway;
-    talk.script.on("alpha", [Answer::error(400), Answer::good()]);
+    let session = session();
+    let gateway = &session.shared.gateway;
+    session.script.on("alpha", [Answer::error(400), Answer::good()]);
     let answers = [
         gateway.get("/healthz").send(),
         gateway.get("/readyz").send(),
@@ -58,8 +58,8 @@ fn every_answer_says_nosniff_and_no_store() {
         gateway.get("/").send(),
         gateway.get("/nothing").send(),
         gateway.get("/v1/models").send(),
-        gateway.get("/v1/models").bearer(&talk.key.secret).send(),
-        gateway.get("/v1/models/%ff").bearer(&talk.key.secret).send(),
+        gateway.get("/v1/models").bearer(&session.key.secret).send(),
+        gateway.get("/v1/models/%ff").bearer(&session.key.secret).send(),
         gateway.get("/v1/chat/completions").send(),
         gateway.get("/admin/v1/tenants").send(),
         gateway.get("/admin/v1/nothing").bearer(ADMIN_TOKEN).send(),
@@ -68,10 +68,10 @@ fn every_answer_says_nosniff_and_no_store() {
         gateway.request("OPTIONS", "/v1/models").send(),
         gateway.get("/healthz").header("upgrade", "h2c").send(),
         gateway.get("/healthz").header("expect", "miracles").send(),
-        talk.chat("solo").send(),
-        talk.chat("solo").send(),
-        talk.streamed("solo").send(),
-        talk.raw("/v1/chat/completions", "{").send(),
+        session.chat("solo").send(),
+        session.chat("solo").send(),
+        session.streamed("solo").send(),
+        session.raw("/v1/chat/completions", "{").send(),
     ];
     for answer in answers {
         let what = format!("{} {}", answer.status, answer.text());
@@ -85,8 +85,8 @@ fn every_answer_says_nosniff_and_no_store() {
 
 #[test]
 fn pages_of_listed_origins_may_call_the_data_plane_and_nobody_elses() {
-    let scene = Scene::new("cors_origins = [\"https://chat.example\", \"http://localhost:3000\"]", "");
-    let from = |origin: &str| scene.gateway.get("/v1/models").bearer(&scene.key.secret).header("origin", origin).send();
+    let own = OwnGateway::new("cors_origins = [\"https://chat.example\", \"http://localhost:3000\"]", "");
+    let from = |origin: &str| own.gateway.get("/v1/models").bearer(&own.key.secret).header("origin", origin).send();
     for origin in ["https://chat.example", "http://localhost:3000"] {
         let answer = from(origin);
         assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
@@ -105,7 +105,7 @@ fn pages_of_listed_origins_may_call_the_data_plane_and_nobody_elses() {
         assert_eq!(from(origin).header("access-control-allow-origin"), None, "{origin}");
     }
     let preflight = |path: &str, origin: &str| {
-        let request = scene.gateway.request("OPTIONS", path).header("origin", origin);
+        let request = own.gateway.request("OPTIONS", path).header("origin", origin);
         request
             .header("access-control-request-method", "POST")
             .header("access-control-request-headers", "authorization,x-stainless-lang")
@@ -125,10 +125,10 @@ fn pages_of_listed_origins_may_call_the_data_plane_and_nobody_elses() {
 
 #[test]
 fn text_cannot_break_out_of_its_event() {
-    let talk = talk();
+    let session = session();
     let text = "a\n\ndata: [DONE]\n\ndata: {\"injected\":true}\r\n\r\nevent: error\0\u{2028}";
     let body = json!({"model": "sim-echo", "stream": true, "messages": [{"role": "user", "content": text}]});
-    let mut reply = stage().gateway.chat(&talk.key, &body).open();
+    let mut reply = shared_gateway().gateway.chat(&session.key, &body).open();
     let mut echoed = String::new();
     let frames = reply.frames();
     for (nth, frame) in frames.iter().enumerate() {
@@ -144,18 +144,18 @@ fn text_cannot_break_out_of_its_event() {
 
 #[test]
 fn nothing_a_client_sends_becomes_a_header_or_a_log_line() {
-    let talk = talk();
+    let session = session();
     let evil = "x\r\nset-cookie: canary=1\r\n\r\nHTTP/1.1 200 OK";
     for body in [json!({"model": evil, "messages": []}), json!({"model": "solo", "messages": [], "user": evil, "x": evil})] {
-        let answer = talk.stage.gateway.chat(&talk.key, &body).send();
+        let answer = session.shared.gateway.chat(&session.key, &body).send();
         assert_eq!(answer.header("set-cookie"), None);
     }
     for id in ["a b", "x,y", "\u{e9}", "<script>", "a\"b"] {
-        let answer = talk.stage.gateway.get("/healthz").header("x-request-id", id).send();
+        let answer = session.shared.gateway.get("/healthz").header("x-request-id", id).send();
         assert!(answer.header("x-request-id").is_some_and(|shown| shown != id && shown.starts_with("req_")), "{id} came back");
     }
     let path = "/v1/nothing%0d%0aset-cookie:%20canary=1";
-    let answer = talk.stage.gateway.get(path).send();
+    let answer = session.shared.gateway.get(path).send();
     assert_eq!((answer.status, answer.header("set-cookie")), (404, None));
-    assert!(!talk.stage.gateway.log().lines().any(|line| line.starts_with("set-cookie")));
+    assert!(!session.shared.gateway.log().lines().any(|line| line.starts_with("set-cookie")));
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{bring, setup};
 use crate::support::gateway::{Gateway, Key, Tenant};
-use crate::support::stage::upstream_key;
+use crate::support::test_gateway::upstream_key;
 use crate::support::upstream::{Answer, MARK, Script, Upstream};
 
 fn body(model: &str, script: &Script) -> Value {
@@ -76,7 +76,7 @@ fn the_chain_is_in_natural_order_and_a_bill_never_changes_hands_unasked() {
     let script = upstream.script();
     fail(&script);
     gateway.chat(&key, &body("pair", &script)).send().error(502, "upstream_error", "all_providers_failed");
-    assert_eq!(script.lanes(), ["alpha", "alpha", "beta", "beta"]);
+    assert_eq!(script.called(), ["alpha", "alpha", "beta", "beta"]);
     let operators = [upstream_key("1-alpha"), upstream_key("20-beta")];
     assert!(script.calls().iter().all(|call| operators.iter().all(|key| !format!("{:?}", call.headers).contains(key))));
 
@@ -265,7 +265,7 @@ fn a_reload_keeps_tenants_providers_and_a_kind_that_moved_gets_no_key_until_it_i
     gateway.admin("POST", "/reload", None).expect(200);
     gateway.chat(&key, &body("solo", &upstream.script())).send().expect(200);
     let elsewhere = Upstream::start();
-    gateway.write("providers/alpha.toml", &crate::support::stage::kind("alpha", "1-alpha", &elsewhere.base_url("alpha"), ""));
+    gateway.write("providers/alpha.toml", &crate::support::test_gateway::kind("alpha", "1-alpha", &elsewhere.base_url("alpha"), ""));
     gateway.admin("POST", "/reload", None).expect(200);
     let script = elsewhere.script();
     gateway.chat(&key, &body("solo", &script)).send().error(502, "upstream_error", "upstream_forbidden");

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{MASTER, bring, setup};
 use crate::support::client::find;
 use crate::support::gateway::ADMIN_TOKEN;
-use crate::support::stage::upstream_key;
+use crate::support::test_gateway::upstream_key;
 use crate::support::upstream::{Answer, MARK, Upstream};
 
 const OWN: &str = "sk-canary-of-the-tenant+/=0123456789";

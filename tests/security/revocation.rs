@@ -8,8 +8,8 @@ use super::{bring, setup};
 use crate::support::client::Response;
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Key, Tenant};
-use crate::support::stage::SIMULATOR;
 use crate::support::store::Store;
+use crate::support::test_gateway::SIMULATOR;
 use crate::support::upstream::{Answer, Gate, MARK, Upstream};
 
 /// The bound of the specification.

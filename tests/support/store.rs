@@ -57,14 +57,14 @@ pub fn blocked(database: &str) -> Box<dyn SimpleConnection> {
     Box::new(connection)
 }
 
-/// Declares tests that run on every store: each gets the shared stage on that store.
+/// Declares tests that run on every store. Each gets the shared gateway on that store.
 macro_rules! on_every_store {
-    ($($(#[$meta:meta])* fn $name:ident($stage:ident: &Stage) $body:block)+) => {
-        $(fn $name($stage: &$crate::support::stage::Stage) $body)+
-        mod on_sqlite { $(#[test] fn $name() { super::$name($crate::support::stage::shared($crate::support::store::Store::Sqlite)) })+ }
+    ($($(#[$meta:meta])* fn $name:ident($shared:ident: &TestGateway) $body:block)+) => {
+        $(fn $name($shared: &$crate::support::test_gateway::TestGateway) $body)+
+        mod on_sqlite { $(#[test] fn $name() { super::$name($crate::support::test_gateway::shared_gateway_on($crate::support::store::Store::Sqlite)) })+ }
         mod on_postgresql { $(#[test] fn $name() {
             let store = $crate::support::store::Store::Postgres;
-            if store.is_available() { super::$name($crate::support::stage::shared(store)) }
+            if store.is_available() { super::$name($crate::support::test_gateway::shared_gateway_on(store)) }
         })+ }
     };
 }

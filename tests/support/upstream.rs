@@ -1,8 +1,9 @@
 //! A scripted upstream: an HTTP/1.1 server on loopback that does to the byte what a test tells it, every fault included.
 //!
-//! One server plays for many tests at once. A test opens a [`Script`], puts its mark into the request body (a field no
-//! gateway knows and every gateway must let through), and says for each lane (the first segment of the path, so one lane is
-//! one provider) which answers to give in turn. Every call is recorded. A lane without answers gives good ones.
+//! One server serves many tests at once. A test opens a [`Script`], puts its mark into the request body
+//! (a field that no gateway knows and every gateway must pass on), and lists for each provider the
+//! answers to give in turn. The first segment of a path names the provider. Every call is recorded. A
+//! provider without answers gives good ones.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};
@@ -27,31 +28,31 @@ pub const MARK_HEADER: &str = "x-script";
 /// The server.
 pub struct Upstream {
     pub address: SocketAddr,
-    state: Arc<State>,
+    server: Arc<Server>,
 }
 
 #[derive(Default)]
-struct State {
-    scenes: Mutex<HashMap<String, Arc<Scene>>>,
-    unmarked: Arc<Scene>,
+struct Server {
+    scripts: Mutex<HashMap<String, Arc<UpstreamState>>>,
+    unmarked: Arc<UpstreamState>,
     connections: AtomicUsize,
 }
 
-/// One test's part of an upstream.
+/// Answers and recorded calls of one test.
 #[derive(Clone)]
 pub struct Script {
     mark: String,
-    scene: Arc<Scene>,
+    state: Arc<UpstreamState>,
 }
 
 #[derive(Default)]
-struct Scene {
-    play: Mutex<Play>,
+struct UpstreamState {
+    recording: Mutex<Recording>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Play {
+struct Recording {
     answers: HashMap<String, VecDeque<Answer>>,
     calls: Vec<Call>,
 }
@@ -59,7 +60,7 @@ struct Play {
 /// One request that arrived.
 #[derive(Clone, Debug)]
 pub struct Call {
-    pub lane: String,
+    pub provider: String,
     pub method: String,
     pub target: String,
     pub headers: Headers,
@@ -82,40 +83,40 @@ impl Upstream {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::<State>::default();
-        let shared = Arc::clone(&state);
+        let server = Arc::<Server>::default();
+        let shared = Arc::clone(&server);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let state = Arc::clone(&shared);
+                let server = Arc::clone(&shared);
                 std::thread::spawn(move || {
-                    let number = state.connections.fetch_add(1, Ordering::SeqCst) + 1;
-                    let _ = serve(&state, stream, number);
+                    let number = server.connections.fetch_add(1, Ordering::SeqCst) + 1;
+                    let _ = serve(&server, stream, number);
                 });
             }
         });
-        Self { address, state }
+        Self { address, server }
     }
 
-    /// The base URL of a lane.
-    pub fn base_url(&self, lane: &str) -> String {
-        format!("http://{}/{lane}/v1", self.address)
+    /// Base URL of a provider.
+    pub fn base_url(&self, provider: &str) -> String {
+        format!("http://{}/{provider}/v1", self.address)
     }
 
     /// A new part for one test.
     pub fn script(&self) -> Script {
-        let (mark, scene) = (unique("s"), Arc::<Scene>::default());
-        lock(&self.state.scenes).insert(mark.clone(), Arc::clone(&scene));
-        Script { mark, scene }
+        let (mark, state) = (unique("s"), Arc::<UpstreamState>::default());
+        lock(&self.server.scripts).insert(mark.clone(), Arc::clone(&state));
+        Script { mark, state }
     }
 
     /// How many connections there have been.
     pub fn connections(&self) -> usize {
-        self.state.connections.load(Ordering::SeqCst)
+        self.server.connections.load(Ordering::SeqCst)
     }
 
     /// The calls that bore nobody's mark.
     pub fn unmarked(&self) -> Vec<Call> {
-        lock(&self.state.unmarked.play).calls.clone()
+        lock(&self.server.unmarked.recording).calls.clone()
     }
 }
 
@@ -125,42 +126,42 @@ impl Script {
         &self.mark
     }
 
-    /// What a lane answers, in turn; the last one goes on for ever.
-    pub fn on(&self, lane: &str, answers: impl IntoIterator<Item = Answer>) -> &Self {
-        lock(&self.scene.play).answers.insert(lane.to_owned(), answers.into_iter().collect());
+    /// Sets the answers of a provider, in turn; the last one is repeated.
+    pub fn on(&self, provider: &str, answers: impl IntoIterator<Item = Answer>) -> &Self {
+        lock(&self.state.recording).answers.insert(provider.to_owned(), answers.into_iter().collect());
         self
     }
 
     /// Every call so far.
     pub fn calls(&self) -> Vec<Call> {
-        lock(&self.scene.play).calls.clone()
+        lock(&self.state.recording).calls.clone()
     }
 
     /// The only call.
     #[track_caller]
     pub fn call(&self) -> Call {
         let mut calls = self.calls();
-        assert_eq!(calls.len(), 1, "calls made: {:?}", self.lanes());
+        assert_eq!(calls.len(), 1, "calls made: {:?}", self.called());
         calls.remove(0)
     }
 
-    /// The lanes called, in order.
-    pub fn lanes(&self) -> Vec<String> {
-        lock(&self.scene.play).calls.iter().map(|call| call.lane.clone()).collect()
+    /// Providers called, in order.
+    pub fn called(&self) -> Vec<String> {
+        lock(&self.state.recording).calls.iter().map(|call| call.provider.clone()).collect()
     }
 
     /// Waits for something to be true of the calls.
     #[track_caller]
     pub fn until<T>(&self, what: &str, ask: impl Fn(&[Call]) -> Option<T>) -> T {
         let deadline = Instant::now() + LIMIT;
-        let mut play = lock(&self.scene.play);
+        let mut recording = lock(&self.state.recording);
         loop {
-            if let Some(answer) = ask(&play.calls) {
+            if let Some(answer) = ask(&recording.calls) {
                 return answer;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "waited {LIMIT:?} in vain for {what}");
-            play = self.scene.changed.wait_timeout(play, left).unwrap_or_else(PoisonError::into_inner).0;
+            recording = self.state.changed.wait_timeout(recording, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -177,9 +178,9 @@ impl Script {
     }
 }
 
-impl Scene {
-    fn change(&self, change: impl FnOnce(&mut Play)) {
-        change(&mut lock(&self.play));
+impl UpstreamState {
+    fn change(&self, change: impl FnOnce(&mut Recording)) {
+        change(&mut lock(&self.recording));
         self.changed.notify_all();
     }
 }
@@ -193,32 +194,32 @@ impl From<std::io::Error> for Over {
     }
 }
 
-fn serve(state: &State, mut stream: TcpStream, connection: usize) -> Result<(), Over> {
+fn serve(server: &Server, mut stream: TcpStream, connection: usize) -> Result<(), Over> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(120)))?;
     stream.set_write_timeout(Some(LIMIT))?;
     let mut pending = Vec::new();
     for earlier in 0.. {
         let (call, mark) = read_call(&mut stream, &mut pending, connection, earlier)?;
-        let scene = mark.and_then(|mark| lock(&state.scenes).get(&mark).cloned()).unwrap_or_else(|| Arc::clone(&state.unmarked));
+        let state = mark.and_then(|mark| lock(&server.scripts).get(&mark).cloned()).unwrap_or_else(|| Arc::clone(&server.unmarked));
         let mut position = 0;
         let mut answer = Answer::good();
-        scene.change(|play| {
-            position = play.calls.len();
-            if let Some(answers) = play.answers.get_mut(&call.lane) {
+        state.change(|recording| {
+            position = recording.calls.len();
+            if let Some(answers) = recording.answers.get_mut(&call.provider) {
                 answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() }.unwrap_or_else(Answer::good);
             }
-            play.calls.push(call.clone());
+            recording.calls.push(call.clone());
         });
-        let played = answer::play(&mut stream, answer, &call);
-        scene.change(|play| {
+        let responded = answer::respond(&mut stream, answer, &call);
+        state.change(|recording| {
             let now = Instant::now();
-            play.calls[position].done = Some(now);
-            if let Err(answer::Ended::Gone) = played {
-                play.calls[position].gone = Some(now);
+            recording.calls[position].done = Some(now);
+            if let Err(answer::Ended::Gone) = responded {
+                recording.calls[position].gone = Some(now);
             }
         });
-        if played.is_err() {
+        if responded.is_err() {
             break;
         }
     }
@@ -260,8 +261,8 @@ fn read_call(stream: &mut TcpStream, pending: &mut Vec<u8>, connection: usize, e
         text.trim_start().strip_prefix('"')?.split('"').next().map(str::to_owned)
     };
     let mark = headers.get(MARK_HEADER).map(str::to_owned).or_else(in_body);
-    let lane = target.split('/').nth(1).unwrap_or_default().to_owned();
-    Ok((Call { lane, method, target, headers, body, connection, earlier, gone: None, done: None }, mark))
+    let provider = target.split('/').nth(1).unwrap_or_default().to_owned();
+    Ok((Call { provider, method, target, headers, body, connection, earlier, gone: None, done: None }, mark))
 }
 
 fn read_chunks(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Result<Vec<u8>, Over> {

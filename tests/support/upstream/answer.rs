@@ -227,7 +227,7 @@ pub(super) enum Ended {
     Gone,
 }
 
-pub(super) fn play(stream: &mut TcpStream, answer: Answer, call: &Call) -> Result<(), Ended> {
+pub(super) fn respond(stream: &mut TcpStream, answer: Answer, call: &Call) -> Result<(), Ended> {
     let Answer { before, head, framing, steps } = match answer.head {
         Head::Good => Answer { before: answer.before, ..good(call) },
         _ => answer,
@@ -294,7 +294,7 @@ fn write(stream: &mut TcpStream, bytes: &[u8]) -> Result<(), Ended> {
 
 fn good(call: &Call) -> Answer {
     let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
-    let text = format!("hello from {}", call.lane);
+    let text = format!("hello from {}", call.provider);
     if call.target.contains("/embeddings") {
         return Answer::json(
             200,
@@ -304,7 +304,7 @@ fn good(call: &Call) -> Answer {
     let usage = good_usage();
     let asked = body["stream_options"]["include_usage"] == json!(true);
     match (body["stream"] == json!(true), call.target.contains("/chat/")) {
-        (true, true) => Answer::streamed(&["hello ", "from ", &call.lane], asked.then_some(&usage)),
+        (true, true) => Answer::streamed(&["hello ", "from ", &call.provider], asked.then_some(&usage)),
         (false, true) => Answer::json(200, &completion(&text)),
         (false, false) => Answer::json(
             200,

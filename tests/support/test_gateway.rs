@@ -1,7 +1,8 @@
-//! The stage most tests play on: one gateway, one scripted upstream, providers for every purpose. Shared, so that a test
-//! costs a few requests and not a process; each test has a tenant, a key and a script of its own.
+//! The gateway that most tests share: one process, one scripted upstream, a provider for each purpose.
+//! Sharing makes a test cost a few requests instead of a process. Each test has its own tenant, key and
+//! script.
 //!
-//! Cooldown is off here and pauses are short: what one test does to a provider must not be felt by another.
+//! Cooldown is off and pauses are short, so that tests cannot affect each other through a provider.
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -14,16 +15,16 @@ use super::gateway::{Gateway, Key, Setup, Tenant};
 use super::store::Store;
 use super::upstream::{MARK, Script, Upstream};
 
-/// Gateway and upstream.
-pub struct Stage {
+/// Gateway and its upstream.
+pub struct TestGateway {
     pub gateway: Gateway,
     pub upstream: Upstream,
     _sockets: Vec<Socket>,
 }
 
-/// One test's tenant, key and script.
-pub struct Talk<'a> {
-    pub stage: &'a Stage,
+/// Tenant, key and script of one test.
+pub struct Session<'a> {
+    pub shared: &'a TestGateway,
     pub tenant: Tenant<'a>,
     pub key: Key,
     pub script: Script,
@@ -34,30 +35,30 @@ pub fn upstream_key(provider: &str) -> String {
     format!("upstream-secret-of-{provider}-0123456789")
 }
 
-/// The stage on SQLite.
-pub fn stage() -> &'static Stage {
-    shared(Store::Sqlite)
+/// Returns the shared gateway on SQLite.
+pub fn shared_gateway() -> &'static TestGateway {
+    shared_gateway_on(Store::Sqlite)
 }
 
-/// A new test on the stage on SQLite.
-pub fn talk() -> Talk<'static> {
-    stage().talk()
+/// Starts a session on the shared gateway on SQLite.
+pub fn session() -> Session<'static> {
+    shared_gateway().session()
 }
 
-/// The stage on a store.
-pub fn shared(store: Store) -> &'static Stage {
-    static SQLITE: OnceLock<Option<Stage>> = OnceLock::new();
-    static POSTGRES: OnceLock<Option<Stage>> = OnceLock::new();
-    let stage = match store {
+/// Returns the shared gateway on a store.
+pub fn shared_gateway_on(store: Store) -> &'static TestGateway {
+    static SQLITE: OnceLock<Option<TestGateway>> = OnceLock::new();
+    static POSTGRES: OnceLock<Option<TestGateway>> = OnceLock::new();
+    let shared = match store {
         Store::Sqlite => &SQLITE,
         Store::Postgres => &POSTGRES,
     };
     // A gateway that does not start fails one test slowly and the others at once.
-    let built = stage.get_or_init(|| std::panic::catch_unwind(|| Stage::build(store)).ok());
-    built.as_ref().expect("the stage could not be set up: see the test that tried")
+    let built = shared.get_or_init(|| std::panic::catch_unwind(|| TestGateway::build(store)).ok());
+    built.as_ref().expect("the shared gateway did not start; see the test that started it")
 }
 
-/// `[retry]` of the stage: quick to give up pausing, slow to give up waiting, never resting.
+/// `[retry]` of the shared gateway: short pauses, long timeouts, no cooldown.
 pub const RETRY: &str = r#"[retry]
 attempts = 2
 backoff = "1ms"
@@ -71,21 +72,21 @@ cooldown = { failures = 0, window = "30s", rest = "15s" }
 /// Retry settings for providers that are expected to be silent.
 const HASTY: &str = r#"retry = { first_byte_timeout = "250ms", idle_timeout = "250ms" }"#;
 
-impl Stage {
+impl TestGateway {
     fn build(store: Store) -> Self {
         let upstream = Upstream::start();
         let (refused, refusing) = refusing();
         let (silent, silence) = silent();
-        let lane = |lane: &str| upstream.base_url(lane);
+        let base_url = |provider: &str| upstream.base_url(provider);
         let mut files = vec![
-            kind("alpha", "1-alpha", &lane("alpha"), ""),
-            kind("beta", "2-beta", &lane("beta"), ""),
-            kind("gamma", "3-gamma", &lane("gamma"), ""),
-            kind("narrow", "4-narrow", &lane("narrow"), "operations = [\"chat\"]"),
-            kind("mute", "5-mute", &lane("mute"), "stream_usage = false"),
-            kind("quirky", "6-quirky", &lane("quirky"), QUIRKS),
-            kind("private-club", "7-club", &lane("club"), ""),
-            keyless("open", "8-open", &lane("open")),
+            kind("alpha", "1-alpha", &base_url("alpha"), ""),
+            kind("beta", "2-beta", &base_url("beta"), ""),
+            kind("gamma", "3-gamma", &base_url("gamma"), ""),
+            kind("narrow", "4-narrow", &base_url("narrow"), "operations = [\"chat\"]"),
+            kind("mute", "5-mute", &base_url("mute"), "stream_usage = false"),
+            kind("quirky", "6-quirky", &base_url("quirky"), QUIRKS),
+            kind("private-club", "7-club", &base_url("club"), ""),
+            keyless("open", "8-open", &base_url("open")),
         ];
         // One provider of each silent or unreachable sort before and one after `1-alpha`.
         let unreachable = [
@@ -94,7 +95,7 @@ impl Stage {
             ("nameless", "http://no-such-host.invalid:8080/v1".to_owned(), ""),
             ("tls", format!("https://{}/tls/v1", upstream.address), ""),
             ("forbidden", format!("http://localhost:{}/v1", upstream.address.port()), "allow_cidrs = [\"10.0.0.0/8\"]"),
-            ("hasty", lane("hasty"), HASTY),
+            ("hasty", base_url("hasty"), HASTY),
         ];
         for (name, base_url, more) in &unreachable {
             files.push(kind(&format!("{name}-first"), &format!("0-{name}"), base_url, more));
@@ -133,14 +134,14 @@ impl Stage {
     }
 
     /// A new test.
-    pub fn talk(&self) -> Talk<'_> {
+    pub fn session(&self) -> Session<'_> {
         let tenant = self.gateway.tenant();
         let key = tenant.key();
-        Talk { stage: self, tenant, key, script: self.upstream.script() }
+        Session { shared: self, tenant, key, script: self.upstream.script() }
     }
 }
 
-impl Talk<'_> {
+impl Session<'_> {
     /// A chat request's body, marked for this test's script.
     pub fn body(&self, model: &str) -> Value {
         json!({"model": model, "messages": [{"role": "user", "content": "hi"}], MARK: self.script.mark()})
@@ -148,7 +149,7 @@ impl Talk<'_> {
 
     /// A chat request.
     pub fn chat(&self, model: &str) -> Request {
-        self.stage.gateway.chat(&self.key, &self.body(model))
+        self.shared.gateway.chat(&self.key, &self.body(model))
     }
 
     /// A chat request for a stream.
@@ -167,12 +168,12 @@ impl Talk<'_> {
         for (name, value) in fields.as_object().unwrap() {
             body[name] = value.clone();
         }
-        self.stage.gateway.post(target, &self.key, &body)
+        self.shared.gateway.post(target, &self.key, &body)
     }
 
     /// A body exactly as written, `MARK` standing for the mark's value.
     pub fn raw(&self, target: &str, body: &str) -> Request {
-        self.stage.gateway.request("POST", target).bearer(&self.key.secret).text(&body.replace("MARK", self.script.mark()))
+        self.shared.gateway.request("POST", target).bearer(&self.key.secret).text(&body.replace("MARK", self.script.mark()))
     }
 }
 
