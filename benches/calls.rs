@@ -32,8 +32,8 @@ use aigw::gateway::worker::{WorkerOptions, Workers};
 use aigw::guard::SelfListen;
 use aigw::http::connections::Connections;
 use aigw::http::health::Probes;
-use aigw::http::identity::Doorman;
-use aigw::http::{self, Front};
+use aigw::http::identity::Authenticator;
+use aigw::http::{self, AppState};
 use aigw::ledger::Observer;
 use aigw::ledger::actor::{LedgerHandle, Options, start};
 use aigw::memory::MemoryCapacity;
@@ -115,16 +115,16 @@ fn upstream() -> SocketAddr {
 fn serve(settings: &Settings, snapshot: Snapshot, ledger: LedgerHandle, metrics: &Arc<Metrics>) -> SocketAddr {
     let network = Network { resolver: Arc::new(SystemResolver), self_listen: SelfListen::default() };
     let options = WorkerOptions { max_in_flight: 1_000, fail_static: LONG, edge: None, cache: LONG };
-    let front = web::Data::new(Front {
+    let state = web::Data::new(AppState {
         workers: Workers::new(snapshot, ledger, network, options),
-        doorman: Doorman::new(600),
+        authenticator: Authenticator::new(600),
         server: settings.server.clone(),
         limits: settings.upstream,
         memory: MemoryCapacity::new(settings.server.buffer_budget),
         metrics: Arc::clone(metrics),
         probes: Probes { database: Box::new(|| Box::pin(async { true })), metrics: Box::new(|| (String::new(), Metrics::CONTENT_TYPE)) },
     });
-    let app = move || App::new().wrap(from_fn(http::threshold::pass)).app_data(front.clone()).configure(http::routes);
+    let app = move || App::new().wrap(from_fn(http::middleware::guard_request)).app_data(state.clone()).configure(http::routes);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let lasting = config::Server { keep_alive: LONG, ..settings.server.clone() };

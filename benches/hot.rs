@@ -19,7 +19,7 @@ use aigw::dialect::sse::{Scanner, SseLimits};
 use aigw::dialect::{Ask, Dialect, Quirks, Reader};
 use aigw::gateway::exchange::Head;
 use aigw::gateway::headers;
-use aigw::http::identity::Doorman;
+use aigw::http::identity::Authenticator;
 use aigw::json::{Document, JsonLimits};
 use aigw::ledger::entry::Billing;
 use aigw::terms::{Operation, PicoUsd, Usage};
@@ -122,8 +122,8 @@ fn routes(criterion: &mut Criterion) {
     for (name, value) in [("authorization", format!("Bearer {}", key.text().expose())), ("accept", "application/json".to_owned())] {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_str(&value).unwrap());
     }
-    let (doorman, last) = (Doorman::new(600), Cell::default());
-    let admit = || doorman.admit(black_box(&headers), &last, None, &snapshot, 1_760_000_000);
+    let (authenticator, last) = (Authenticator::new(600), Cell::default());
+    let admit = || authenticator.admit(black_box(&headers), &last, None, &snapshot, 1_760_000_000);
     let caller = admit().unwrap();
     criterion.bench_function("identity, one of 10,000 keys", |bencher| bencher.iter(admit));
     criterion.bench_function("resolve", |bencher| bencher.iter(|| snapshot.find(black_box(&caller), black_box("m"))));

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use aigw::credential::{Credential, CredentialKind};
 use aigw::guard::{Policy, SelfListen, Source, check_url};
-use aigw::http::identity::Doorman;
+use aigw::http::identity::Authenticator;
 use aigw::seal::cache::{DEFAULT_TTL, OpenedSecrets};
 use aigw::seal::ladder::{EdgeKey, GrantKey, SpendKey, TenantRoot, WrapKey};
 use aigw::seal::payload::{Destination, Payload, Presentation};
@@ -65,12 +65,12 @@ fn spending(criterion: &mut Criterion) {
 
     criterion.bench_function("spend/key check, first of a connection", |bencher| bencher.iter(|| Credential::lookup_of(black_box(text))));
 
-    let (doorman, last) = (Doorman::new(600), Cell::default());
-    criterion.bench_function("spend/key check, later", |bencher| bencher.iter(|| doorman.look_up(black_box(text), &last)));
+    let (authenticator, last) = (Authenticator::new(600), Cell::default());
+    criterion.bench_function("spend/key check, later", |bencher| bencher.iter(|| authenticator.look_up(black_box(text), &last)));
 
     criterion.bench_function("spend/key check and warm", |bencher| {
         bencher.iter(|| {
-            let found = doorman.look_up(black_box(text), &last).expect("a virtual key");
+            let found = authenticator.look_up(black_box(text), &last).expect("a virtual key");
             let kept = cache.get_or_open(black_box(&spend), now, || Ok::<_, Infallible>(payload())).expect("kept");
             (found, kept.header_for(&to).expect("sealed for it"))
         });

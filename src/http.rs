@@ -1,9 +1,8 @@
 //! The route table: the only file that lists paths. Handlers live in the files below, one concern each.
 //!
-//! The order of a data-plane request: [`threshold`], [`openai`] (with [`identity`], [`body`] and the JSON reader), the gateway,
-//! [`answer`]; a refusal becomes HTTP in [`error`].
+//! The order of a data-plane request: [`middleware`], [`inference`] (with [`identity`], [`body`] and the JSON reader), the gateway,
+//! [`response`]; a refusal becomes HTTP in [`error`].
 
-pub mod answer;
 pub mod body;
 pub mod clock;
 pub mod connections;
@@ -11,10 +10,11 @@ pub mod cors;
 pub mod error;
 pub mod health;
 pub mod identity;
+pub mod inference;
+pub mod middleware;
 pub mod models;
-pub mod openai;
+pub mod response;
 pub mod serve;
-pub mod threshold;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,14 +28,14 @@ use crate::gateway::worker::{Worker, Workers};
 use crate::memory::MemoryCapacity;
 use crate::metrics::Metrics;
 use connections::Connection;
-use identity::Doorman;
+use identity::Authenticator;
 
 /// What the handlers of one process share. Nothing of it is looked up twice.
-pub struct Front {
+pub struct AppState {
     /// The gateway half.
     pub workers: Arc<Workers>,
     /// Who counts failed authentications.
-    pub doorman: Doorman,
+    pub authenticator: Authenticator,
     /// `[server]`.
     pub server: Server,
     /// `[upstream]`.
@@ -51,9 +51,9 @@ pub struct Front {
 /// The data plane and the probes.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(resource("/v1/chat/completions").route(web::post().to(openai::chat)))
-        .service(resource("/v1/completions").route(web::post().to(openai::completions)))
-        .service(resource("/v1/embeddings").route(web::post().to(openai::embeddings)))
+        .service(resource("/v1/chat/completions").route(web::post().to(inference::chat)))
+        .service(resource("/v1/completions").route(web::post().to(inference::completions)))
+        .service(resource("/v1/embeddings").route(web::post().to(inference::embeddings)))
         .service(resource("/v1/models").route(web::get().to(models::list)))
         .service(resource("/v1/models/{id:.+}").route(web::get().to(models::show_one)))
         .service(resource("/healthz").route(web::get().to(health::live)))
@@ -75,19 +75,19 @@ async fn wrong_method(request: HttpRequest) -> HttpResponse {
 }
 
 fn refuse(request: &HttpRequest, refusal: Refusal) -> HttpResponse {
-    answer::refused(&refusal.into(), &answer::request_id(request.headers()))
+    response::refused(&refusal.into(), &response::request_id(request.headers()))
 }
 
-impl Front {
+impl AppState {
     /// Who asks, by this worker's snapshot. `now` is in unix seconds.
     ///
     /// # Errors
-    /// As [`Doorman::admit`], or if it has been unknown for too long whether keys are revoked.
+    /// As [`Authenticator::admit`], or if it has been unknown for too long whether keys are revoked.
     pub fn identify(&self, request: &HttpRequest, worker: &Worker, now: i64) -> Result<Arc<Caller>, Refusal> {
         let from = request.peer_addr().map(|peer| peer.ip());
         let alone = std::cell::Cell::default();
         let last = request.conn_data::<Rc<Connection>>().map_or(&alone, |connection| &connection.last_key);
-        let caller = self.doorman.admit(request.headers(), last, from, &worker.snapshot.borrow(), now)?;
+        let caller = self.authenticator.admit(request.headers(), last, from, &worker.snapshot.borrow(), now)?;
         if self.workers.is_trusted() { Ok(caller) } else { Err(Refusal::Unconfirmed) }
     }
 }

@@ -33,8 +33,8 @@ use crate::gateway::worker::{WorkerOptions, Workers};
 use crate::guard::{SelfListen, Source};
 use crate::http::connections::Connections;
 use crate::http::health::Probes;
-use crate::http::identity::Doorman;
-use crate::http::{self, Front, clock};
+use crate::http::identity::Authenticator;
+use crate::http::{self, AppState, clock};
 use crate::ledger::actor::{LedgerHandle, Options};
 use crate::ledger::reader::Durability;
 use crate::ledger::{self, Observer};
@@ -195,10 +195,11 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     );
 
     let memory = MemoryCapacity::new(server.buffer_budget);
-    let doorman = Doorman::new(settings.security.failed_auth_per_minute);
+    let authenticator = Authenticator::new(settings.security.failed_auth_per_minute);
     let probes = probes(store, &metrics, &workers, &ledger);
     let grace = (server.shutdown_grace, workers.stopping.clone());
-    let front = web::Data::new(Front { metrics, workers, doorman, server: server.clone(), limits: settings.upstream, memory, probes });
+    let state =
+        web::Data::new(AppState { metrics, workers, authenticator, server: server.clone(), limits: settings.upstream, memory, probes });
     let admin = web::Data::from(Arc::clone(&control));
 
     let listener = bind(server.listen, server.reuse_port).map_err(|source| StartError::Listen {
@@ -208,11 +209,11 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     })?;
     let admin_http = settings.admin.listen.map(|listen| admin_server(listen, settings.admin.hosts, admin.clone(), &server)).transpose()?;
     let serves_admin = admin_http.is_none();
-    let shared = front.clone();
+    let shared = state.clone();
     let connections = Connections::new(&server);
     let app = move || {
         App::new()
-            .wrap(from_fn(http::threshold::pass))
+            .wrap(from_fn(http::middleware::guard_request))
             .app_data(shared.clone())
             .app_data(admin.clone())
             .configure(http::routes)
@@ -233,7 +234,7 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     if let Some(keep) = settings.ledger.keep {
         rt::spawn(Arc::clone(&control).retain(keep));
     }
-    rt::spawn(sweep(front));
+    rt::spawn(sweep(state));
     ready(&Ready { address });
     log::info!("aigw {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
 
@@ -281,7 +282,7 @@ fn admin_server(
     let app = move || {
         App::new()
             .wrap(from_fn(hosts::check))
-            .wrap(from_fn(http::threshold::pass))
+            .wrap(from_fn(http::middleware::guard_request))
             .app_data(hosts.clone())
             .app_data(control.clone())
             .configure(control::admin::routes)
@@ -369,12 +370,12 @@ fn probes(store: Store, metrics: &Arc<Metrics>, workers: &Arc<Workers>, ledger: 
 }
 
 /// Forgets quiet addresses once a minute.
-async fn sweep(front: web::Data<Front>) {
+async fn sweep(state: web::Data<AppState>) {
     let mut minute = interval(Duration::from_secs(60));
     loop {
         minute.tick().await;
-        let front = front.clone();
-        let _ = web::block(move || front.doorman.sweep()).await;
+        let state = state.clone();
+        let _ = web::block(move || state.authenticator.sweep()).await;
     }
 }
 

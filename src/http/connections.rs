@@ -22,7 +22,7 @@ pub use stream::ClientStream;
 /// Bytes the kernel takes beyond what it can send at once. By its own lights that would be megabytes, which a slow reader needs
 /// minutes for, and all the while it would look as if it read nothing.
 #[cfg(target_os = "linux")]
-const UNSENT: u32 = 32 << 10;
+const NOTSENT_LOWAT: u32 = 32 << 10;
 
 /// All connections of the process.
 pub struct Connections {
@@ -39,12 +39,12 @@ pub struct Connection {
     pub is_closing: Cell<bool>,
     /// What its last request presented.
     pub last_key: Cell<Option<LastKey>>,
-    turn: Cell<Turn>,
+    state: Cell<ConnState>,
 }
 
 /// Whose turn it is.
 #[derive(Clone, Copy, Debug)]
-enum Turn {
+enum ConnState {
     /// Nothing is owed.
     Idle,
     /// The client's: a head has been due since then.
@@ -55,43 +55,43 @@ enum Turn {
 
 /// A request's turn on its connection; what comes after it has ended is the next request's head.
 #[derive(Debug)]
-pub struct Served(Rc<Connection>);
+pub struct RequestGuard(Rc<Connection>);
 
 impl Connection {
     fn new() -> Rc<Self> {
-        Rc::new(Self { is_closing: Cell::new(false), last_key: Cell::default(), turn: Cell::new(Turn::Head(Instant::now())) })
+        Rc::new(Self { is_closing: Cell::new(false), last_key: Cell::default(), state: Cell::new(ConnState::Head(Instant::now())) })
     }
 
     /// A request's head is complete. Its turn lasts for as long as what is returned.
-    pub fn begin(self: &Rc<Self>) -> Served {
-        self.turn.set(Turn::Request);
-        Served(Rc::clone(self))
+    pub fn begin(self: &Rc<Self>) -> RequestGuard {
+        self.state.set(ConnState::Request);
+        RequestGuard(Rc::clone(self))
     }
 
     /// Bytes have come.
     fn received(&self) {
-        if let Turn::Idle = self.turn.get() {
-            self.turn.set(Turn::Head(Instant::now()));
+        if let ConnState::Idle = self.state.get() {
+            self.state.set(ConnState::Head(Instant::now()));
         }
     }
 
     /// Since when a head is due, if one is.
     fn head_due_since(&self) -> Option<Instant> {
-        match self.turn.get() {
-            Turn::Head(since) => Some(since),
-            Turn::Idle | Turn::Request => None,
+        match self.state.get() {
+            ConnState::Head(since) => Some(since),
+            ConnState::Idle | ConnState::Request => None,
         }
     }
 }
 
-impl Drop for Served {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
-        self.0.turn.set(Turn::Idle);
+        self.0.state.set(ConnState::Idle);
     }
 }
 
 /// A connection's place among those of its address; given up when the connection is gone.
-struct Seat {
+struct ConnectionSlot {
     connections: Arc<Connections>,
     address: IpAddr,
 }
@@ -110,14 +110,14 @@ impl Connections {
         ClientStream::new(socket, self.header_timeout)
     }
 
-    /// Gives a connection's requests what is known of it, and takes a seat for it.
+    /// Gives a connection's requests what is known of it, and takes a slot for it.
     pub fn register(self: &Arc<Self>, client: &ClientStream, data: &mut Extensions) {
         let stream = client.socket();
         data.insert(Rc::clone(client.connection()));
         let Some(most) = self.most_per_address else { return };
         let Ok(peer) = stream.peer_addr() else { return };
-        match self.seat(peer.ip().to_canonical(), most) {
-            Some(seat) => drop(data.insert(seat)),
+        match self.slot(peer.ip().to_canonical(), most) {
+            Some(slot) => drop(data.insert(slot)),
             // It may be gone already.
             None => drop(SockRef::from(stream).shutdown(Shutdown::Both)),
         }
@@ -128,7 +128,8 @@ impl Connections {
     #[cfg(target_os = "linux")]
     fn bound(&self, stream: &TcpStream) {
         let socket = SockRef::from(stream);
-        if let Err(error) = socket.set_tcp_user_timeout(Some(self.write_timeout)).and_then(|()| socket.set_tcp_notsent_lowat(UNSENT)) {
+        if let Err(error) = socket.set_tcp_user_timeout(Some(self.write_timeout)).and_then(|()| socket.set_tcp_notsent_lowat(NOTSENT_LOWAT))
+        {
             log::debug!("a connection has no bounds for what is not read: {error}");
         }
     }
@@ -136,14 +137,14 @@ impl Connections {
     #[cfg(not(target_os = "linux"))]
     fn bound(&self, _: &TcpStream) {}
 
-    fn seat(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Seat> {
+    fn slot(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<ConnectionSlot> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = open.entry(address).or_default();
         if *taken >= most {
             return None;
         }
         *taken += 1;
-        Some(Seat { connections: Arc::clone(self), address })
+        Some(ConnectionSlot { connections: Arc::clone(self), address })
     }
 }
 
@@ -154,7 +155,7 @@ fn no_delay(stream: &TcpStream) {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut open = self.connections.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(taken) = open.get_mut(&self.address) {
@@ -174,11 +175,11 @@ mod tests {
     fn an_address_has_so_many_seats_and_gets_them_back() {
         let connections = Connections::new(&Server::default());
         let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        let seats: Vec<_> = (0..2).map(|_| connections.seat(one, 2).unwrap()).collect();
-        assert!(connections.seat(one, 2).is_none());
-        assert!(connections.seat(other, 2).is_some());
+        let seats: Vec<_> = (0..2).map(|_| connections.slot(one, 2).unwrap()).collect();
+        assert!(connections.slot(one, 2).is_none());
+        assert!(connections.slot(other, 2).is_some());
         drop(seats);
         assert!(connections.open.lock().unwrap().is_empty());
-        assert!(connections.seat(one, 2).is_some());
+        assert!(connections.slot(one, 2).is_some());
     }
 }

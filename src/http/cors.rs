@@ -15,11 +15,11 @@ const EXPOSED: &str = "x-request-id, x-upstream-request-id, x-aigw-provider, x-a
      x-aigw-dropped-params, retry-after";
 
 /// A listed origin that asks for something of the data plane.
-pub struct Visitor {
+pub struct AllowedOrigin {
     origin: HeaderValue,
 }
 
-impl Visitor {
+impl AllowedOrigin {
     /// Whoever asks from a listed origin; `None` for all others and all without one.
     pub fn of(request: &ServiceRequest, listed: &[String]) -> Option<Self> {
         if listed.is_empty() {
@@ -50,7 +50,7 @@ impl Visitor {
         Some(response)
     }
 
-    /// Lets the visitor's page read the answer.
+    /// Lets the origin's page read the answer.
     pub fn welcome(self, headers: &mut HeaderMap) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, self.origin);
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));

@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::{Front, answer};
+use super::{AppState, response};
 
 /// What the probes ask the rest of the process.
 pub struct Probes {
@@ -17,28 +17,28 @@ pub struct Probes {
 
 /// `GET /healthz`: the process serves.
 pub async fn live(request: HttpRequest) -> HttpResponse {
-    state(&request, HttpResponse::Ok(), "ok")
+    probe_response(&request, HttpResponse::Ok(), "ok")
 }
 
 /// `GET /readyz`: the catalog is loaded (it always is, once we listen) and the database is reachable.
-pub async fn ready(request: HttpRequest, front: web::Data<Front>) -> HttpResponse {
-    if (front.probes.database)().await {
-        state(&request, HttpResponse::Ok(), "ready")
+pub async fn ready(request: HttpRequest, state: web::Data<AppState>) -> HttpResponse {
+    if (state.probes.database)().await {
+        probe_response(&request, HttpResponse::Ok(), "ready")
     } else {
-        state(&request, HttpResponse::ServiceUnavailable(), "the database is not reachable")
+        probe_response(&request, HttpResponse::ServiceUnavailable(), "the database is not reachable")
     }
 }
 
 /// `GET /metrics`: Prometheus text.
-pub async fn metrics(request: HttpRequest, front: web::Data<Front>) -> HttpResponse {
-    let (text, content_type) = (front.probes.metrics)();
+pub async fn metrics(request: HttpRequest, state: web::Data<AppState>) -> HttpResponse {
+    let (text, content_type) = (state.probes.metrics)();
     let mut response = HttpResponse::Ok().content_type(content_type).body(text);
-    answer::common_headers(response.headers_mut(), &answer::request_id(request.headers()));
+    response::common_headers(response.headers_mut(), &response::request_id(request.headers()));
     response
 }
 
-fn state(request: &HttpRequest, mut builder: actix_web::HttpResponseBuilder, status: &str) -> HttpResponse {
+fn probe_response(request: &HttpRequest, mut builder: actix_web::HttpResponseBuilder, status: &str) -> HttpResponse {
     let mut response = builder.json(serde_json::json!({"status": status}));
-    answer::common_headers(response.headers_mut(), &answer::request_id(request.headers()));
+    response::common_headers(response.headers_mut(), &response::request_id(request.headers()));
     response
 }

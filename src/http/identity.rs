@@ -21,11 +21,11 @@ use crate::credential::{Credential, CredentialKind};
 use crate::gateway::messages::Refusal;
 
 /// Counts failed authentications per source address. Shared by all workers.
-pub struct Doorman {
+pub struct Authenticator {
     failures: DefaultKeyedRateLimiter<IpAddr>,
     clock: DefaultClock,
     /// Two random keys of SipHash, whose answers together tell keys apart.
-    marks: [RandomState; 2],
+    hashers: [RandomState; 2],
 }
 
 /// What a connection's last key was, for a connection says the same each time and deriving a look-up value takes longer than all the
@@ -38,12 +38,12 @@ pub struct LastKey {
     lookup: [u8; 32],
 }
 
-impl Doorman {
-    /// A doorman that lets `per_minute` failures an address pass with a plain 401.
+impl Authenticator {
+    /// An authenticator that lets `per_minute` failures an address pass with a plain 401.
     pub fn new(per_minute: u32) -> Self {
         let quota = Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN));
-        let marks = [RandomState::new(), RandomState::new()];
-        Self { failures: RateLimiter::keyed(quota), clock: DefaultClock::default(), marks }
+        let hashers = [RandomState::new(), RandomState::new()];
+        Self { failures: RateLimiter::keyed(quota), clock: DefaultClock::default(), hashers }
     }
 
     /// Finds the caller who presents a key in `headers`. `last` is the connection's; `now` is in unix seconds.
@@ -65,7 +65,7 @@ impl Doorman {
 
     /// What [`Credential::lookup_of`] says.
     pub fn look_up(&self, key: &str, last: &Cell<Option<LastKey>>) -> Option<(CredentialKind, [u8; 32])> {
-        let mark = self.marks.each_ref().map(|marks| marks.hash_one(key));
+        let mark = self.hashers.each_ref().map(|hasher| hasher.hash_one(key));
         if let Some(known) = last.get()
             && known.mark == mark
         {
@@ -138,11 +138,11 @@ mod tests {
     use crate::config;
     use actix_web::http::header::{AUTHORIZATION, HeaderValue};
 
-    /// `admit` is given a snapshot and nothing else, so what a wrong key could cost is memory: here what the doorman remembers.
+    /// `admit` is given a snapshot and nothing else, so what a wrong key could cost is memory: here what the authenticator remembers.
     #[test]
     fn a_flood_of_wrong_keys_from_one_address_is_remembered_in_one_place_and_slowed_down() {
         let snapshot = Snapshot { offerings: Arc::new(Offerings::build(&config::Catalog::default(), None, 0)), directory: Arc::default() };
-        let doorman = Doorman::new(600);
+        let authenticator = Authenticator::new(600);
         let address = Some(IpAddr::from([192, 0, 2, 1]));
         let mut refusals = (0, 0);
         for nth in 0..5_000 {
@@ -151,28 +151,28 @@ mod tests {
             let key = if nth % 2 == 0 { minted.text().expose() } else { &junk };
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {key}")).unwrap());
-            match doorman.admit(&headers, &Cell::default(), address, &snapshot, 0) {
+            match authenticator.admit(&headers, &Cell::default(), address, &snapshot, 0) {
                 Err(Refusal::InvalidKey) => refusals.0 += 1,
                 Err(Refusal::TooManyFailures { .. }) => refusals.1 += 1,
                 other => panic!("{:?}", other.map(|caller| caller.key_id.clone())),
             }
         }
         assert!(refusals.0 >= 600 && refusals.1 > 0, "{refusals:?}");
-        assert_eq!(doorman.failures.len(), 1);
+        assert_eq!(authenticator.failures.len(), 1);
     }
 
     #[test]
     fn what_a_connection_said_last_is_known_again_and_nothing_else_is_taken_for_it() {
-        let doorman = Doorman::new(1);
+        let authenticator = Authenticator::new(1);
         let last = Cell::default();
         let keys: Vec<_> = (0..50).map(|_| Credential::mint(CredentialKind::Virtual).unwrap()).collect();
         for key in keys.iter().flat_map(|key| [key, key, &keys[0], key]) {
             let text = key.text().expose();
-            assert_eq!(doorman.look_up(text, &last), Credential::lookup_of(text));
+            assert_eq!(authenticator.look_up(text, &last), Credential::lookup_of(text));
             assert_eq!(last.get().map(|last| last.lookup), Credential::lookup_of(text).map(|(_, lookup)| lookup));
             // A key that is none leaves what is known as it is.
-            assert_eq!(doorman.look_up(&text[..56], &last), None);
-            assert_eq!(doorman.look_up("", &last), None);
+            assert_eq!(authenticator.look_up(&text[..56], &last), None);
+            assert_eq!(authenticator.look_up("", &last), None);
         }
         let known = format!("{:?}", last.get());
         assert!(keys.iter().all(|key| !known.contains(key.text().expose())));
@@ -180,16 +180,16 @@ mod tests {
 
     #[test]
     fn whoever_has_a_network_of_ipv6_addresses_is_one_address_and_a_mapped_ipv4_address_is_its_own() {
-        let doorman = Doorman::new(10);
+        let authenticator = Authenticator::new(10);
         for nth in 0..1_000_u128 {
-            doorman.refuse(Some(Ipv6Addr::from_bits(0x2001_0db8 << 96 | nth << 40 | nth).into()));
+            authenticator.refuse(Some(Ipv6Addr::from_bits(0x2001_0db8 << 96 | nth << 40 | nth).into()));
         }
-        assert_eq!(doorman.failures.len(), 1);
+        assert_eq!(authenticator.failures.len(), 1);
         let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
-        doorman.refuse(Some(mapped));
-        doorman.refuse(Some(IpAddr::from([192, 0, 2, 1])));
-        assert_eq!(doorman.failures.len(), 2);
-        doorman.refuse(Some("2001:db8:0:1::1".parse().unwrap()));
-        assert_eq!(doorman.failures.len(), 3);
+        authenticator.refuse(Some(mapped));
+        authenticator.refuse(Some(IpAddr::from([192, 0, 2, 1])));
+        assert_eq!(authenticator.failures.len(), 2);
+        authenticator.refuse(Some("2001:db8:0:1::1".parse().unwrap()));
+        assert_eq!(authenticator.failures.len(), 3);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use super::{Front, answer, clock};
+use super::{AppState, clock, response};
 use crate::catalog::caller::Caller;
 use crate::catalog::price::decimal_usd;
 use crate::catalog::snapshot::{Resolved, Snapshot};
@@ -42,8 +42,8 @@ struct List<'a> {
 }
 
 /// `GET /v1/models`
-pub async fn list(request: HttpRequest, front: web::Data<Front>) -> HttpResponse {
-    respond(&request, &front, |snapshot, caller| {
+pub async fn list(request: HttpRequest, state: web::Data<AppState>) -> HttpResponse {
+    respond(&request, &state, |snapshot, caller| {
         let found: Vec<Resolved> = snapshot.models_for(caller).collect();
         let data = found.iter().map(|found| show(snapshot, found)).collect();
         Ok(HttpResponse::Ok().json(List { object: "list", data }))
@@ -51,8 +51,8 @@ pub async fn list(request: HttpRequest, front: web::Data<Front>) -> HttpResponse
 }
 
 /// `GET /v1/models/{id}`; ids may hold slashes.
-pub async fn show_one(request: HttpRequest, id: web::Path<String>, front: web::Data<Front>) -> HttpResponse {
-    respond(&request, &front, |snapshot, caller| {
+pub async fn show_one(request: HttpRequest, id: web::Path<String>, state: web::Data<AppState>) -> HttpResponse {
+    respond(&request, &state, |snapshot, caller| {
         let found = snapshot.find(caller, &id).ok_or_else(|| Refusal::UnknownModel(id.to_string()))?;
         Ok(HttpResponse::Ok().json(show(snapshot, &found)))
     })
@@ -60,21 +60,21 @@ pub async fn show_one(request: HttpRequest, id: web::Path<String>, front: web::D
 
 fn respond(
     request: &HttpRequest,
-    front: &Front,
+    state: &AppState,
     answer_from: impl FnOnce(&Snapshot, &Arc<Caller>) -> Result<HttpResponse, Refusal>,
 ) -> HttpResponse {
-    let request_id = answer::request_id(request.headers());
+    let request_id = response::request_id(request.headers());
     let found = || {
-        let worker = front.workers.current().map_err(|_| Refusal::Internal)?;
-        let caller = front.identify(request, &worker, clock::unix_millis() / 1000)?;
+        let worker = state.workers.current().map_err(|_| Refusal::Internal)?;
+        let caller = state.identify(request, &worker, clock::unix_millis() / 1000)?;
         answer_from(&worker.snapshot.borrow(), &caller)
     };
     match found() {
         Ok(mut response) => {
-            answer::common_headers(response.headers_mut(), &request_id);
+            response::common_headers(response.headers_mut(), &request_id);
             response
         }
-        Err(refusal) => answer::refused(&Rejection::from(refusal), &request_id),
+        Err(refusal) => response::refused(&Rejection::from(refusal), &request_id),
     }
 }
 

@@ -12,7 +12,7 @@ use super::error::AdminError;
 use crate::control::Control;
 use crate::control::store::changes::Actor;
 use crate::credential::Credential;
-use crate::http::{answer, identity};
+use crate::http::{identity, response};
 use crate::terms::RequestId;
 
 /// What opens the secrets of a tenant that keeps its own root.
@@ -20,7 +20,7 @@ const TENANT_KEY: &str = "x-aigw-tenant-key";
 
 /// Lets pass who holds the admin token. Without a configured token there is nothing behind the gate.
 pub async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse, Error> {
-    let id = answer::request_id(request.headers());
+    let id = response::request_id(request.headers());
     request.extensions_mut().insert(id.clone());
     let admitted = request.app_data::<web::Data<Control>>().and_then(|control| control.admits(bearer(request.headers())));
     let mut response = match admitted {
@@ -31,7 +31,7 @@ pub async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 'static
             request.into_response(refusal)
         }
     };
-    answer::common_headers(response.headers_mut(), &id);
+    response::common_headers(response.headers_mut(), &id);
     Ok(response)
 }
 

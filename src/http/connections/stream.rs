@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Connection;
 use crate::gateway::messages::Refusal;
-use crate::http::answer;
+use crate::http::response;
 
 /// A client's connection.
 pub struct ClientStream {
@@ -188,8 +188,8 @@ fn refused_by_actix(answer: &[u8]) -> Option<Refusal> {
 
 /// A refusal as the bytes of an answer that closes its connection.
 fn rendered(refusal: Refusal) -> Bytes {
-    let id = answer::request_id(&HeaderMap::new());
-    let (response, body) = answer::refused(&refusal.into(), &id).into_parts();
+    let id = response::request_id(&HeaderMap::new());
+    let (response, body) = response::refused(&refusal.into(), &id).into_parts();
     let body = BoxBody::try_into_bytes(body).unwrap_or_default();
     let status = response.status();
     let mut bytes = format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default()).into_bytes();

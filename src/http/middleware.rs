@@ -17,18 +17,18 @@ use actix_web::{Error, HttpMessage, web};
 use bytes::Bytes;
 use futures_util::Stream;
 
-use super::connections::{Connection, Served};
-use super::cors::Visitor;
-use super::{Front, answer};
+use super::connections::{Connection, RequestGuard};
+use super::cors::AllowedOrigin;
+use super::{AppState, response};
 use crate::gateway::messages::Refusal;
 
 /// The middleware around all routes.
-pub async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, Error> {
-    let unread = Unread::of(&mut request);
-    let listed = request.app_data::<web::Data<Front>>().map_or(&[][..], |front| &front.server.cors_origins);
-    let visitor = Visitor::of(&request, listed);
+pub async fn guard_request(mut request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, Error> {
+    let unread = UnreadBody::of(&mut request);
+    let listed = request.app_data::<web::Data<AppState>>().map_or(&[][..], |state| &state.server.cors_origins);
+    let origin = AllowedOrigin::of(&request, listed);
     let connection = request.conn_data::<Rc<Connection>>();
-    let served = connection.map(Connection::begin);
+    let guard = connection.map(Connection::begin);
     let verdict = match connection {
         Some(connection) if connection.is_closing.get() => Err(Refusal::BadRequest("the request before was this connection's last")),
         _ => judge(request.head()),
@@ -37,19 +37,19 @@ pub async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Result<Se
         connection.is_closing.set(verdict.is_err() || request.head().connection_type() == ConnectionType::Close);
     }
     let answered = match verdict {
-        Err(refusal) => Some(answer::refused(&refusal.into(), &answer::request_id(request.headers()))),
-        Ok(()) => visitor.as_ref().and_then(|visitor| visitor.preflight(&request)),
+        Err(refusal) => Some(response::refused(&refusal.into(), &response::request_id(request.headers()))),
+        Ok(()) => origin.as_ref().and_then(|origin| origin.preflight(&request)),
     };
     let mut response = match answered {
         Some(response) => request.into_response(response),
         None => next.call(request).await?,
     };
     if !response.headers().contains_key(X_CONTENT_TYPE_OPTIONS) {
-        let id = answer::request_id(response.request().headers());
-        answer::common_headers(response.headers_mut(), &id);
+        let id = response::request_id(response.request().headers());
+        response::common_headers(response.headers_mut(), &id);
     }
-    if let Some(visitor) = visitor {
-        visitor.welcome(response.headers_mut());
+    if let Some(origin) = origin {
+        origin.welcome(response.headers_mut());
     }
     if response.response().head().connection_type() == ConnectionType::Close
         && let Some(connection) = response.request().conn_data::<Rc<Connection>>()
@@ -57,7 +57,7 @@ pub async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Result<Se
         connection.is_closing.set(true);
     }
     let unread = unread.filter(|unread| !unread.borrow().has_ended);
-    Ok(response.map_body(|_, body| BoxBody::new(Answer { body, _unread: unread, _served: served })))
+    Ok(response.map_body(|_, body| BoxBody::new(Answer { body, _unread: unread, _request: guard })))
 }
 
 /// Whether the head is of a form we take.
@@ -89,33 +89,33 @@ fn judge(head: &RequestHead) -> Result<(), Refusal> {
 ///
 /// Once such a body is dropped, actix reads on for as long as the client likes to send, and throws away what comes. While it is
 /// held, actix closes the connection after the answer, as it does with bodies of a known length.
-struct Unread {
+struct UnreadBody {
     payload: Payload,
     has_ended: bool,
 }
 
 /// The handler's hold on it.
-struct Reading(Rc<RefCell<Unread>>);
+struct BodyHandle(Rc<RefCell<UnreadBody>>);
 
 /// An answer on its way out, which holds on to what must last until it is out.
 struct Answer {
     body: BoxBody,
-    _unread: Option<Rc<RefCell<Unread>>>,
-    _served: Option<Served>,
+    _unread: Option<Rc<RefCell<UnreadBody>>>,
+    _request: Option<RequestGuard>,
 }
 
-impl Unread {
+impl UnreadBody {
     fn of(request: &mut ServiceRequest) -> Option<Rc<RefCell<Self>>> {
         if !request.headers().contains_key(TRANSFER_ENCODING) {
             return None;
         }
         let unread = Rc::new(RefCell::new(Self { payload: request.take_payload(), has_ended: false }));
-        request.set_payload(Payload::Stream { payload: Box::pin(Reading(Rc::clone(&unread))) });
+        request.set_payload(Payload::Stream { payload: Box::pin(BodyHandle(Rc::clone(&unread))) });
         Some(unread)
     }
 }
 
-impl Stream for Reading {
+impl Stream for BodyHandle {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -7,7 +7,7 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
 use smol_str::SmolStr;
 
-use super::{Front, answer, body, clock, error, identity};
+use super::{AppState, body, clock, error, identity, response};
 use crate::gateway::byo::Presented;
 use crate::gateway::disconnect::ClientGone;
 use crate::gateway::headers;
@@ -16,54 +16,54 @@ use crate::json::Document;
 use crate::terms::{Operation, RequestId};
 
 /// `POST /v1/chat/completions`
-pub async fn chat(request: HttpRequest, payload: web::Payload, front: web::Data<Front>) -> HttpResponse {
-    operate(Operation::Chat, request, payload, front).await
+pub async fn chat(request: HttpRequest, payload: web::Payload, state: web::Data<AppState>) -> HttpResponse {
+    operate(Operation::Chat, request, payload, state).await
 }
 
 /// `POST /v1/completions`
-pub async fn completions(request: HttpRequest, payload: web::Payload, front: web::Data<Front>) -> HttpResponse {
-    operate(Operation::Completions, request, payload, front).await
+pub async fn completions(request: HttpRequest, payload: web::Payload, state: web::Data<AppState>) -> HttpResponse {
+    operate(Operation::Completions, request, payload, state).await
 }
 
 /// `POST /v1/embeddings`
-pub async fn embeddings(request: HttpRequest, payload: web::Payload, front: web::Data<Front>) -> HttpResponse {
-    operate(Operation::Embeddings, request, payload, front).await
+pub async fn embeddings(request: HttpRequest, payload: web::Payload, state: web::Data<AppState>) -> HttpResponse {
+    operate(Operation::Embeddings, request, payload, state).await
 }
 
-async fn operate(operation: Operation, request: HttpRequest, payload: web::Payload, front: web::Data<Front>) -> HttpResponse {
-    let request_id = answer::request_id(request.headers());
-    let Some(in_flight) = front.workers.admit() else { return refused(&front, &Refusal::Overloaded.into(), &request_id) };
+async fn operate(operation: Operation, request: HttpRequest, payload: web::Payload, state: web::Data<AppState>) -> HttpResponse {
+    let request_id = response::request_id(request.headers());
+    let Some(in_flight) = state.workers.admit() else { return refused(&state, &Refusal::Overloaded.into(), &request_id) };
     // Whoever drops this future, or later the response body, cancels the upstream call.
     let (client_gone, client) = ClientGone::new();
-    match route(operation, &request, payload, &front, request_id.clone(), client_gone).await {
-        Ok(reply) => answer::relayed(reply, &request_id, in_flight, client),
-        Err(rejection) => refused(&front, &rejection, &request_id),
+    match route(operation, &request, payload, &state, request_id.clone(), client_gone).await {
+        Ok(reply) => response::relayed(reply, &request_id, in_flight, client),
+        Err(rejection) => refused(&state, &rejection, &request_id),
     }
 }
 
 /// A refusal. One that comes before any provider was chosen leaves no entry, so it is counted here.
-fn refused(front: &Front, rejection: &Rejection, request_id: &RequestId) -> HttpResponse {
+fn refused(state: &AppState, rejection: &Rejection, request_id: &RequestId) -> HttpResponse {
     if rejection.route.is_none() {
-        front.metrics.refused(error::code(&rejection.refusal));
+        state.metrics.refused(error::code(&rejection.refusal));
     }
-    answer::refused(rejection, request_id)
+    response::refused(rejection, request_id)
 }
 
 async fn route(
     operation: Operation,
     request: &HttpRequest,
     payload: web::Payload,
-    front: &Front,
+    state: &AppState,
     request_id: RequestId,
     client_gone: ClientGone,
 ) -> Answer {
     let (received, received_at) = (Instant::now(), clock::unix_millis());
-    let worker = front.workers.current().map_err(|_| Refusal::Internal)?;
-    let caller = front.identify(request, &worker, received_at / 1000)?;
+    let worker = state.workers.current().map_err(|_| Refusal::Internal)?;
+    let caller = state.identify(request, &worker, received_at / 1000)?;
     let headers = request.headers();
     let presented = if caller.tenant.has_byo { identity::presented(headers).map(Presented::new) } else { None };
-    let body = body::read(payload, headers, received, &front.server, &front.memory).await?;
-    let document = Document::parse(body, front.server.json).map_err(|error| Refusal::InvalidJson(error.to_string()))?;
+    let body = body::read(payload, headers, received, &state.server, &state.memory).await?;
+    let document = Document::parse(body, state.server.json).map_err(|error| Refusal::InvalidJson(error.to_string()))?;
     let job = Arc::new(Job {
         request_id,
         caller,
@@ -77,11 +77,11 @@ async fn route(
         document,
         received,
         received_at,
-        write_timeout: front.server.write_timeout,
-        limits: front.limits,
-        memory: Arc::clone(&front.memory),
+        write_timeout: state.server.write_timeout,
+        limits: state.limits,
+        memory: Arc::clone(&state.memory),
         client_gone,
-        stopping: Arc::clone(&front.workers.stopping),
+        stopping: Arc::clone(&state.workers.stopping),
     });
     worker.router.send(Route { job, presented }).await.map_err(|_| Refusal::Internal)?
 }
