@@ -26,8 +26,6 @@ use aigw::catalog::snapshot::Snapshot;
 use aigw::config::{self, DatabaseUrl, Settings};
 use aigw::control::store::Store;
 use aigw::credential::{Credential, CredentialKind};
-use aigw::gateway::connector::SystemResolver;
-use aigw::gateway::upstream::Network;
 use aigw::gateway::worker::{WorkerOptions, Workers};
 use aigw::guard::SelfListen;
 use aigw::http::connections::Connections;
@@ -38,6 +36,8 @@ use aigw::ledger::Observer;
 use aigw::ledger::actor::{LedgerHandle, Options, start};
 use aigw::memory::MemoryCapacity;
 use aigw::metrics::Metrics;
+use aigw::upstream::Network;
+use aigw::upstream::connector::SystemResolver;
 
 /// The product's own.
 #[global_allocator]

@@ -1,7 +1,7 @@
 //! The SSRF guard's rules: which upstream URLs and addresses aigw may reach (spec/security.md section 2).
 //!
 //! Pure: no DNS, no sockets, no clock. [`check_url`] judges what is written, [`judge`] what a name resolved to; the connector
-//! ([`crate::gateway::connector`]) applies both to every connection.
+//! ([`crate::upstream::connector`]) applies both to every connection.
 
 pub mod address;
 pub mod url;

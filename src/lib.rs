@@ -9,8 +9,8 @@
 //!    members in one pass, and makes a [`Job`](gateway::messages::Job).
 //! 2. [`gateway::router`]: asks the worker's [`catalog::actor`] for the chain of providers ([`catalog::chain`]), opens a
 //!    [`Settlement`](ledger::settlement::Settlement), and offers the job to one provider after the other.
-//! 3. [`gateway::adapter`]: one provider. Its [`dialect`] translates the request, [`gateway::upstream`] sends it through the guarded
-//!    [`gateway::connector`], [`gateway::retry`] decides what a failure means.
+//! 3. [`gateway::adapter`]: one provider. Its [`dialect`] translates the request, [`upstream`] sends it through the guarded
+//!    [`upstream::connector`], [`gateway::retry`] decides what a failure means.
 //! 4. [`gateway::relay`]: waits for the first event, then pumps frames to the client as they come; [`gateway::metering`] turns what
 //!    passed into usage and cost.
 //! 5. [`http::response`]: reply → response, with the headers every answer carries; refusals become HTTP in [`http::error`].
@@ -42,7 +42,7 @@
 //! # Rules
 //! - Data flows one way; replies travel as the reply of a message.
 //! - Deciding is pure (time is an argument), acting is thin.
-//! - The gateway half never imports [`control`] or diesel; only [`gateway::connector`] makes HTTP clients for upstreams. `tests/architecture.rs`
+//! - The gateway half never imports [`control`] or diesel; only [`upstream::connector`] makes HTTP clients for upstreams. `tests/architecture.rs`
 //!   holds the imports to this page.
 //! - An error never contains a secret or a prompt.
 #![forbid(unsafe_code)]
@@ -65,3 +65,4 @@ pub mod seal;
 pub mod secret;
 pub mod server;
 pub mod terms;
+pub mod upstream;

@@ -27,8 +27,6 @@ use crate::control::sealing::rewrap::{self, RotateError};
 use crate::control::sealing::{self, Sealing, Started};
 use crate::control::store::{Store, StoreError};
 use crate::control::{self, Control, Flush, Health, Parts, Publisher, World};
-use crate::gateway::connector::{SystemResolver, interface_addresses};
-use crate::gateway::upstream::Network;
 use crate::gateway::worker::{WorkerOptions, Workers};
 use crate::guard::{SelfListen, Source};
 use crate::http::connections::Connections;
@@ -41,6 +39,8 @@ use crate::ledger::{self, Observer};
 use crate::memory::MemoryCapacity;
 use crate::metrics::Metrics;
 use crate::terms::{ProviderName, TenantId};
+use crate::upstream::Network;
+use crate::upstream::connector::{SystemResolver, interface_addresses};
 
 /// How long to wait for the last settlements when all answers are out.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);

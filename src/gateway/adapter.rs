@@ -16,11 +16,11 @@ use super::messages::{Attempt, AttemptOutcome, Exhausted, Reply, Why};
 use super::redact::{self, Redactor};
 use super::relay::{self, Relay};
 use super::retry::{self, Class};
-use super::upstream::{CallError, Request, Upstream};
 use super::{headers, metering};
 use crate::dialect::sse::SseLimits;
 use crate::dialect::{Ask, Call, Failure, Prepared, Refused};
 use crate::ledger::entry::{AttemptRecord, Outcome};
+use crate::upstream::{CallError, Request, Upstream};
 
 /// Within this time a connection that broke without an answer may have been closed by the peer before our request reached it.
 const STALE_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 use actix_web::http::header::{ACCEPT, CONNECTION, HeaderMap, HeaderName};
 use smol_str::SmolStr;
 
-use super::exchange::Head;
 use super::messages::Forwarded;
 use super::retry;
 use crate::ledger::entry::Billing;
+use crate::upstream::h1::Head;
 
 /// Client headers that go upstream as they are. `content-type` is ours: the body is JSON. Made once: a name that is looked for by
 /// its text is parsed each time.

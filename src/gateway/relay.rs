@@ -17,17 +17,17 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use super::headers::ResponseHeaders;
-use super::incoming::Incoming;
 use super::messages::{Body, Job, Reply, RouteInfo};
 use super::metering::{self, Extent};
 use super::redact::Redactor;
-use super::upstream::CallError;
 use crate::catalog::provider::Offer;
 use crate::deadline::timeout_lazy;
 use crate::dialect::{Failure, Flow, Reader};
 use crate::ledger::entry::Outcome;
 use crate::ledger::settlement::Settlement;
 use crate::memory::{MemoryExhausted, Reservation};
+use crate::upstream::CallError;
+use crate::upstream::body::Incoming;
 
 /// Frames between pump and client; one frame is what one upstream read brought, or a part of it.
 const FRAMES: usize = 16;

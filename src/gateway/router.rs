@@ -17,7 +17,6 @@ use super::byo::{ByoError, ByoKeys, Presented};
 use super::health::{Health, HealthBook};
 use super::messages::{Answer, Attempt, AttemptOutcome, Exhausted, Job, Refusal, Rejection, Reply, Route, RouteInfo, Why};
 use super::metering;
-use super::upstream::{Network, Upstream};
 use crate::catalog::actor::{Adopt, Catalog, Resolve};
 use crate::catalog::provider::{Offer, Provider};
 use crate::catalog::snapshot::{Resolved, Snapshot};
@@ -25,6 +24,7 @@ use crate::ledger::entry::{AttemptRecord, Billing, Entry, Outcome, UsageSource};
 use crate::ledger::journal::Journal;
 use crate::ledger::settlement::Settlement;
 use crate::terms::{NanoUsd, TenantId, Usage};
+use crate::upstream::{Network, Upstream};
 
 /// How often opened provider keys that have had their time are looked for.
 const SWEEP: Duration = Duration::from_secs(5);

@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 use super::byo::ByoKeys;
 use super::health::HealthBook;
 use super::router::Router;
-use super::upstream::Network;
 use crate::catalog::actor::{Adopt, Catalog};
 use crate::catalog::snapshot::Snapshot;
 use crate::ledger::actor::LedgerHandle;
 use crate::seal::spend::Edge;
+use crate::upstream::Network;
 
 /// One worker's actors.
 pub struct Worker {

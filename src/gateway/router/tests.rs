@@ -22,7 +22,6 @@ use crate::catalog::offerings::Offerings;
 use crate::config::{self, Auth, Cooldown, Kind, Price, Reach, RetryPolicy, Served};
 use crate::dialect::openai::OpenAi;
 use crate::dialect::{Ask, Dialect, Failure, Flow, Observed, Prepared, Reader, Refused};
-use crate::gateway::connector::SystemResolver;
 use crate::gateway::disconnect::ClientGone;
 use crate::gateway::messages::{Body, Forwarded};
 use crate::guard::SelfListen;
@@ -31,6 +30,7 @@ use crate::ledger::actor::{LedgerHandle, Options};
 use crate::ledger::{Batch, EntrySink, Observer, Positions, SinkError};
 use crate::memory::MemoryCapacity;
 use crate::terms::Operation;
+use crate::upstream::connector::SystemResolver;
 
 /// Keeps an adapter from its mailbox until told.
 #[derive(Message)]

@@ -11,9 +11,9 @@ use std::time::Instant;
 
 use super::*;
 use crate::config::Reach;
-use crate::gateway::exchange::exchange;
-use crate::gateway::pool::Pool;
 use crate::guard::{SelfListen, Source};
+use crate::upstream::h1::exchange;
+use crate::upstream::pool::Pool;
 
 /// Answers look-ups from a list; the last answer is given again and again.
 struct Scripted {
@@ -98,7 +98,7 @@ fn open_port(port: u16) -> Policy {
 
 /// A stream to a peer of a test, past the guard.
 #[allow(clippy::disallowed_methods, reason = "the peer is the test's own")]
-pub(in crate::gateway) async fn bare(address: SocketAddr) -> TcpStream {
+pub(in crate::upstream) async fn bare(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.expect("the test's own listener")
 }
 
@@ -224,7 +224,7 @@ async fn proxy_variables_change_nothing() {
     }
     // Variables cannot be set safely within a process, so this test runs itself once more with them.
     let proxy = format!("http://{}", upstream.address);
-    let name = "gateway::connector::tests::proxy_variables_change_nothing";
+    let name = "upstream::connector::tests::proxy_variables_change_nothing";
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
     command.args(["--exact", name]).env(INSIDE, "1").envs(VARIABLES.map(|variable| (variable, proxy.as_str())));
     let ran = command.output().expect("this binary runs");

@@ -1,11 +1,11 @@
 //! One HTTP/1.1 exchange on one connection: a request goes out, a head and a body come in. No time-outs, no retries, no pool.
 //!
-//! `head` reads what comes first, `framing` where the body ends. Head and body of the request leave in one write without being
+//! `head` reads what comes first, `body` where the body ends. Head and body of the request leave in one write without being
 //! copied together; an answer that comes before all of it is sent (413, 429) is read all the same; and a body that was cut short
 //! is told from one that is complete. The codecs of larger libraries build a map of headers that nobody asks for, and step through
 //! chunks byte by byte: `benches/RESULTS.md` says what that costs.
 
-mod framing;
+mod body;
 mod head;
 
 use std::future::poll_fn;
@@ -17,8 +17,8 @@ use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
-use super::wire::Connection;
-use framing::{Framing, Piece};
+use super::connection::Connection;
+use body::{Framing, Piece};
 use head::NoHead;
 
 pub use head::Head;

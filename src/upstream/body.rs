@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::exchange::{Cut, Receiving};
+use super::CallError;
+use super::h1::{Cut, Receiving};
 use super::pool::Pool;
-use super::upstream::CallError;
 use crate::deadline::timeout_lazy;
 use crate::memory::Reservation;
 

@@ -1,7 +1,13 @@
 //! One call to one upstream: send a request, get a head, read a body. Says precisely how it failed; never retries.
 //!
-//! Which headers go out and which answers are usable is decided here; the connection is [`pool`](super::pool)'s, the bytes are
-//! [`exchange`](super::exchange)'s. Answers that are made up in process are played through the same door.
+//! Which headers go out and which answers are usable is decided here; the connection is [`pool`]'s, the bytes are
+//! [`h1`]'s. Answers that are made up in process are played through the same door.
+
+pub mod body;
+pub mod connection;
+pub mod connector;
+pub mod h1;
+pub mod pool;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -15,17 +21,17 @@ use futures_util::FutureExt;
 use tokio::time::{timeout, timeout_at};
 use zeroize::Zeroizing;
 
-use super::connector::{DialError, GuardedConnector, Resolve};
-use super::exchange::{Broken, exchange};
-use super::headers::{self, ResponseHeaders};
-use super::incoming::{Incoming, Remote};
-use super::messages::Why;
-use super::pool::Pool;
-use super::wire::Connection;
 use crate::catalog::provider::Provider;
 use crate::dialect::Script;
+use crate::gateway::headers::{self, ResponseHeaders};
+use crate::gateway::messages::Why;
 use crate::guard::{Policy, SelfListen};
 use crate::ledger::entry::Billing;
+use body::{Incoming, Remote};
+use connection::Connection;
+use connector::{DialError, GuardedConnector, Resolve};
+use h1::{Broken, exchange};
+use pool::Pool;
 
 /// What all ways out of this process share.
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::gateway::wire::{Origin, Wire};
+use crate::upstream::connection::{Origin, Wire};
 
 /// A connection, and its other end.
 async fn pair() -> (Connection, TcpStream) {

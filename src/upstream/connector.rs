@@ -20,7 +20,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::wire::Wire;
+use super::connection::Wire;
 use crate::guard::{Denied, Origin, Policy, Reason, check_url, judge};
 
 /// Looks names up. A trait so that tests can script the answers.
@@ -178,4 +178,4 @@ fn tls() -> ClientConfig {
 }
 
 #[cfg(test)]
-pub(in crate::gateway) mod tests;
+pub(in crate::upstream) mod tests;

@@ -14,8 +14,8 @@ use actix_web::http::Uri;
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::connection::{Connection, Origin};
 use super::connector::{DialError, GuardedConnector};
-use super::wire::{Connection, Origin};
 
 /// How long an idle connection is kept: shorter than providers keep theirs.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
