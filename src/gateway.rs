@@ -14,6 +14,7 @@ pub mod health;
 pub mod messages;
 pub mod metering;
 pub mod redact;
+pub mod refusal;
 pub mod relay;
 pub mod retry;
 pub mod router;

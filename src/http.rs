@@ -23,7 +23,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::catalog::caller::Caller;
 use crate::config::{Server, Upstream};
-use crate::gateway::messages::Refusal;
+use crate::gateway::refusal::Refusal;
 use crate::gateway::worker::{Worker, Workers};
 use crate::memory::MemoryCapacity;
 use crate::metrics::Metrics;

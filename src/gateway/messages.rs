@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::byo::Presented;
 use super::disconnect::ClientGone;
+use super::refusal::Refusal;
 use crate::catalog::caller::Caller;
 use crate::catalog::provider::Offer;
 use crate::config::Upstream;
@@ -200,105 +201,4 @@ impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
         Self { refusal, route: None }
     }
-}
-
-/// Every way aigw itself says no. Only `http/error.rs` knows the statuses.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The key is missing, malformed, unknown, revoked or expired: nobody learns which.
-    #[error("the API key is missing or not valid")]
-    InvalidKey,
-    /// Too many failed authentications from this address.
-    #[error("too many failed authentications from this address")]
-    TooManyFailures {
-        /// When to come back.
-        retry_after: Duration,
-    },
-    /// The tenant is disabled.
-    #[error("this tenant is disabled; ask the operator")]
-    TenantDisabled,
-    /// The model is unknown, not allowed for this key, or nobody enabled serves it.
-    #[error("the model `{0}` does not exist or this key has no access to it; GET /v1/models lists what there is")]
-    UnknownModel(String),
-    /// No such path.
-    #[error("{0} is not served here")]
-    UnknownEndpoint(String),
-    /// The path is served, the method is not.
-    #[error("{0} is not allowed here")]
-    MethodNotAllowed(String),
-    /// The body is not the JSON it has to be.
-    #[error("the body is no valid JSON object: {0}")]
-    InvalidJson(String),
-    /// A field is missing or wrong.
-    #[error("{message}")]
-    InvalidValue {
-        /// The field.
-        param: String,
-        /// What it has to be.
-        message: String,
-    },
-    /// The body is larger than allowed.
-    #[error("the body is larger than {limit} bytes")]
-    TooLarge {
-        /// `max_body`.
-        limit: usize,
-    },
-    /// The body is encoded in a way aigw does not decode.
-    #[error("content-encoding `{0}` is not supported; send the body as it is, or in one of gzip and zstd")]
-    UnsupportedEncoding(String),
-    /// A body in zstd needs more memory to decode than allowed.
-    #[error("the body needs a zstd window of more than {limit} bytes; encode it with a smaller one")]
-    WindowTooLarge {
-        /// `max_zstd_window`.
-        limit: usize,
-    },
-    /// HTTP in a form that is not taken.
-    #[error("{0}")]
-    BadRequest(&'static str),
-    /// `expect` says something else than `100-continue`.
-    #[error("the only expectation that can be met is 100-continue")]
-    ExpectationFailed,
-    /// The request's line and headers did not arrive in time.
-    #[error("the request's headers did not arrive in time")]
-    SlowHead,
-    /// The request's line and headers are larger, or more, than allowed.
-    #[error("the request's headers are too large or too many")]
-    HeadTooLarge,
-    /// The body did not arrive in time.
-    #[error("the body did not arrive in time")]
-    SlowBody,
-    /// The dialect cannot express the request.
-    #[error("{}", .0.message)]
-    Inexpressible(Refused),
-    /// The first provider's dialect or kind cannot do this operation.
-    #[error("the model `{model}` cannot do {operation}")]
-    UnsupportedOperation {
-        /// The catalog's model id.
-        model: ModelId,
-        /// What was asked.
-        operation: Operation,
-    },
-    /// A bounded queue is full.
-    #[error("too much is in flight; try again shortly")]
-    Overloaded,
-    /// Every provider of the chain failed.
-    #[error("no provider could answer")]
-    AllProvidersFailed {
-        /// How the last one failed.
-        last: Why,
-        /// How long the last one asked to wait.
-        retry_after: Option<Duration>,
-    },
-    /// The last provider of the chain refused its key.
-    #[error("the provider refused its credential; the operator has to look at it")]
-    UpstreamAuthFailed,
-    /// The provider's address is forbidden.
-    #[error("the provider's address is forbidden by the network guard; the operator has to look at it")]
-    UpstreamForbidden,
-    /// It cannot be checked any more whether keys have been revoked.
-    #[error("virtual keys cannot be checked at the moment; try again shortly")]
-    Unconfirmed,
-    /// Something of ours broke.
-    #[error("the gateway failed to handle this request")]
-    Internal,
 }

@@ -15,8 +15,9 @@ use uuid::{NoContext, Timestamp, Uuid};
 use super::adapter::Adapter;
 use super::byo::{ByoError, ByoKeys, Presented};
 use super::health::{Health, HealthBook};
-use super::messages::{Answer, Attempt, AttemptOutcome, Exhausted, Job, Refusal, Rejection, Reply, Route, RouteInfo, Why};
+use super::messages::{Answer, Attempt, AttemptOutcome, Exhausted, Job, Rejection, Reply, Route, RouteInfo, Why};
 use super::metering;
+use super::refusal::Refusal;
 use crate::catalog::actor::{Adopt, Catalog, Resolve};
 use crate::catalog::provider::{Offer, Provider};
 use crate::catalog::snapshot::{Resolved, Snapshot};
@@ -382,14 +383,14 @@ fn give_up(job: &Job, settlement: &Settlement, offer: &Offer, last: Exhausted) -
     let (refusal, status, code) = match why {
         Why::Forbidden => (Refusal::UpstreamForbidden, 502, "upstream_forbidden"),
         Why::Status(401..=403) => (Refusal::UpstreamAuthFailed, 502, "upstream_auth_failed"),
-        _ => (Refusal::AllProvidersFailed { last: why, retry_after }, last_status(why), "all_providers_failed"),
+        _ => (Refusal::AllProvidersFailed { status: last_status(why), retry_after }, last_status(why), "all_providers_failed"),
     };
     conclude(job, settlement, status, Outcome::UpstreamError, code);
     Err(Rejection { refusal, route: Some(Box::new(RouteInfo { upstream_request_id, ..route_info(offer, attempts) })) })
 }
 
 /// The status of an exhausted chain (DESIGN.md section 5): what the last answer was, if clients know what to do with it.
-pub fn last_status(why: Why) -> u16 {
+fn last_status(why: Why) -> u16 {
     match why {
         Why::Status(status @ (429 | 503)) => status,
         Why::TimedOut | Why::Status(408 | 504) => 504,

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::config::Server;
 use crate::deadline::timeout_at_lazy;
-use crate::gateway::messages::Refusal;
+use crate::gateway::refusal::Refusal;
 use crate::memory::{MemoryCapacity, Reservation};
 use decode::{Encoding, Room};
 use pace::Pace;

@@ -18,7 +18,7 @@ use orion::util::secure_cmp;
 use crate::catalog::caller::Caller;
 use crate::catalog::snapshot::Snapshot;
 use crate::credential::{Credential, CredentialKind};
-use crate::gateway::messages::Refusal;
+use crate::gateway::refusal::Refusal;
 
 /// Counts failed authentications per source address. Shared by all workers.
 pub struct Authenticator {

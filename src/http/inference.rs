@@ -7,11 +7,12 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
 use smol_str::SmolStr;
 
-use super::{AppState, body, clock, error, identity, response};
+use super::{AppState, body, clock, identity, response};
 use crate::gateway::byo::Presented;
 use crate::gateway::disconnect::ClientGone;
 use crate::gateway::headers;
-use crate::gateway::messages::{Answer, Job, Refusal, Rejection, Route};
+use crate::gateway::messages::{Answer, Job, Rejection, Route};
+use crate::gateway::refusal::Refusal;
 use crate::json::Document;
 use crate::terms::{Operation, RequestId};
 
@@ -44,7 +45,7 @@ async fn operate(operation: Operation, request: HttpRequest, payload: web::Paylo
 /// A refusal. One that comes before any provider was chosen leaves no entry, so it is counted here.
 fn refused(state: &AppState, rejection: &Rejection, request_id: &RequestId) -> HttpResponse {
     if rejection.route.is_none() {
-        state.metrics.refused(error::code(&rejection.refusal));
+        state.metrics.refused(rejection.refusal.details().code);
     }
     response::refused(rejection, request_id)
 }

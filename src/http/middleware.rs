@@ -20,7 +20,7 @@ use futures_util::Stream;
 use super::connections::{Connection, RequestGuard};
 use super::cors::AllowedOrigin;
 use super::{AppState, response};
-use crate::gateway::messages::Refusal;
+use crate::gateway::refusal::Refusal;
 
 /// The middleware around all routes.
 pub async fn guard_request(mut request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, Error> {

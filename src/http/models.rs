@@ -9,7 +9,8 @@ use super::{AppState, clock, response};
 use crate::catalog::caller::Caller;
 use crate::catalog::price::decimal_usd;
 use crate::catalog::snapshot::{Resolved, Snapshot};
-use crate::gateway::messages::{Refusal, Rejection};
+use crate::gateway::messages::Rejection;
+use crate::gateway::refusal::Refusal;
 
 /// OpenAI's model object and what aigw adds to it.
 #[derive(Serialize)]

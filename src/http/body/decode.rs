@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
-use crate::gateway::messages::Refusal;
+use crate::gateway::refusal::Refusal;
 use crate::memory::Reservation;
 
 /// How a body is encoded.

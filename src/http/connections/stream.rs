@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Connection;
-use crate::gateway::messages::Refusal;
+use crate::gateway::refusal::Refusal;
 use crate::http::response;
 
 /// A client's connection.
