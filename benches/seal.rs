@@ -13,9 +13,9 @@ use aigw::credential::{Credential, CredentialKind};
 use aigw::guard::{Policy, SelfListen, Source, check_url};
 use aigw::http::identity::Authenticator;
 use aigw::seal::cache::{DEFAULT_TTL, OpenedSecrets};
-use aigw::seal::ladder::{EdgeKey, GrantKey, SpendKey, TenantRoot, WrapKey};
+use aigw::seal::derivation::{EdgeKey, GrantKey, SpendKey, TenantRoot, WrapKey};
 use aigw::seal::payload::{Destination, Payload, Presentation};
-use aigw::seal::spend::{Edge, Spend};
+use aigw::seal::spend::{Edge, SpendRequest};
 use aigw::seal::{EdgeId, Epoch, Ring, Version, seal};
 use aigw::secret::Secret;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -33,7 +33,7 @@ fn spending(criterion: &mut Criterion) {
     let presented = Credential::mint(CredentialKind::Virtual).expect("randomness");
     let edge_credential = Credential::mint(CredentialKind::Edge).expect("randomness");
     let edge = Edge { id: EdgeId::local(), key: EdgeKey::of(&edge_credential).expect("an edge key") };
-    let spend = Spend {
+    let spend = SpendRequest {
         tenant: "acme".into(),
         key_id: "key_01983f3e-7c4a-7e02-a8a0-3b6a1f0c2d4e".into(),
         ring: Ring::main(),

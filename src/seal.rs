@@ -8,12 +8,13 @@
 pub mod blob;
 pub mod cache;
 pub mod context;
-pub mod holder;
+pub mod derivation;
+pub mod fields;
 pub(crate) mod key;
-pub mod ladder;
 pub mod names;
 pub mod payload;
 pub mod spend;
+pub mod tenant_key;
 
 pub use blob::{SealError, Unopened, open, seal};
 pub use names::{BadName, EdgeId, Epoch, Kid, Ring, TenantKeyId, Version};

@@ -9,8 +9,8 @@ use super::client::Remote;
 use super::failure::Failure;
 use super::print;
 use super::table::{Column, card, render, text};
-use crate::seal::holder::Holder;
-use crate::seal::ladder::TenantRoot;
+use crate::seal::derivation::TenantRoot;
+use crate::seal::tenant_key::TenantKeyHolder;
 use crate::terms::TenantId;
 
 #[derive(Debug, Args)]
@@ -91,7 +91,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
                 body.insert(String::from("local_key"), sent(holder));
             }
             let mut answer = admin.post(&["tenants"], &Value::Object(body))?;
-            if let Some(Holder { id, key, .. }) = &holder {
+            if let Some(TenantKeyHolder { id, key, .. }) = &holder {
                 (answer["tenant_key"], answer["tenant_key_id"]) = (json!(key.text().expose()), json!(id.as_str()));
             }
             (answer, made)
@@ -109,17 +109,17 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// A tenant's root and its key, made on this machine.
-fn own_key(tenant: &str, custody: Option<&str>) -> Result<Holder, Failure> {
+fn own_key(tenant: &str, custody: Option<&str>) -> Result<TenantKeyHolder, Failure> {
     if custody.is_some_and(|custody| custody != "tenant") {
         return Err(Failure::usage("--local makes the tenant's own key, which is custody tenant"));
     }
     let root = TenantRoot::generate().map_err(|error| Failure::failed(error.to_string()))?;
-    Holder::of(&root, &TenantId::from(tenant)).map_err(|error| Failure::failed(error.to_string()))
+    TenantKeyHolder::of(&root, &TenantId::from(tenant)).map_err(|error| Failure::failed(error.to_string()))
 }
 
 /// What the gateway gets of it.
-fn sent(holder: &Holder) -> Value {
-    let Holder { id, key, root } = holder;
+fn sent(holder: &TenantKeyHolder) -> Value {
+    let TenantKeyHolder { id, key, root } = holder;
     json!({
         "id": id.as_str(),
         "lookup": BASE64.encode(key.lookup()),

@@ -11,9 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use crate::credential::NoRandomness;
-use crate::seal::context::Fields;
+use crate::seal::derivation::{Prk, expand, extract};
+use crate::seal::fields::Fields;
 use crate::seal::key::keys;
-use crate::seal::ladder::{Prk, expand, extract};
 use crate::seal::names::Kid;
 use crate::secret::Secret;
 

@@ -16,10 +16,10 @@ use super::store::roots::{self, RootRow, TenantKeyRow};
 use super::store::tenants::TenantRow;
 use crate::credential::Credential;
 use crate::seal::context::TenantKeyRootContext;
-use crate::seal::holder::Holder;
-use crate::seal::ladder::{TenantRoot, TenantWrapKey};
+use crate::seal::derivation::{TenantRoot, TenantWrapKey};
 use crate::seal::names::{Kid, TenantKeyId};
 use crate::seal::open;
+use crate::seal::tenant_key::TenantKeyHolder;
 use crate::terms::TenantId;
 
 pub use start::{StartError, Started};
@@ -91,7 +91,7 @@ impl Sealing {
         tenant: &TenantRow,
         root: &TenantRoot,
     ) -> Result<IssuedTenantKey, ControlError> {
-        let Holder { id, key, root: blob } = Holder::of(root, &TenantId::from(tenant.id.as_str()))?;
+        let TenantKeyHolder { id, key, root: blob } = TenantKeyHolder::of(root, &TenantId::from(tenant.id.as_str()))?;
         let row = TenantKeyRow {
             id: id.as_str().to_owned(),
             tenant: tenant.id.clone(),

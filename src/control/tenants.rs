@@ -12,7 +12,8 @@ use super::store::connection::AnyConnection;
 use super::store::roots::{self, TenantKeyRow};
 use super::store::tenants::{self, TenantRow};
 use super::{Control, fields, now_ms};
-use crate::seal::blob::{BlobType, is_key_blob};
+use crate::seal::blob::is_key_blob;
+use crate::seal::context::BlobType;
 
 /// A tenant to be.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

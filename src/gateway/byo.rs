@@ -16,9 +16,9 @@ use crate::catalog::caller::{Caller, Grant};
 use crate::catalog::provider::Offer;
 use crate::credential::CredentialKind;
 use crate::seal::cache::OpenedSecrets;
-use crate::seal::ladder::WrapKey;
+use crate::seal::derivation::WrapKey;
 use crate::seal::payload::{Misdirected, Payload};
-use crate::seal::spend::{Edge, Spend, SpendError};
+use crate::seal::spend::{Edge, SpendError, SpendRequest};
 use crate::secret::Secret;
 use crate::terms::RequestId;
 
@@ -99,7 +99,7 @@ impl ByoKeys {
         let edge = self.edge.as_deref().ok_or(Missing::Edge)?;
         let grant = grant(caller, key).ok_or(Missing::Grant)?;
         let presented = presented.ok_or(Missing::Virtual)?;
-        let spend = Spend {
+        let spend = SpendRequest {
             tenant: caller.tenant.id.clone(),
             key_id: caller.key_id.clone(),
             ring: key.ring.clone(),

@@ -6,7 +6,8 @@
 use orion::hazardous::aead::xchacha20poly1305::{Nonce, XChaCha20Poly1305};
 use zeroize::Zeroizing;
 
-use super::context::{Context, Fields};
+use super::context::{BlobType, Context};
+use super::fields::Fields;
 use super::key::{Content, Key, Plaintext};
 use crate::credential::NoRandomness;
 
@@ -22,26 +23,6 @@ const ALGORITHM: u8 = 0x01;
 const HEADER_LEN: usize = 6;
 const NONCE_LEN: usize = 24;
 const TAG_LEN: usize = 16;
-
-/// What a blob is, as its fifth byte says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum BlobType {
-    /// A provider key and its destinations, under a spend key.
-    Secret = 1,
-    /// A spend key, for a virtual key at an edge.
-    Grant = 2,
-    /// A tenant's root, under the master key or a tenant key.
-    Root = 3,
-    /// A virtual key's wrap key, under the tenant's escrow key.
-    Escrow = 4,
-    /// An edge's key, under the master key.
-    Edge = 5,
-    /// A spend key, for an edge alone.
-    Job = 6,
-    /// The private key of the audit log, under the master key.
-    AuditKey = 7,
-}
 
 /// The one answer to whatever is wrong with a blob: foreign, altered, cut, of another place or for another key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::names::{Epoch, Ring, Version};
 use super::payload::Payload;
-use super::spend::Spend;
+use super::spend::SpendRequest;
 use crate::terms::{KeyId, ProviderName, TenantId};
 
 /// How long an opened key is kept unless configured otherwise.
@@ -62,7 +62,12 @@ impl OpenedSecrets {
     ///
     /// # Errors
     /// Those of `open`; a failure is never kept.
-    pub fn get_or_open<E>(&mut self, spend: &Spend, now: Instant, open: impl FnOnce() -> Result<Payload, E>) -> Result<Arc<Payload>, E> {
+    pub fn get_or_open<E>(
+        &mut self,
+        spend: &SpendRequest,
+        now: Instant,
+        open: impl FnOnce() -> Result<Payload, E>,
+    ) -> Result<Arc<Payload>, E> {
         let place = Place::of(spend);
         if let Some(payload) = self.get(&place, &spend.tenant, now) {
             return Ok(payload);
@@ -152,8 +157,8 @@ impl OpenedSecrets {
 }
 
 impl Place {
-    fn of(spend: &Spend) -> Self {
-        let Spend { key_id, ring, name, version, epoch, .. } = spend;
+    fn of(spend: &SpendRequest) -> Self {
+        let SpendRequest { key_id, ring, name, version, epoch, .. } = spend;
         Self { key_id: key_id.clone(), ring: ring.clone(), name: name.clone(), version: *version, epoch: *epoch }
     }
 }

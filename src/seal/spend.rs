@@ -5,7 +5,7 @@
 
 use super::blob::{Unopened, open};
 use super::context::{GrantContext, SecretContext};
-use super::ladder::{EdgeKey, GrantKey, WrapKey};
+use super::derivation::{EdgeKey, GrantKey, WrapKey};
 use super::names::{EdgeId, Epoch, Ring, Version};
 use super::payload::Payload;
 use crate::terms::{KeyId, ProviderName, TenantId};
@@ -22,7 +22,7 @@ pub struct Edge {
 /// Which provider key is spent by whom. All of it from the authenticated virtual key and the requested provider, nothing
 /// from the rows in which the blobs lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spend {
+pub struct SpendRequest {
     /// The virtual key's tenant.
     pub tenant: TenantId,
     /// The virtual key.
@@ -48,7 +48,7 @@ pub enum SpendError {
     Secret(#[source] Unopened),
 }
 
-impl Spend {
+impl SpendRequest {
     /// Opens the provider key. The wrap key and the spend key do not outlive this call.
     ///
     /// # Errors

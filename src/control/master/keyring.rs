@@ -5,10 +5,11 @@
 use std::fmt;
 
 use super::{AuditPrivateKey, AuditWrapKey, EdgeWrapKey, MasterKey, RootKey};
-use crate::seal::blob::{BlobType, SealError, Unopened, open, seal};
-use crate::seal::context::{Context, Fields};
+use crate::seal::blob::{SealError, Unopened, open, seal};
+use crate::seal::context::{BlobType, Context};
+use crate::seal::derivation::{EdgeKey, TenantRoot};
+use crate::seal::fields::Fields;
 use crate::seal::key::{Content, Key};
-use crate::seal::ladder::{EdgeKey, TenantRoot};
 use crate::seal::names::{EdgeId, Kid};
 use crate::terms::TenantId;
 

@@ -13,7 +13,7 @@ use crate::control::store::providers::{self, ProviderRow};
 use crate::control::store::tenants::TenantRow;
 use crate::credential::Credential;
 use crate::seal::context::{EscrowContext, GrantContext, SecretContext};
-use crate::seal::ladder::{EscrowKey, GrantKey, SpendKey, TenantRoot, WrapKey};
+use crate::seal::derivation::{EscrowKey, GrantKey, SpendKey, TenantRoot, WrapKey};
 use crate::seal::names::{EdgeId, Epoch, Kid, Ring, Version};
 use crate::seal::payload::Payload;
 use crate::seal::spend::Edge;

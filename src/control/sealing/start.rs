@@ -11,7 +11,7 @@ use crate::control::store::connection::AnyConnection;
 use crate::control::store::edges::{self, EdgeRow, Served};
 use crate::control::store::{Store, StoreError, providers, roots};
 use crate::credential::{Credential, CredentialKind};
-use crate::seal::ladder::EdgeKey;
+use crate::seal::derivation::EdgeKey;
 use crate::seal::names::{EdgeId, Kid};
 use crate::seal::spend::Edge;
 

@@ -6,7 +6,7 @@ use crate::credential::Credential;
 use crate::guard::{Policy, SelfListen, Source, check_url};
 use crate::ledger::entry::Billing;
 use crate::seal::context::{GrantContext, SecretContext};
-use crate::seal::ladder::{EdgeKey, GrantKey, SpendKey, TenantRoot};
+use crate::seal::derivation::{EdgeKey, GrantKey, SpendKey, TenantRoot};
 use crate::seal::names::{EdgeId, Epoch, Ring, Version};
 use crate::seal::payload::{Destination, Presentation};
 use crate::seal::seal;

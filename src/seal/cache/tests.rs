@@ -7,8 +7,8 @@ use crate::secret::Secret;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn spend(key_id: &str) -> Spend {
-    Spend {
+fn spend(key_id: &str) -> SpendRequest {
+    SpendRequest {
         tenant: "acme".into(),
         key_id: key_id.into(),
         ring: Ring::main(),
@@ -25,7 +25,7 @@ fn payload() -> Payload {
 }
 
 /// Whether the payload had to be opened.
-fn opens(cache: &mut OpenedSecrets, spend: &Spend, now: Instant) -> bool {
+fn opens(cache: &mut OpenedSecrets, spend: &SpendRequest, now: Instant) -> bool {
     let mut opened = false;
     let open = || {
         opened = true;
@@ -50,11 +50,11 @@ fn everything_in_the_place_counts() {
     let (mut cache, now, base) = (OpenedSecrets::new(DEFAULT_TTL), Instant::now(), spend("key_1"));
     let others = [
         base.clone(),
-        Spend { key_id: "key_2".into(), ..base.clone() },
-        Spend { ring: Ring::parse("other").unwrap(), ..base.clone() },
-        Spend { name: "2-openai".into(), ..base.clone() },
-        Spend { version: Version(2), ..base.clone() },
-        Spend { epoch: Epoch(2), ..base.clone() },
+        SpendRequest { key_id: "key_2".into(), ..base.clone() },
+        SpendRequest { ring: Ring::parse("other").unwrap(), ..base.clone() },
+        SpendRequest { name: "2-openai".into(), ..base.clone() },
+        SpendRequest { version: Version(2), ..base.clone() },
+        SpendRequest { epoch: Epoch(2), ..base.clone() },
     ];
     for spend in &others {
         assert!(opens(&mut cache, spend, now));
@@ -62,7 +62,7 @@ fn everything_in_the_place_counts() {
     for spend in &others {
         assert!(!opens(&mut cache, spend, now));
     }
-    assert!(opens(&mut cache, &Spend { tenant: "bravo".into(), ..base }, now), "a key id of another tenant");
+    assert!(opens(&mut cache, &SpendRequest { tenant: "bravo".into(), ..base }, now), "a key id of another tenant");
 }
 
 #[test]
@@ -81,8 +81,8 @@ fn p9_a_sweep_ends_what_nobody_asks_for_again() {
 #[test]
 fn p9_revocation_takes_one_key_a_tenant_or_all() {
     let (mut cache, now) = (OpenedSecrets::new(DEFAULT_TTL), Instant::now());
-    let bravos = Spend { tenant: "bravo".into(), ..spend("key_9") };
-    let second_provider = Spend { name: "2-groq".into(), ..spend("key_1") };
+    let bravos = SpendRequest { tenant: "bravo".into(), ..spend("key_9") };
+    let second_provider = SpendRequest { name: "2-groq".into(), ..spend("key_1") };
     let all = [spend("key_1"), second_provider, spend("key_2"), bravos];
     let missing = |cache: &mut OpenedSecrets| all.each_ref().map(|spend| opens(cache, spend, now));
     missing(&mut cache);

@@ -2,12 +2,12 @@ use super::*;
 use crate::credential::{Credential, CredentialKind};
 use crate::guard::{Policy, SelfListen, Source, check_url};
 use crate::seal::blob::seal;
-use crate::seal::ladder::{SpendKey, TenantRoot};
+use crate::seal::derivation::{SpendKey, TenantRoot};
 use crate::seal::payload::{Destination, Misdirected, Presentation};
 use crate::secret::Secret;
 
 struct Stored {
-    spend: Spend,
+    spend: SpendRequest,
     edge: Edge,
     presented: Credential,
     grant: Vec<u8>,
@@ -20,7 +20,7 @@ fn destination(url: &str) -> Destination {
 }
 
 fn stored() -> Stored {
-    let spend = Spend {
+    let spend = SpendRequest {
         tenant: "acme".into(),
         key_id: "key_1".into(),
         ring: Ring::main(),
@@ -54,12 +54,12 @@ fn a_granted_key_spends_the_provider_key_at_its_destination_alone() {
 #[test]
 fn what_does_not_open_is_told_apart_for_the_log() {
     let Stored { spend, edge, presented, grant, secret } = stored();
-    let open = |spend: &Spend, grant: &[u8], secret: &[u8]| {
+    let open = |spend: &SpendRequest, grant: &[u8], secret: &[u8]| {
         spend.open(&edge, WrapKey::of(&presented).unwrap(), grant, secret).map(|_| ()).unwrap_err()
     };
-    let other_version = Spend { version: Version(1), ..spend.clone() };
+    let other_version = SpendRequest { version: Version(1), ..spend.clone() };
     assert_eq!(open(&other_version, &grant, &secret), SpendError::Secret(Unopened));
-    let other_epoch = Spend { epoch: Epoch(2), ..spend.clone() };
+    let other_epoch = SpendRequest { epoch: Epoch(2), ..spend.clone() };
     assert_eq!(open(&other_epoch, &grant, &secret), SpendError::Grant(Unopened));
     assert_eq!(open(&spend, &secret, &grant), SpendError::Grant(Unopened));
     assert_eq!(open(&spend, &grant, b""), SpendError::Secret(Unopened));

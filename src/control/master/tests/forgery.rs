@@ -3,8 +3,8 @@
 use super::world::{World, payload};
 use crate::control::master::keyring::{Keyring, RootOf, Wrapped};
 use crate::seal::blob::{open, seal};
-use crate::seal::ladder::{EscrowKey, GrantKey};
-use crate::seal::spend::{Spend, SpendError};
+use crate::seal::derivation::{EscrowKey, GrantKey};
+use crate::seal::spend::{SpendError, SpendRequest};
 
 #[test]
 fn p7_a_forged_provider_key_does_not_open() {
@@ -57,7 +57,7 @@ fn p7_a_swapped_lookup_lets_a_foreign_key_in_and_spends_nothing() {
 fn p7_a_key_pointed_at_another_tenant_spends_nothing_of_it() {
     let World { acme, bravo, edge, .. } = World::new();
     // Its row says acme; grant and provider key are bravo's or acme's, in every mixture.
-    let pointed = Spend { tenant: acme.id.clone(), ..bravo.spend.clone() };
+    let pointed = SpendRequest { tenant: acme.id.clone(), ..bravo.spend.clone() };
     for grant in [bravo.grant_blob(&edge), acme.grant_blob(&edge)] {
         for secret in [bravo.secret_blob(), acme.secret_blob()] {
             let spent = pointed.open(&edge, bravo.wrap_key(), &grant, &secret);

@@ -2,8 +2,8 @@
 
 use super::world::{Sealed, Tenant, World, bytes_of};
 use crate::control::master::keyring::{Keyring, RootOf, Wrapped};
+use crate::seal::derivation::{EscrowKey, GrantKey, JobKey};
 use crate::seal::key::Content;
-use crate::seal::ladder::{EscrowKey, GrantKey, JobKey};
 use crate::seal::spend::{Edge, SpendError};
 
 fn digest(bytes: &[u8]) -> [u8; 32] {

@@ -1,9 +1,9 @@
 //! P5 and P10: whatever is done to a blob of any type, it does not open; and what is not built in is not read.
 
 use super::world::World;
-use crate::seal::blob::{BlobType, KEY_BLOB_LEN, OVERHEAD, SealError, open, seal};
-use crate::seal::context::{GrantContext, JobContext};
-use crate::seal::ladder::JobKey;
+use crate::seal::blob::{KEY_BLOB_LEN, OVERHEAD, SealError, open, seal};
+use crate::seal::context::{BlobType, GrantContext, JobContext};
+use crate::seal::derivation::JobKey;
 use crate::seal::names::Ring;
 
 #[test]

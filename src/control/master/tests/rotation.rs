@@ -5,19 +5,19 @@ use crate::control::master::keyring::{AuditKeyOf, EdgeOf, Keyring, KeyringError,
 use crate::credential::{Credential, CredentialKind};
 use crate::seal::blob::{open, seal};
 use crate::seal::context::EscrowContext;
+use crate::seal::derivation::{EscrowKey, GrantKey, SpendKey, WrapKey};
 use crate::seal::key::Content;
-use crate::seal::ladder::{EscrowKey, GrantKey, SpendKey, WrapKey};
 use crate::seal::names::Epoch;
-use crate::seal::spend::{Spend, SpendError};
+use crate::seal::spend::{SpendError, SpendRequest};
 use crate::terms::KeyId;
 
 #[test]
 fn p8_500_keys_survive_an_epoch_rotation_and_the_old_epoch_opens_nothing_new() {
     let World { acme, edge, .. } = World::new();
     let escrow_key = EscrowKey::of(&acme.root);
-    let keys: Vec<(Spend, Credential, Vec<u8>)> = (0..500)
+    let keys: Vec<(SpendRequest, Credential, Vec<u8>)> = (0..500)
         .map(|number| {
-            let spend = Spend { key_id: KeyId::from(format!("key_{number}")), ..acme.spend.clone() };
+            let spend = SpendRequest { key_id: KeyId::from(format!("key_{number}")), ..acme.spend.clone() };
             let credential = Credential::mint(CredentialKind::Virtual).unwrap();
             let place = EscrowContext { tenant: &acme.id, key_id: &spend.key_id };
             let escrow = seal(&place, &escrow_key, &WrapKey::of(&credential).unwrap()).unwrap();
@@ -26,11 +26,11 @@ fn p8_500_keys_survive_an_epoch_rotation_and_the_old_epoch_opens_nothing_new() {
         .collect();
 
     let spend_key = SpendKey::of(&acme.root, &acme.spend.ring, Epoch(2));
-    let secret = seal(&Spend { epoch: Epoch(2), ..acme.spend.clone() }.secret(), &spend_key, &payload()).unwrap();
+    let secret = seal(&SpendRequest { epoch: Epoch(2), ..acme.spend.clone() }.secret(), &spend_key, &payload()).unwrap();
     for (spend, credential, escrow) in keys {
         let place = EscrowContext { tenant: &acme.id, key_id: &spend.key_id };
         let wrap_key = open(&place, &escrow_key, &escrow).unwrap();
-        let spend = Spend { epoch: Epoch(2), ..spend };
+        let spend = SpendRequest { epoch: Epoch(2), ..spend };
         let grant_key = GrantKey::of(&edge.key, &wrap_key, &edge.id);
         let grant = seal(&spend.grant_at(&edge.id), &grant_key, &spend_key).unwrap();
         let payload = spend.open(&edge, WrapKey::of(&credential).unwrap(), &grant, &secret).unwrap();
@@ -42,7 +42,7 @@ fn p8_500_keys_survive_an_epoch_rotation_and_the_old_epoch_opens_nothing_new() {
 #[test]
 fn p8_an_old_epochs_grant_does_not_open_at_the_new_one() {
     let World { acme, edge, .. } = World::new();
-    let spend = Spend { epoch: Epoch(2), ..acme.spend.clone() };
+    let spend = SpendRequest { epoch: Epoch(2), ..acme.spend.clone() };
     let spent = spend.open(&edge, acme.wrap_key(), &acme.grant_blob(&edge), &acme.secret_blob());
     assert!(matches!(spent, Err(SpendError::Grant(_))));
 }

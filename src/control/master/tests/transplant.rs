@@ -2,9 +2,9 @@
 
 use super::world::{World, sealed};
 use crate::control::master::keyring::{AuditKeyOf, EdgeOf, RootOf, Under, Wrapped};
-use crate::seal::blob::{BlobType, open, seal};
-use crate::seal::context::{Context, EscrowContext, GrantContext, JobContext, SecretContext, TenantKeyRootContext};
-use crate::seal::ladder::{EscrowKey, JobKey, TenantWrapKey};
+use crate::seal::blob::{open, seal};
+use crate::seal::context::{BlobType, Context, EscrowContext, GrantContext, JobContext, SecretContext, TenantKeyRootContext};
+use crate::seal::derivation::{EscrowKey, JobKey, TenantWrapKey};
 use crate::seal::names::{Epoch, Kid, Ring, TenantKeyId, Version};
 use crate::terms::{KeyId, TenantId};
 

@@ -6,11 +6,11 @@ use crate::credential::{Credential, CredentialKind};
 use crate::guard::{Policy, SelfListen, Source, check_url};
 use crate::seal::blob::{open, seal};
 use crate::seal::context::{Context, EscrowContext, GrantContext, JobContext, SecretContext, TenantKeyRootContext};
+use crate::seal::derivation::{EdgeKey, EscrowKey, GrantKey, JobKey, SpendKey, TenantRoot, TenantWrapKey, WrapKey};
 use crate::seal::key::Key;
-use crate::seal::ladder::{EdgeKey, EscrowKey, GrantKey, JobKey, SpendKey, TenantRoot, TenantWrapKey, WrapKey};
 use crate::seal::names::{EdgeId, Epoch, Ring, TenantKeyId, Version};
 use crate::seal::payload::{Destination, Payload, Presentation};
-use crate::seal::spend::{Edge, Spend};
+use crate::seal::spend::{Edge, SpendRequest};
 use crate::secret::Secret;
 use crate::terms::TenantId;
 
@@ -31,7 +31,7 @@ pub struct Tenant {
     pub tenant_key: Credential,
     pub tenant_key_id: TenantKeyId,
     /// What its virtual key spends.
-    pub spend: Spend,
+    pub spend: SpendRequest,
 }
 
 /// A stored blob, with its true key, and a way to try others.
@@ -101,7 +101,7 @@ impl Tenant {
             virtual_key: Credential::mint(CredentialKind::Virtual).unwrap(),
             tenant_key: Credential::mint(CredentialKind::Tenant).unwrap(),
             tenant_key_id: TenantKeyId::parse("tk_1").unwrap(),
-            spend: Spend {
+            spend: SpendRequest {
                 tenant: id.into(),
                 key_id: key_id.into(),
                 ring: Ring::main(),

@@ -6,7 +6,7 @@ use orion::hazardous::kdf::hkdf::{Hkdf, SHA256};
 pub(crate) use orion::hazardous::mac::hmac::sha256::Tag as Prk;
 use zeroize::Zeroizing;
 
-use super::context::Fields;
+use super::fields::Fields;
 use super::key::{SecretKey, keys};
 use super::names::{EdgeId, Epoch, Ring};
 use crate::credential::{Credential, CredentialKind, NoRandomness};

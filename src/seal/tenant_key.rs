@@ -3,13 +3,13 @@
 
 use super::blob::{SealError, seal};
 use super::context::TenantKeyRootContext;
-use super::ladder::{TenantRoot, TenantWrapKey};
+use super::derivation::{TenantRoot, TenantWrapKey};
 use super::names::TenantKeyId;
 use crate::credential::{Credential, CredentialKind};
 use crate::terms::TenantId;
 
 /// A new tenant key, and the root that it alone opens.
-pub struct Holder {
+pub struct TenantKeyHolder {
     /// What the key is called.
     pub id: TenantKeyId,
     /// The key.
@@ -18,13 +18,13 @@ pub struct Holder {
     pub root: Vec<u8>,
 }
 
-impl Holder {
+impl TenantKeyHolder {
     /// Makes a key and puts `root` under it.
     ///
     /// # Errors
     /// If the operating system has no randomness to give, or the tenant's id cannot be bound to a blob.
     pub fn of(root: &TenantRoot, tenant: &TenantId) -> Result<Self, SealError> {
-        let unbound = SealError::Place(super::blob::BlobType::Root);
+        let unbound = SealError::Place(super::context::BlobType::Root);
         let key = Credential::mint(CredentialKind::Tenant)?;
         let id = TenantKeyId::parse(&format!("tk_{}", uuid::Uuid::now_v7().simple())).map_err(|_| unbound)?;
         let wrap_key = TenantWrapKey::of(&key).ok_or(unbound)?;
