@@ -56,9 +56,9 @@ impl Metrics {
         self.levels.set_ledger(lag, open_settlements);
     }
 
-    /// The providers that rest at this moment.
-    pub fn set_resting(&self, providers: impl IntoIterator<Item = ProviderName>) {
-        self.levels.set_resting(providers);
+    /// Replaces the set of providers that are in cooldown.
+    pub fn set_in_cooldown(&self, providers: impl IntoIterator<Item = ProviderName>) {
+        self.levels.set_in_cooldown(providers);
     }
 
     /// Everything as OpenMetrics text.

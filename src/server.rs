@@ -362,7 +362,7 @@ fn probes(store: Store, metrics: &Arc<Metrics>, workers: &Arc<Workers>, ledger: 
         }),
         metrics: Box::new(move || {
             metrics.set_in_flight(workers.in_flight());
-            metrics.set_resting(workers.health.in_cooldown(std::time::Instant::now()));
+            metrics.set_in_cooldown(workers.health.in_cooldown(std::time::Instant::now()));
             metrics.set_ledger(ledger.lag(), ledger.open_settlements());
             (metrics.encode(), Metrics::CONTENT_TYPE)
         }),

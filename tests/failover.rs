@@ -165,16 +165,16 @@ fn a_provider_that_keeps_failing_rests_and_is_probed_again() {
         answer.expect(200);
         assert_eq!(answer.header("x-aigw-attempts"), Some("1"));
     }
-    assert_eq!(calls("alpha"), 3, "a resting provider was called");
+    assert_eq!(calls("alpha"), 3, "a provider in cooldown was called");
     let health = gateway.admin("GET", "/providers", None).expect(200);
-    let resting = health["data"].as_array().unwrap().iter().find(|provider| provider["name"] == "1-alpha").unwrap().clone();
-    assert!(!resting["cooldown_until"].is_null(), "{resting}");
+    let cooling = health["data"].as_array().unwrap().iter().find(|provider| provider["name"] == "1-alpha").unwrap().clone();
+    assert!(!cooling["cooldown_until"].is_null(), "{cooling}");
     let chain = tenant.admin("GET", "/providers?model=pair", None).expect(200);
-    let rests: Vec<bool> = chain["data"].as_array().unwrap().iter().map(|provider| !provider["cooldown_until"].is_null()).collect();
-    assert_eq!(rests, [true, false], "{chain}");
-    let metric = "aigw_provider_resting{provider=\"1-alpha\"} 1";
+    let in_cooldown: Vec<bool> = chain["data"].as_array().unwrap().iter().map(|provider| !provider["cooldown_until"].is_null()).collect();
+    assert_eq!(in_cooldown, [true, false], "{chain}");
+    let metric = "aigw_provider_in_cooldown{provider=\"1-alpha\"} 1";
     assert!(gateway.get("/metrics").send().text().contains(metric));
-    // Where there is nobody else, a resting provider is better than none.
+    // Where there is nobody else, a provider in cooldown is better than none.
     chat("solo").error(502, "upstream_error", "all_providers_failed");
     assert_eq!(calls("alpha"), 4);
     // After its rest one request probes it, and while that one waits for its answer all others go elsewhere.

@@ -112,10 +112,11 @@ fn body(kind: &str, base_url: Option<String>, enabled: Option<bool>, key: Option
 }
 
 fn health(list: &Value) -> String {
-    let columns = [Column::Left("PROVIDER"), Column::Left("KIND"), Column::Left("STATE"), Column::Left("KEY"), Column::Left("RESTS UNTIL")];
+    let columns =
+        [Column::Left("PROVIDER"), Column::Left("KIND"), Column::Left("STATE"), Column::Left("KEY"), Column::Left("COOLDOWN UNTIL")];
     let rows = providers(list).map(|provider| {
         let named = ["name", "kind"].map(|field| text(provider, field));
-        named.into_iter().chain([state(provider), last4(provider), rest(provider)]).collect()
+        named.into_iter().chain([state(provider), last4(provider), cooldown(provider)]).collect()
     });
     render(&columns, rows.collect(), "no providers")
 }
@@ -127,11 +128,11 @@ fn chain(list: &Value) -> String {
         Column::Left("SOURCE"),
         Column::Left("STATE"),
         Column::Left("KEY"),
-        Column::Left("RESTS UNTIL"),
+        Column::Left("COOLDOWN UNTIL"),
     ];
     let rows = providers(list).map(|provider| {
         let named = ["name", "kind", "source"].map(|field| text(provider, field));
-        named.into_iter().chain([state(provider), last4(provider), rest(provider)]).collect()
+        named.into_iter().chain([state(provider), last4(provider), cooldown(provider)]).collect()
     });
     render(
         &columns,
@@ -168,7 +169,7 @@ fn last4(provider: &Value) -> String {
     }
 }
 
-fn rest(provider: &Value) -> String {
+fn cooldown(provider: &Value) -> String {
     provider.get("cooldown_until").and_then(Value::as_i64).map(local_time).unwrap_or_default()
 }
 
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_that_takes_no_part_says_why() {
+    fn an_inactive_provider_shows_the_reason() {
         assert_eq!(state(&json!({"enabled": true})), "live");
         assert_eq!(state(&json!({"enabled": false, "disabled_reason": "GROQ_API_KEY is unset"})), "disabled: GROQ_API_KEY is unset");
     }

@@ -22,7 +22,7 @@ pub struct Levels {
     write_errors: Counter,
     lost: Counter,
     damaged: Counter,
-    resting: Family<Resting, Gauge>,
+    in_cooldown: Family<InCooldown, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -31,7 +31,7 @@ struct Queue {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Resting {
+struct InCooldown {
     provider: ProviderName,
 }
 
@@ -64,7 +64,7 @@ impl Levels {
             levels.lost.clone(),
         );
         registry.register("aigw_ledger_damaged_segments", "Journal segments kept aside because of damage", levels.damaged.clone());
-        registry.register("aigw_provider_resting", "1 for a provider in cooldown", levels.resting.clone());
+        registry.register("aigw_provider_in_cooldown", "1 for a provider in cooldown", levels.in_cooldown.clone());
         levels
     }
 
@@ -88,11 +88,11 @@ impl Levels {
         }
     }
 
-    /// The providers that rest.
-    pub fn set_resting(&self, providers: impl IntoIterator<Item = ProviderName>) {
-        self.resting.clear();
+    /// Replaces the set of providers that are in cooldown.
+    pub fn set_in_cooldown(&self, providers: impl IntoIterator<Item = ProviderName>) {
+        self.in_cooldown.clear();
         for provider in providers {
-            self.resting.get_or_create(&Resting { provider }).set(1);
+            self.in_cooldown.get_or_create(&InCooldown { provider }).set(1);
         }
     }
 

@@ -73,8 +73,8 @@ fn levels_are_what_was_last_set() {
     let lag = Lag { entries: 7, bytes: 600, max_bytes: 1_000, oldest: Some(1_500), write_errors: 2, ..Lag::default() };
     metrics.set_in_flight(3);
     metrics.set_ledger(lag, 4);
-    metrics.set_resting(["a\"b".into(), "2-other".into()]);
-    metrics.set_resting(["a\"b".into()]);
+    metrics.set_in_cooldown(["a\"b".into(), "2-other".into()]);
+    metrics.set_in_cooldown(["a\"b".into()]);
     for line in [
         r#"aigw_queue_depth{queue="requests"} 3"#,
         r#"aigw_queue_depth{queue="settlements"} 4"#,
@@ -89,8 +89,8 @@ fn levels_are_what_was_last_set() {
         shows(&metrics, line);
     }
     let text = metrics.encode();
-    let resting: Vec<_> = text.lines().filter(|line| line.starts_with("aigw_provider_resting{")).collect();
-    assert_eq!(resting, [r#"aigw_provider_resting{provider="a\"b"} 1"#]);
+    let in_cooldown: Vec<_> = text.lines().filter(|line| line.starts_with("aigw_provider_in_cooldown{")).collect();
+    assert_eq!(in_cooldown, [r#"aigw_provider_in_cooldown{provider="a\"b"} 1"#]);
     metrics.set_ledger(Lag { bytes: 1, write_errors: 1, ..lag }, 0);
     shows(&metrics, "aigw_ledger_alarm 0");
     shows(&metrics, "aigw_ledger_write_errors_total 2");
