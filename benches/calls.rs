@@ -33,7 +33,7 @@ use aigw::http::health::Probes;
 use aigw::http::identity::Authenticator;
 use aigw::http::{self, AppState};
 use aigw::ledger::Observer;
-use aigw::ledger::actor::{LedgerHandle, Options, start};
+use aigw::ledger::handle::{LedgerHandle, LedgerOptions, start};
 use aigw::memory::MemoryCapacity;
 use aigw::metrics::Metrics;
 use aigw::upstream::Network;
@@ -138,7 +138,7 @@ fn serve(settings: &Settings, snapshot: Snapshot, ledger: LedgerHandle, metrics:
 fn start_gateways(directory: &Path) -> Gateways {
     let settings = world::settings(upstream());
     let store = Store::open(&DatabaseUrl::Sqlite(directory.join("bench.db"))).unwrap();
-    let options = Options::new(directory.join("journal"));
+    let options = LedgerOptions::new(directory.join("journal"));
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {

@@ -5,12 +5,13 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
+use aigw::journal::sync_policy::SyncPolicy;
 use aigw::ledger::backlog::Backlog;
 use aigw::ledger::entry::{AttemptRecord, Billing, Entry, Outcome, UsageSource};
 use aigw::ledger::frame::{self, Kind};
 use aigw::ledger::instance::Instance;
 use aigw::ledger::journal::Journal;
-use aigw::ledger::reader::{Durability, Reader, Step};
+use aigw::ledger::reader::{Reader, Step};
 use aigw::ledger::settlement::Settlement;
 use aigw::ledger::{Batch, EntrySink, Observer, Positions, SinkError};
 use aigw::metrics::Metrics;
@@ -119,7 +120,7 @@ fn reader(c: &mut Criterion) {
         b.iter_batched(
             || {
                 let at = place().expect("a temporary directory");
-                let mut reader = Reader::new(Arc::clone(&at.instance), Arc::clone(&at.backlog), Arc::clone(&observer), Durability::Process);
+                let mut reader = Reader::new(Arc::clone(&at.instance), Arc::clone(&at.backlog), Arc::clone(&observer), SyncPolicy::Never);
                 reader.join(Arc::clone(&at.journal));
                 (0..500).for_each(|_| drop(Settlement::open(&at.journal, entry.clone(), Instant::now())));
                 (at, reader)

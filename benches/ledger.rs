@@ -15,14 +15,15 @@ use aigw::control::store::entries::{EntryRow, LedgerFilter, TagRow};
 use aigw::control::store::sink::StoreSink;
 use aigw::control::store::usage::{BucketWidth, Dimension, UsageQuery, usage};
 use aigw::control::store::{Store, StoreError};
+use aigw::journal::sync_policy::SyncPolicy;
 use aigw::ledger::Observer;
 use aigw::ledger::backlog::Backlog;
 use aigw::ledger::entry::{AttemptRecord, Billing, Entry, Outcome, UsageSource};
 use aigw::ledger::instance::Instance;
 use aigw::ledger::journal::Journal;
-use aigw::ledger::reader::{Durability, Reader, Step};
+use aigw::ledger::reader::{Reader, Step};
 use aigw::ledger::settlement::Settlement;
-use aigw::ledger::trail::BATCH;
+use aigw::ledger::sink::MAX_BATCH;
 use aigw::metrics::Metrics;
 use aigw::secret::Secret;
 use aigw::terms::{NanoUsd, Operation, Usage};
@@ -31,7 +32,7 @@ use diesel::{Connection as _, PgConnection, SqliteConnection};
 
 const DAY: i64 = 86_400_000;
 /// Entries stored in one way before it is the other's turn.
-const TURN: u64 = BATCH as u64;
+const TURN: u64 = MAX_BATCH as u64;
 
 fn entry(nth: u64, count: u64) -> Entry {
     let (tenant, key, model, provider) = (nth * 7 % 20, nth * 31 % 200, nth * 13 % 12, nth % 4);
@@ -106,7 +107,7 @@ impl Ledger {
         let instance = Arc::new(Instance::enter(dir.path()).unwrap());
         let backlog = Arc::new(Backlog::new(u64::MAX));
         let observer: Arc<dyn Observer> = Arc::new(Metrics::new());
-        let mut reader = Reader::new(Arc::clone(&instance), Arc::clone(&backlog), observer, Durability::Process);
+        let mut reader = Reader::new(Arc::clone(&instance), Arc::clone(&backlog), observer, SyncPolicy::Never);
         let journal = Journal::create(&instance, &backlog, 0, false).unwrap();
         reader.join(Arc::clone(&journal));
         Self { journal, reader, sink: store.sink(), _dir: dir }
@@ -151,7 +152,7 @@ fn fill(name: &str, url: &DatabaseUrl, store: &Store, count: u64) {
         let end = (begin + TURN).min(count);
         let entries: Vec<Entry> = (begin..end).map(|nth| entry(nth, count)).collect();
         if turn % 2 == 0 {
-            for batch in entries.chunks(BATCH) {
+            for batch in entries.chunks(MAX_BATCH) {
                 let rows: Vec<EntryRow<'_>> = batch.iter().map(EntryRow::of).collect();
                 let tags: Vec<TagRow<'_>> = batch.iter().flat_map(TagRow::all_of).collect();
                 plain.on(batch.len() as u64, || insert(&mut connection, &rows, &tags));

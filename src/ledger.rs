@@ -43,7 +43,7 @@
 //! again and holds nothing else up.
 //!
 //! # Power cuts
-//! With [`reader::Durability::Power`] the ledger's thread has the journals written to the disk at each look, which is at most
+//! With [`SyncPolicy::EachPoll`](crate::journal::sync_policy::SyncPolicy) the ledger's thread has the journals written to the disk at each look, which is at most
 //! about 50 ms after a record, and still no worker waits. A torn tail or a hole that a power cut leaves is stepped over record by
 //! record ([`frame`]).
 
@@ -51,62 +51,19 @@ pub mod actor;
 pub mod backlog;
 pub mod entry;
 pub mod frame;
+pub mod handle;
 pub mod instance;
 pub mod journal;
+pub mod observer;
 pub mod reader;
 pub mod records;
 pub mod segment;
 pub mod settlement;
-#[cfg(test)]
-pub(crate) mod tests;
+pub mod sink;
 pub mod trail;
 
-use std::collections::BTreeMap;
+pub use observer::Observer;
+pub use sink::{Batch, EntrySink, Positions, SinkError};
 
-use entry::Entry;
-
-/// Where entries end up. The store implements it; the ledger does not know the store.
-pub trait EntrySink: Send + 'static {
-    /// Stores the batch and its positions in one transaction. Entries whose id is stored already are passed over.
-    ///
-    /// # Errors
-    /// Says why nothing of the batch was stored. The ledger keeps it and tries again.
-    fn store(&mut self, batch: &Batch) -> Result<(), SinkError>;
-
-    /// How far each journal segment has been stored.
-    ///
-    /// # Errors
-    /// As [`store`](Self::store).
-    fn positions(&mut self) -> Result<Positions, SinkError>;
-
-    /// Forgets the positions of segments that are gone.
-    ///
-    /// # Errors
-    /// As [`store`](Self::store).
-    fn forget(&mut self, segments: &[String]) -> Result<(), SinkError>;
-}
-
-/// Who is shown each entry, once, when it is settled: metrics. On the ledger's thread, and whether or not the sink takes it.
-///
-/// Entries a dead process settled are not shown, it has seen them; those it left open are.
-pub trait Observer: Send + Sync + 'static {
-    /// An entry was settled.
-    fn settled(&self, entry: &Entry);
-}
-
-/// Journal segments by name, each with the offset up to which its settled entries are stored.
-pub type Positions = BTreeMap<String, u64>;
-
-/// Entries to store, and the positions that storing them reaches.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// At most [`trail::BATCH`].
-    pub entries: Vec<Entry>,
-    /// Only segments that moved.
-    pub positions: Positions,
-}
-
-/// Why a batch was not stored.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct SinkError(pub String);
+#[cfg(test)]
+pub(crate) mod tests;

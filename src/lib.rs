@@ -57,6 +57,7 @@ pub mod dialect;
 pub mod gateway;
 pub mod guard;
 pub mod http;
+pub mod journal;
 pub mod json;
 pub mod ledger;
 pub mod memory;

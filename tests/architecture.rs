@@ -14,7 +14,7 @@ const ACTORS_AND_NETWORK: &[&str] = &["actix", "actix_web", "actix_rt", "actix_t
 /// For rooms that speak of URIs and header names, and of nothing else of actix-web.
 const ACTORS_AND_SOCKETS: &[&str] = &["actix", "actix_rt", "actix_tls", "awc", "diesel", "tokio"];
 
-const ROOMS: [Room; 17] = [
+const ROOMS: [Room; 18] = [
     Room { path: "terms", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "json", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "secret", may_use: &[], never_names: ACTORS_AND_NETWORK },
@@ -29,7 +29,8 @@ const ROOMS: [Room; 17] = [
         may_use: &["terms", "json", "secret", "dialect", "guard", "catalog::chain::natural_order"],
         never_names: ACTORS_AND_SOCKETS,
     },
-    Room { path: "ledger", may_use: &["terms"], never_names: &["awc", "diesel", "actix_web"] },
+    Room { path: "journal", may_use: &[], never_names: ACTORS_AND_NETWORK },
+    Room { path: "ledger", may_use: &["terms", "journal"], never_names: &["awc", "diesel", "actix_web"] },
     Room { path: "catalog", may_use: &["terms", "config", "dialect", "ledger::entry", "guard", "seal"], never_names: &["awc", "diesel"] },
     Room {
         path: "upstream",
@@ -48,10 +49,10 @@ const ROOMS: [Room; 17] = [
             "ledger::entry",
             "ledger::settlement",
             "ledger::journal",
-            "ledger::actor::LedgerHandle",
             "memory",
             "deadline",
             "upstream",
+            "ledger::handle::LedgerHandle",
             "metrics",
             "credential",
             "secret",

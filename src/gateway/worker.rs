@@ -19,7 +19,7 @@ use super::health::HealthBook;
 use super::router::Router;
 use crate::catalog::actor::{Adopt, Catalog};
 use crate::catalog::snapshot::Snapshot;
-use crate::ledger::actor::LedgerHandle;
+use crate::ledger::handle::LedgerHandle;
 use crate::seal::spend::Edge;
 use crate::upstream::Network;
 

@@ -3,19 +3,14 @@
 //! What a look does is in [`reader`](super::reader). The thread has no other tenant and so may block. It is told *that* there
 //! is something to read and never what: a flood of requests is one message a look.
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, Addr, Arbiter, AsyncContext, Context, Handler, Message, MessageResult};
+use actix::{Actor, ActorContext, Arbiter, AsyncContext, Context, Handler, Message, MessageResult};
 
-use super::backlog::{Backlog, Lag};
-use super::instance::Instance;
 use super::journal::Journal;
-use super::reader::{Durability, Reader, Step};
-use super::trail::BATCH;
-use super::{EntrySink, Observer, SinkError};
+use super::reader::{Reader, Step};
+use super::sink::{EntrySink, MAX_BATCH, SinkError};
 
 /// How long entries are gathered before they are stored.
 const GATHER: Duration = Duration::from_millis(50);
@@ -27,105 +22,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// After so many batches in a row other messages get their turn.
 const BATCHES_A_TURN: usize = 20;
-
-/// How the ledger keeps its journals.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The journal directory. Made if it is missing; several processes may share it.
-    pub dir: PathBuf,
-    /// What settled entries outlive.
-    pub durability: Durability,
-    /// Bytes of journal that may wait to be stored. Past it entries wait in memory, and half of it raises the alarm.
-    pub max_bytes: u64,
-}
-
-impl Options {
-    /// The usual ones: entries outlive the process, and 4 GiB of them may wait.
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), durability: Durability::Process, max_bytes: 4 << 30 }
-    }
-}
-
-/// Starts the ledger on its own thread. It begins with what earlier processes left in the directory.
-///
-/// # Errors
-/// The journal directory cannot be used; the text says what would help.
-pub fn start(options: Options, sink: Box<dyn EntrySink>, observer: Arc<dyn Observer>) -> io::Result<LedgerHandle> {
-    let instance = Arc::new(Instance::enter(&options.dir)?);
-    let backlog = Arc::new(Backlog::new(options.max_bytes));
-    let reader = Reader::new(Arc::clone(&instance), Arc::clone(&backlog), observer, options.durability);
-    let addr = Ledger::start_in_arbiter(&Arbiter::new().handle(), move |ctx| {
-        // Told from other threads: a bound on the mailbox would only make them wait.
-        ctx.set_mailbox_capacity(0);
-        Ledger { reader, sink, waking: false, failure: None, complained_unreadable: None, look_again_at: None }
-    });
-    let told = addr.downgrade();
-    backlog.on_dirty(move || {
-        if let Some(ledger) = told.upgrade() {
-            ledger.do_send(Journaled);
-        }
-    });
-    Ok(LedgerHandle { addr, instance, backlog, durability: options.durability, keeps: true })
-}
-
-/// What the rest of the process holds of the ledger.
-#[derive(Clone)]
-pub struct LedgerHandle {
-    addr: Addr<Ledger>,
-    instance: Arc<Instance>,
-    backlog: Arc<Backlog>,
-    durability: Durability,
-    keeps: bool,
-}
-
-impl LedgerHandle {
-    /// The same ledger, whose journals from now on forget what they are told ([`Journal::forgetful`]): for measurements only.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn forgetful(self) -> Self {
-        Self { keeps: false, ..self }
-    }
-
-    /// Begins a worker's journal.
-    ///
-    /// # Errors
-    /// Its first segment cannot be made.
-    pub fn journal(&self, worker: usize) -> io::Result<Arc<Journal>> {
-        if !self.keeps {
-            return Journal::forgetful(&self.instance, &self.backlog, worker);
-        }
-        let journal = Journal::create(&self.instance, &self.backlog, worker, self.durability == Durability::Power)?;
-        self.addr.do_send(Joined(Arc::clone(&journal)));
-        Ok(journal)
-    }
-
-    /// Waits until everything settled before the call is stored, at most `within` (and the time the sink takes for one batch).
-    ///
-    /// # Errors
-    /// Why it is not. It is in the journals all the same and will be stored.
-    pub async fn flush(&self, within: Duration) -> Result<Flushed, FlushError> {
-        self.addr.send(Flush { within }).await.unwrap_or(Err(FlushError::Gone))
-    }
-
-    /// What waits to be stored. Read from counts, so it answers at once even while the ledger's thread waits for a database.
-    pub fn lag(&self) -> Lag {
-        self.backlog.lag()
-    }
-
-    /// Requests that are opened and not yet settled.
-    pub fn open_settlements(&self) -> usize {
-        self.backlog.open()
-    }
-
-    /// Stores what is settled, at most `within`, and ends the ledger. To be called when no settlement is open any more;
-    /// what is settled later is in the journal and stored by the next process.
-    ///
-    /// # Errors
-    /// As [`flush`](Self::flush). The ledger has ended all the same.
-    pub async fn stop(&self, within: Duration) -> Result<Flushed, FlushError> {
-        self.addr.send(Stop { within }).await.unwrap_or(Err(FlushError::Gone))
-    }
-}
 
 /// There is something to read in a journal.
 #[derive(Message)]
@@ -198,6 +94,11 @@ struct Failure {
 struct Look;
 
 impl Ledger {
+    /// Creates the actor; [`start`](super::handle::start) runs it on its own thread.
+    pub fn new(reader: Reader, sink: Box<dyn EntrySink>) -> Self {
+        Self { reader, sink, waking: false, failure: None, complained_unreadable: None, look_again_at: None }
+    }
+
     fn look_in(&mut self, ctx: &mut Context<Self>, pause: Duration) {
         self.waking = true;
         ctx.notify_later(Look, pause);
@@ -311,7 +212,7 @@ impl Handler<Look> for Ledger {
         }
         for _ in 0..BATCHES_A_TURN {
             match self.step() {
-                Step::Stored(BATCH..) => {}
+                Step::Stored(MAX_BATCH..) => {}
                 // It took all there was: what has come since is gathered, or each transaction would be as short as the last.
                 Step::Stored(_) => return self.look_in(ctx, GATHER),
                 Step::Idle => return,

@@ -23,7 +23,7 @@ pub struct Entry {
     pub key_id: KeyId,
     /// Whom the key stands for.
     pub subject: SmolStr,
-    /// OpenAI's own `user` field, see [`cut`](Self::cut).
+    /// OpenAI's own `user` field, see [`truncate_texts`](Self::truncate_texts).
     pub user: Option<SmolStr>,
     /// The key's tags and the request's, sorted by name; the request's win.
     pub tags: Vec<(String, String)>,
@@ -71,7 +71,7 @@ const LONGEST: usize = 512;
 impl Entry {
     /// Cuts what clients and providers may make as long as they like: an entry is written twice, kept for years, and listed with a
     /// thousand others.
-    pub fn cut(&mut self) {
+    pub fn truncate_texts(&mut self) {
         for text in [&mut self.user, &mut self.error_code, &mut self.finish_reason].into_iter().flatten() {
             if text.len() > LONGEST {
                 *text = SmolStr::new(&text[..text.floor_char_boundary(LONGEST)]);
@@ -81,7 +81,7 @@ impl Entry {
 
     /// What a draft becomes whose process was killed before it was settled. Its cost is what is owed if nothing more is
     /// learnt, as the draft said.
-    pub fn killed(mut self) -> Self {
+    pub fn into_interrupted(mut self) -> Self {
         self.outcome = Outcome::Interrupted;
         self.error_code = Some("process_killed".into());
         self.usage_source = UsageSource::Estimated;

@@ -9,25 +9,17 @@ use std::sync::Arc;
 use super::backlog::Backlog;
 use super::instance::{Instance, Remains};
 use super::journal::Journal;
-use super::trail::{BATCH, Trail};
-use super::{Batch, EntrySink, Observer, Positions, SinkError};
-
-/// Whether what is settled has to outlive the machine or the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// The process: what was written survives `kill -9`.
-    #[default]
-    Process,
-    /// The machine: each look at the journals first has them written to the disk.
-    Power,
-}
+use super::observer::Observer;
+use super::sink::{Batch, EntrySink, MAX_BATCH, Positions, SinkError};
+use super::trail::Trail;
+use crate::journal::sync_policy::SyncPolicy;
 
 /// The journals of a directory, their trails, and the batch in hand.
 pub struct Reader {
     instance: Arc<Instance>,
     backlog: Arc<Backlog>,
     observer: Arc<dyn Observer>,
-    durability: Durability,
+    sync: SyncPolicy,
     trails: Vec<Trail>,
     remains: Vec<Remains>,
     /// Whether the dead have been looked for.
@@ -62,12 +54,12 @@ pub struct Mark {
 
 impl Reader {
     /// A reader that knows no journal yet. What dead processes left in the directory it finds in its first step.
-    pub fn new(instance: Arc<Instance>, backlog: Arc<Backlog>, observer: Arc<dyn Observer>, durability: Durability) -> Self {
+    pub fn new(instance: Arc<Instance>, backlog: Arc<Backlog>, observer: Arc<dyn Observer>, sync: SyncPolicy) -> Self {
         Self {
             instance,
             backlog,
             observer,
-            durability,
+            sync,
             trails: Vec::new(),
             remains: Vec::new(),
             has_recovered: false,
@@ -152,7 +144,7 @@ impl Reader {
         self.backlog.looking();
         for trail in &mut self.trails {
             trail.refresh();
-            if self.durability == Durability::Power
+            if self.sync == SyncPolicy::EachPoll
                 && let Err(error) = trail.sync()
             {
                 self.backlog.write_failed();
@@ -198,12 +190,12 @@ impl Reader {
                 self.backlog.settled((self.batch.entries.len() - before) as u64);
             }
             result = result.and(read);
-            if self.batch.entries.len() >= BATCH {
+            if self.batch.entries.len() >= MAX_BATCH {
                 return result;
             }
         }
         // Journals first: what was opened for an entry in memory has been read then.
-        let (observed, taken) = self.backlog.take(BATCH - self.batch.entries.len());
+        let (observed, taken) = self.backlog.take(MAX_BATCH - self.batch.entries.len());
         self.from_memory = taken.len();
         for (index, entry) in taken.into_iter().enumerate() {
             if index >= observed {

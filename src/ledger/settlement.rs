@@ -25,7 +25,7 @@ impl Settlement {
     /// [`journaled`](Self::journaled). `draft` says what the entry will be if nothing more is learnt: outcome, estimated usage and
     /// cost included. The request was `received` then.
     pub fn open(journal: &Arc<Journal>, mut draft: Entry, received: Instant) -> Self {
-        draft.cut();
+        draft.truncate_texts();
         journal.backlog().opened();
         journal.open(&draft);
         let (entry, journal) = (Mutex::new(draft), Arc::clone(journal));
@@ -50,7 +50,7 @@ impl Settlement {
     pub fn redraft(&self, change: impl FnOnce(&mut Entry)) {
         self.with(|entry| {
             change(entry);
-            entry.cut();
+            entry.truncate_texts();
             self.0.journal.open(entry);
         });
     }
@@ -73,7 +73,7 @@ impl Inner {
         if entry.latency_ms == 0 {
             entry.latency_ms = u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX);
         }
-        entry.cut();
+        entry.truncate_texts();
         self.journal.settle(entry);
         self.journal.backlog().closed();
         self.is_settled = true;

@@ -15,10 +15,12 @@ use tempfile::TempDir;
 use super::backlog::Backlog;
 use super::entry::{Billing, Entry, Outcome, UsageSource};
 use super::journal::Journal;
-use super::reader::{Durability, Reader, Step};
+use super::observer::Observer;
+use super::reader::{Reader, Step};
 use super::settlement::Settlement;
-use super::{Batch, EntrySink, Observer, Positions, SinkError};
+use super::sink::{Batch, EntrySink, Positions, SinkError};
 use super::{frame, instance::Instance};
+use crate::journal::sync_policy::SyncPolicy;
 use crate::terms::{NanoUsd, Operation, Usage};
 
 /// An entry that went well.
@@ -175,7 +177,7 @@ impl Process {
         let backlog = Arc::new(Backlog::new(max_bytes));
         let seen = Arc::new(Seen::default());
         let observer: Arc<dyn Observer> = Arc::clone(&seen) as _;
-        let mut reader = Reader::new(Arc::clone(&instance), Arc::clone(&backlog), observer, Durability::Process);
+        let mut reader = Reader::new(Arc::clone(&instance), Arc::clone(&backlog), observer, SyncPolicy::Never);
         let journals: Vec<_> =
             (0..workers).map(|worker| Journal::with_segments_of(segment_bytes, &instance, &backlog, worker, false).unwrap()).collect();
         journals.iter().for_each(|journal| reader.join(Arc::clone(journal)));

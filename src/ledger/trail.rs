@@ -11,13 +11,10 @@ use super::entry::Entry;
 use super::frame::{self, Kind};
 use super::instance::{Instance, SegmentName, explain};
 use super::journal::Journal;
+use super::observer::Observer;
 use super::records::{Record, Records};
 use super::segment::Segment;
-use super::{Batch, Observer, Positions};
-
-/// The most entries stored at once. With 500, SQLite took a seventh more of the thread for each; more than these gain nothing, and a
-/// transaction stays short.
-pub const BATCH: usize = 2_000;
+use super::sink::{Batch, MAX_BATCH, Positions};
 
 /// What one journal has written and nobody needs to forget yet.
 pub struct Trail {
@@ -121,7 +118,7 @@ impl Trail {
             if self.segments[index].read < self.segments[index].length {
                 self.read_segment(index, buffer, batch, observer)?;
             }
-            if batch.entries.len() >= BATCH {
+            if batch.entries.len() >= MAX_BATCH {
                 return Ok(());
             }
         }
@@ -134,7 +131,7 @@ impl Trail {
         let mut records = Records::new(&file, from, length, buffer);
         let mut broken = 0;
         let result = loop {
-            if batch.entries.len() >= BATCH {
+            if batch.entries.len() >= MAX_BATCH {
                 break Ok(());
             }
             let record = match records.read() {
@@ -190,7 +187,7 @@ impl Trail {
     fn read_interrupted(&mut self, batch: &mut Batch, observer: &dyn Observer) -> io::Result<()> {
         let mut left: Vec<(Box<[u8]>, Place)> = self.open.iter().map(|(id, place)| (id.clone(), *place)).collect();
         left.sort_by_key(|(_, place)| (place.sequence, place.at));
-        for (id, place) in left.into_iter().take(BATCH - batch.entries.len()) {
+        for (id, place) in left.into_iter().take(MAX_BATCH - batch.entries.len()) {
             let Some(index) = self.segments.iter().position(|segment| segment.name.sequence == place.sequence) else { continue };
             let Some(file) = self.file(index)? else { continue };
             let mut draft = vec![0; (place.end - place.at) as usize];
@@ -203,7 +200,7 @@ impl Trail {
             let segment = &mut self.segments[index];
             match frame::decode(&draft) {
                 Ok(draft) => {
-                    let entry = draft.killed();
+                    let entry = draft.into_interrupted();
                     observer.settled(&entry);
                     batch.entries.push(entry);
                 }

@@ -24,8 +24,8 @@ use crate::http::connections::Connections;
 use crate::http::health::Probes;
 use crate::http::identity::Authenticator;
 use crate::http::{self, AppState};
-use crate::ledger::actor::{self, LedgerHandle, Options};
-use crate::ledger::reader::Durability;
+use crate::journal::sync_policy::SyncPolicy;
+use crate::ledger::handle::{self, LedgerHandle, LedgerOptions};
 use crate::ledger::{EntrySink, Observer};
 use crate::memory::MemoryCapacity;
 use crate::metrics::Metrics;
@@ -75,7 +75,7 @@ impl Gateway {
         let server = &settings.server;
         let metrics = Arc::new(Metrics::new());
         let observer = Arc::clone(&metrics) as Arc<dyn Observer>;
-        let ledger = actor::start(journaling(&settings.ledger), inputs.sink, observer).map_err(StartError::Journal)?;
+        let ledger = handle::start(journaling(&settings.ledger), inputs.sink, observer).map_err(StartError::Journal)?;
         let network = Network { resolver: Arc::new(SystemResolver), self_listen: inputs.self_listen };
         let options = WorkerOptions {
             max_in_flight: server.max_in_flight,
@@ -164,12 +164,12 @@ pub fn bind(server: &config::Server) -> Result<TcpListener, StartError> {
     listen::bind(server.listen, server.reuse_port).map_err(refused)
 }
 
-fn journaling(ledger: &config::Ledger) -> Options {
-    let durability = match ledger.durability {
-        config::Durability::Process => Durability::Process,
-        config::Durability::Power => Durability::Power,
+fn journaling(ledger: &config::Ledger) -> LedgerOptions {
+    let sync = match ledger.durability {
+        config::Durability::Process => SyncPolicy::Never,
+        config::Durability::Power => SyncPolicy::EachPoll,
     };
-    Options { dir: ledger.journal.clone(), durability, max_bytes: ledger.max_journal }
+    LedgerOptions { dir: ledger.journal.clone(), sync, max_bytes: ledger.max_journal }
 }
 
 fn probes(database: Probe, metrics: &Arc<Metrics>, workers: &Arc<Workers>, ledger: &LedgerHandle) -> Probes {

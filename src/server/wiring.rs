@@ -13,7 +13,7 @@ use crate::control::{Flush, Health, Publisher};
 use crate::gateway::health::HealthStatus;
 use crate::gateway::worker::Workers;
 use crate::http::clock;
-use crate::ledger::actor::LedgerHandle;
+use crate::ledger::handle::LedgerHandle;
 use crate::terms::{ProviderName, TenantId};
 
 /// Time that a read of the ledger waits for entries settled just before it.

@@ -26,7 +26,7 @@ use crate::gateway::disconnect::ClientGone;
 use crate::gateway::messages::{Body, Forwarded};
 use crate::guard::SelfListen;
 use crate::json::{Document, JsonLimits};
-use crate::ledger::actor::{LedgerHandle, Options};
+use crate::ledger::handle::{LedgerHandle, LedgerOptions};
 use crate::ledger::{Batch, EntrySink, Observer, Positions, SinkError};
 use crate::memory::MemoryCapacity;
 use crate::terms::Operation;
@@ -274,7 +274,7 @@ async fn bench(panics: usize) -> Bench {
     let alpha = Arc::clone(&offerings.providers[0].provider);
     let (journals, seen) = (tempfile::tempdir().unwrap(), Arc::<Seen>::default());
     let observer = Arc::clone(&seen) as Arc<dyn Observer>;
-    let ledger = crate::ledger::actor::start(Options::new(journals.path()), Box::new(Nowhere), observer).unwrap();
+    let ledger = crate::ledger::handle::start(LedgerOptions::new(journals.path()), Box::new(Nowhere), observer).unwrap();
     let self_listen = SelfListen { listeners: Vec::new(), interfaces: Vec::new() };
     let network = Network { resolver: Arc::new(SystemResolver), self_listen };
     let catalog = Catalog::new(Snapshot { offerings, directory: Arc::default() }).start();

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::ledger::actor::{FlushError, LedgerHandle, Options, start};
+use crate::ledger::actor::FlushError;
+use crate::ledger::handle::{LedgerHandle, LedgerOptions, start};
 
 const LONG: Duration = Duration::from_secs(20);
 
 fn begin(dir: &Path, sink: &Memory) -> LedgerHandle {
-    start(Options::new(dir), Box::new(sink.clone()), Arc::new(Seen::default())).unwrap()
+    start(LedgerOptions::new(dir), Box::new(sink.clone()), Arc::new(Seen::default())).unwrap()
 }
 
 #[actix_web::test]
@@ -71,7 +72,7 @@ async fn a_stopped_ledger_has_stored_everything_and_left_nothing() {
 #[actix_web::test]
 async fn entries_that_are_to_outlive_the_machine_are_stored_all_the_same() {
     let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
-    let options = Options { durability: Durability::Power, ..Options::new(dir.path()) };
+    let options = LedgerOptions { sync: SyncPolicy::EachPoll, ..LedgerOptions::new(dir.path()) };
     let ledger = start(options, Box::new(sink.clone()), Arc::new(Seen::default())).unwrap();
     let journal = ledger.journal(0).unwrap();
     drop(Settlement::open(&journal, draft("a"), Instant::now()));
@@ -96,6 +97,6 @@ fn a_directory_that_cannot_be_used_is_told_at_start() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, b"").unwrap();
-    let error = start(Options::new(&file), Box::new(Memory::default()), Arc::new(Seen::default())).err().unwrap();
+    let error = start(LedgerOptions::new(&file), Box::new(Memory::default()), Arc::new(Seen::default())).err().unwrap();
     assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
 }
