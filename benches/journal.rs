@@ -5,13 +5,15 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
+use aigw::journal::frame;
+use aigw::journal::instance::Instance;
 use aigw::journal::sync_policy::SyncPolicy;
+use aigw::journal::writer::WriterOptions;
 use aigw::ledger::backlog::Backlog;
+use aigw::ledger::codec::{self, SETTLED};
 use aigw::ledger::entry::{AttemptRecord, Billing, Entry, Outcome, UsageSource};
-use aigw::ledger::frame::{self, Kind};
-use aigw::ledger::instance::Instance;
 use aigw::ledger::journal::Journal;
-use aigw::ledger::reader::{Reader, Step};
+use aigw::ledger::reader::{EntryReader, StepResult};
 use aigw::ledger::settlement::Settlement;
 use aigw::ledger::{Batch, EntrySink, Observer, Positions, SinkError};
 use aigw::metrics::Metrics;
@@ -68,6 +70,10 @@ fn entry() -> Entry {
     }
 }
 
+fn encode(entry: &Entry, record: &mut Vec<u8>) -> std::io::Result<()> {
+    frame::encode(SETTLED, entry.id.as_bytes(), record, |out| codec::encode(entry, out))
+}
+
 struct Place {
     _dir: tempfile::TempDir,
     instance: Arc<Instance>,
@@ -77,9 +83,9 @@ struct Place {
 
 fn place() -> std::io::Result<Place> {
     let dir = tempfile::tempdir()?;
-    let instance = Arc::new(Instance::enter(dir.path())?);
+    let instance = Arc::new(Instance::open(dir.path())?);
     let backlog = Arc::new(Backlog::new(u64::MAX));
-    let journal = Journal::create(&instance, &backlog, 0, false)?;
+    let journal = Journal::create(&instance, &backlog, 0, WriterOptions::default())?;
     Ok(Place { _dir: dir, instance, backlog, journal })
 }
 
@@ -90,14 +96,14 @@ fn journal(c: &mut Criterion) {
     group.bench_function("encode", |b| {
         b.iter(|| {
             record.clear();
-            frame::encode(Kind::Settled, black_box(&entry), &mut record)
+            encode(black_box(&entry), &mut record)
         });
     });
     record.clear();
     group.bench_function("decode", |b| {
-        let body = frame::encode(Kind::Settled, &entry, &mut record).map(|()| record[frame::HEADER + entry.id.len()..].to_vec());
-        let body = body.expect("a record");
-        b.iter(|| frame::decode(black_box(&body)));
+        let payload = encode(&entry, &mut record).map(|()| record[frame::HEADER + entry.id.len()..].to_vec());
+        let payload = payload.expect("a record");
+        b.iter(|| codec::decode(black_box(&payload)));
     });
     let at = place().expect("a temporary directory");
     group.bench_function("append", |b| {
@@ -120,13 +126,14 @@ fn reader(c: &mut Criterion) {
         b.iter_batched(
             || {
                 let at = place().expect("a temporary directory");
-                let mut reader = Reader::new(Arc::clone(&at.instance), Arc::clone(&at.backlog), Arc::clone(&observer), SyncPolicy::Never);
-                reader.join(Arc::clone(&at.journal));
+                let mut reader =
+                    EntryReader::new(Arc::clone(&at.instance), Arc::clone(&at.backlog), Arc::clone(&observer), SyncPolicy::Never);
+                reader.add(Arc::clone(at.journal.writer()));
                 (0..500).for_each(|_| drop(Settlement::open(&at.journal, entry.clone(), Instant::now())));
                 (at, reader)
             },
             |(at, mut reader)| {
-                assert!(matches!(reader.step(&mut Nowhere), Step::Stored(500)));
+                assert!(matches!(reader.step(&mut Nowhere), StepResult::Stored(500)));
                 (at, reader)
             },
             BatchSize::PerIteration,

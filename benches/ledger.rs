@@ -15,13 +15,14 @@ use aigw::control::store::entries::{EntryRow, LedgerFilter, TagRow};
 use aigw::control::store::sink::StoreSink;
 use aigw::control::store::usage::{BucketWidth, Dimension, UsageQuery, usage};
 use aigw::control::store::{Store, StoreError};
+use aigw::journal::instance::Instance;
 use aigw::journal::sync_policy::SyncPolicy;
+use aigw::journal::writer::WriterOptions;
 use aigw::ledger::Observer;
 use aigw::ledger::backlog::Backlog;
 use aigw::ledger::entry::{AttemptRecord, Billing, Entry, Outcome, UsageSource};
-use aigw::ledger::instance::Instance;
 use aigw::ledger::journal::Journal;
-use aigw::ledger::reader::{Reader, Step};
+use aigw::ledger::reader::{EntryReader, StepResult};
 use aigw::ledger::settlement::Settlement;
 use aigw::ledger::sink::MAX_BATCH;
 use aigw::metrics::Metrics;
@@ -81,7 +82,7 @@ struct Spent {
 /// The ledger's thread with its journal, its reader and its sink.
 struct Ledger {
     journal: Arc<Journal>,
-    reader: Reader,
+    reader: EntryReader,
     sink: StoreSink,
     _dir: tempfile::TempDir,
 }
@@ -104,12 +105,12 @@ impl Spent {
 impl Ledger {
     fn new(store: &Store) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let instance = Arc::new(Instance::enter(dir.path()).unwrap());
+        let instance = Arc::new(Instance::open(dir.path()).unwrap());
         let backlog = Arc::new(Backlog::new(u64::MAX));
         let observer: Arc<dyn Observer> = Arc::new(Metrics::new());
-        let mut reader = Reader::new(Arc::clone(&instance), Arc::clone(&backlog), observer, SyncPolicy::Never);
-        let journal = Journal::create(&instance, &backlog, 0, false).unwrap();
-        reader.join(Arc::clone(&journal));
+        let mut reader = EntryReader::new(Arc::clone(&instance), Arc::clone(&backlog), observer, SyncPolicy::Never);
+        let journal = Journal::create(&instance, &backlog, 0, WriterOptions::default()).unwrap();
+        reader.add(Arc::clone(journal.writer()));
         Self { journal, reader, sink: store.sink(), _dir: dir }
     }
 
@@ -117,9 +118,9 @@ impl Ledger {
     fn store(&mut self, name: &str, mut left: u64) {
         while left > 0 {
             match self.reader.step(&mut self.sink) {
-                Step::Stored(entries) => left -= entries as u64,
-                Step::Failed(error) => println!("{name}: {error}; again, as the ledger would"),
-                Step::Idle | Step::Unreadable(_) => panic!("{left} entries are not in the journal"),
+                StepResult::Stored(entries) => left -= entries as u64,
+                StepResult::Failed(error) => println!("{name}: {error}; again, as the ledger would"),
+                StepResult::Idle | StepResult::Unreadable(_) => panic!("{left} entries are not in the journal"),
             }
         }
     }

@@ -1,62 +1,64 @@
-//! The `Ledger` actor on a thread of its own: when to look at the journals, how long to wait for a database that is away.
+//! The `Ledger` actor on its own thread: when to read the journals, and how long to wait for an unavailable database.
 //!
-//! What a look does is in [`reader`](super::reader). The thread has no other tenant and so may block. It is told *that* there
-//! is something to read and never what: a flood of requests is one message a look.
+//! The work of one step is in [`reader`](super::reader). Nothing else runs on the thread, so it may block. It is told *that*
+//! there is something to read and never what: any number of requests causes one message per poll.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, Arbiter, AsyncContext, Context, Handler, Message, MessageResult};
 
-use super::journal::Journal;
-use super::reader::{Reader, Step};
+use super::reader::{EntryReader, StepResult};
 use super::sink::{EntrySink, MAX_BATCH, SinkError};
+use crate::journal::writer::JournalWriter;
 
-/// How long entries are gathered before they are stored.
+/// Time for which entries are gathered before they are stored.
 const GATHER: Duration = Duration::from_millis(50);
-/// The first pause after the sink has failed; doubled each time.
+/// First pause after the sink has failed; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause after the sink has failed.
+/// Longest pause after the sink has failed, and the interval at which an unreadable journal is retried.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The least time between two lines in the log about a sink that fails.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
-/// After so many batches in a row other messages get their turn.
-const BATCHES_A_TURN: usize = 20;
+/// Least time between two log lines about a failing sink.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// Longest time between two calls of the observer while the sink fails.
+const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+/// Number of batches in a row after which other messages are handled.
+const BATCHES_PER_POLL: usize = 20;
 
 /// There is something to read in a journal.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Journaled;
+pub struct JournalWritten;
 
 /// There is another journal to read.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Joined(pub Arc<Journal>);
+pub struct AddJournal(pub Arc<JournalWriter>);
 
-/// Store everything settled before this.
+/// Store everything settled before this message.
 #[derive(Message)]
 #[rtype(result = "Result<Flushed, FlushError>")]
-pub struct Flush {
-    /// How long a failing sink is tried again.
+pub struct FlushLedger {
+    /// Time for which a failing sink is retried.
     pub within: Duration,
 }
 
 /// Store everything and end.
 #[derive(Message)]
 #[rtype(result = "Result<Flushed, FlushError>")]
-pub struct Stop {
-    /// How long a failing sink is tried again.
+pub struct StopLedger {
+    /// Time for which a failing sink is retried.
     pub within: Duration,
 }
 
-/// Everything settled before the [`Flush`] is stored.
+/// Everything settled before the [`FlushLedger`] message is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flushed {
     /// Entries stored since the process started.
     pub rows: u64,
 }
 
-/// Why not everything is stored yet.
+/// Reason why not everything is stored yet.
 #[derive(Debug, thiserror::Error)]
 pub enum FlushError {
     /// The sink fails.
@@ -64,69 +66,69 @@ pub enum FlushError {
     Sink(#[from] SinkError),
     /// The ledger's thread has ended.
     #[error("the ledger has stopped")]
-    Gone,
+    Stopped,
 }
 
 /// The only reader of the journals and the only writer of entries.
 pub struct Ledger {
-    reader: Reader,
+    reader: EntryReader,
     sink: Box<dyn EntrySink>,
-    /// Whether a look is due already.
-    waking: bool,
+    /// Whether a poll is scheduled.
+    is_scheduled: bool,
     /// Set while the sink fails.
-    failure: Option<Failure>,
-    /// When it was last said that something in a journal cannot be read.
-    complained_unreadable: Option<Instant>,
-    /// When that is tried again.
-    look_again_at: Option<Instant>,
+    failure: Option<SinkFailure>,
+    /// Time of the last log line about an unreadable journal.
+    unreadable_logged_at: Option<Instant>,
+    /// Time at which an unreadable journal is retried.
+    unreadable_retry_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
-struct Failure {
+struct SinkFailure {
     pause: Duration,
     retry_at: Instant,
-    complained: Instant,
+    logged_at: Instant,
 }
 
-/// Time for a look.
+/// A scheduled poll of the journals is due.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Look;
+struct Poll;
 
 impl Ledger {
     /// Creates the actor; [`start`](super::handle::start) runs it on its own thread.
-    pub fn new(reader: Reader, sink: Box<dyn EntrySink>) -> Self {
-        Self { reader, sink, waking: false, failure: None, complained_unreadable: None, look_again_at: None }
+    pub fn new(reader: EntryReader, sink: Box<dyn EntrySink>) -> Self {
+        Self { reader, sink, is_scheduled: false, failure: None, unreadable_logged_at: None, unreadable_retry_at: None }
     }
 
-    fn look_in(&mut self, ctx: &mut Context<Self>, pause: Duration) {
-        self.waking = true;
-        ctx.notify_later(Look, pause);
+    fn poll_in(&mut self, ctx: &mut Context<Self>, pause: Duration) {
+        self.is_scheduled = true;
+        ctx.notify_later(Poll, pause);
     }
 
-    /// Makes sure that there is a look in a while, besides those for what is new.
-    fn look_again(&mut self, ctx: &mut Context<Self>) {
+    /// Schedules a retry of an unreadable journal, besides the polls for new records.
+    fn retry_unreadable(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        if self.look_again_at.is_none_or(|at| at <= now) {
-            self.look_again_at = Some(now + LONGEST_PAUSE);
-            ctx.notify_later(Look, LONGEST_PAUSE);
+        if self.unreadable_retry_at.is_none_or(|at| at <= now) {
+            self.unreadable_retry_at = Some(now + LONGEST_PAUSE);
+            ctx.notify_later(Poll, LONGEST_PAUSE);
         }
     }
 
-    fn step(&mut self) -> Step {
+    fn step(&mut self) -> StepResult {
         let step = self.reader.step(&mut *self.sink);
         match &step {
-            Step::Failed(error) => self.note_failure(error),
-            Step::Stored(_) | Step::Idle | Step::Unreadable(_) => {
+            StepResult::Failed(error) => self.note_failure(error),
+            StepResult::Stored(_) | StepResult::Idle | StepResult::Unreadable(_) => {
                 if self.failure.take().is_some() {
                     log::info!("ledger entries are stored again");
                 }
             }
         }
-        if let Step::Unreadable(error) = &step
-            && self.complained_unreadable.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY)
+        if let StepResult::Unreadable(error) = &step
+            && self.unreadable_logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL)
         {
-            self.complained_unreadable = Some(Instant::now());
+            self.unreadable_logged_at = Some(Instant::now());
             log::error!("some ledger entries wait in the journal: {error}");
         }
         step
@@ -134,34 +136,34 @@ impl Ledger {
 
     fn note_failure(&mut self, error: &SinkError) {
         let now = Instant::now();
-        let (pause, complained) = match self.failure {
-            Some(last) => ((last.pause * 2).min(LONGEST_PAUSE), last.complained),
+        let (pause, logged_at) = match self.failure {
+            Some(last) => ((last.pause * 2).min(LONGEST_PAUSE), last.logged_at),
             None => (FIRST_PAUSE, now),
         };
         let is_first = self.failure.is_none();
-        let is_due = is_first || now.duration_since(complained) >= COMPLAIN_EVERY;
+        let is_due = is_first || now.duration_since(logged_at) >= LOG_INTERVAL;
         if is_due {
-            log::error!("ledger entries wait in the journal because they cannot be stored (requests go on): {error}");
+            log::error!("ledger entries wait in the journal because they cannot be stored (requests continue): {error}");
         }
-        self.failure = Some(Failure { pause, retry_at: now + pause, complained: if is_due { now } else { complained } });
+        self.failure = Some(SinkFailure { pause, retry_at: now + pause, logged_at: if is_due { now } else { logged_at } });
     }
 
-    /// Steps until what is settled now is stored. Blocks: that is what the thread is for.
+    /// Steps until what is settled now is stored. Blocks the thread, which has nothing else to do.
     fn flush(&mut self, within: Duration) -> Result<Flushed, FlushError> {
         let deadline = Instant::now() + within;
         let mark = self.reader.mark();
         loop {
             match self.step() {
-                Step::Failed(error) => {
+                StepResult::Failed(error) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return Err(error.into());
                     }
                     std::thread::sleep(self.failure.map_or(FIRST_PAUSE, |failure| failure.pause).min(left));
                 }
-                Step::Idle | Step::Unreadable(_) => return Ok(self.flushed()),
-                Step::Stored(_) if self.reader.has_stored(&mark) => return Ok(self.flushed()),
-                Step::Stored(_) => {}
+                StepResult::Idle | StepResult::Unreadable(_) => return Ok(self.flushed()),
+                StepResult::Stored(_) if self.reader.has_stored(&mark) => return Ok(self.flushed()),
+                StepResult::Stored(_) => {}
             }
         }
     }
@@ -175,67 +177,68 @@ impl Actor for Ledger {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.look_in(ctx, Duration::ZERO);
+        self.poll_in(ctx, Duration::ZERO);
     }
 }
 
-impl Handler<Journaled> for Ledger {
+impl Handler<JournalWritten> for Ledger {
     type Result = ();
 
-    fn handle(&mut self, _: Journaled, ctx: &mut Context<Self>) {
-        if !self.waking {
-            self.look_in(ctx, GATHER);
+    fn handle(&mut self, _: JournalWritten, ctx: &mut Context<Self>) {
+        if !self.is_scheduled {
+            self.poll_in(ctx, GATHER);
         }
     }
 }
 
-impl Handler<Joined> for Ledger {
+impl Handler<AddJournal> for Ledger {
     type Result = ();
 
-    fn handle(&mut self, Joined(journal): Joined, _: &mut Context<Self>) {
-        self.reader.join(journal);
+    fn handle(&mut self, AddJournal(writer): AddJournal, _: &mut Context<Self>) {
+        self.reader.add(writer);
     }
 }
 
-impl Handler<Look> for Ledger {
+impl Handler<Poll> for Ledger {
     type Result = ();
 
-    fn handle(&mut self, _: Look, ctx: &mut Context<Self>) {
-        self.waking = false;
+    fn handle(&mut self, _: Poll, ctx: &mut Context<Self>) {
+        self.is_scheduled = false;
         if let Some(failure) = self.failure {
             let left = failure.retry_at.saturating_duration_since(Instant::now());
             if !left.is_zero() {
-                // The database is away; the metrics go on.
+                // The database is unavailable; metrics continue.
                 self.reader.observe();
-                return self.look_in(ctx, left.min(GATHER * 20));
+                return self.poll_in(ctx, left.min(OBSERVE_EVERY));
             }
         }
-        for _ in 0..BATCHES_A_TURN {
+        for _ in 0..BATCHES_PER_POLL {
             match self.step() {
-                Step::Stored(MAX_BATCH..) => {}
-                // It took all there was: what has come since is gathered, or each transaction would be as short as the last.
-                Step::Stored(_) => return self.look_in(ctx, GATHER),
-                Step::Idle => return,
-                Step::Unreadable(_) => return self.look_again(ctx),
-                Step::Failed(_) => return self.look_in(ctx, FIRST_PAUSE),
+                StepResult::Stored(MAX_BATCH..) => {}
+                // All is stored. Records written since are gathered first; otherwise each transaction would be as short as
+                // the last one.
+                StepResult::Stored(_) => return self.poll_in(ctx, GATHER),
+                StepResult::Idle => return,
+                StepResult::Unreadable(_) => return self.retry_unreadable(ctx),
+                StepResult::Failed(_) => return self.poll_in(ctx, FIRST_PAUSE),
             }
         }
-        self.look_in(ctx, Duration::ZERO);
+        self.poll_in(ctx, Duration::ZERO);
     }
 }
 
-impl Handler<Flush> for Ledger {
-    type Result = MessageResult<Flush>;
+impl Handler<FlushLedger> for Ledger {
+    type Result = MessageResult<FlushLedger>;
 
-    fn handle(&mut self, Flush { within }: Flush, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, FlushLedger { within }: FlushLedger, _: &mut Context<Self>) -> Self::Result {
         MessageResult(self.flush(within))
     }
 }
 
-impl Handler<Stop> for Ledger {
-    type Result = MessageResult<Stop>;
+impl Handler<StopLedger> for Ledger {
+    type Result = MessageResult<StopLedger>;
 
-    fn handle(&mut self, Stop { within }: Stop, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, StopLedger { within }: StopLedger, ctx: &mut Context<Self>) -> Self::Result {
         let flushed = self.flush(within);
         if flushed.is_ok() {
             self.reader.close(&mut *self.sink);

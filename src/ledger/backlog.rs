@@ -1,238 +1,181 @@
-//! What is settled but not yet stored, as counts everyone may read at any time, and the room for what no disk would take.
+//! Counters of settled but unstored entries, readable at any time, and the in-memory overflow used when the disk rejects
+//! writes.
 //!
-//! Shared by the journals, which fill it, the ledger's thread, which empties it, and whoever watches. Reading it never waits
-//! for the ledger's thread: that one may be waiting for a database.
+//! Shared by the journals, which add to it, by the ledger's thread, which removes from it, and by metrics and health checks.
+//! Reading it never waits for the ledger's thread, which may be waiting for a database.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::codec::{self, SETTLED};
 use super::entry::Entry;
+use super::overflow::EntryQueue;
+use crate::journal::frame::Record;
+use crate::journal::status::JournalStatus;
+use crate::journal::writer::Overflow;
 
-/// How many entries wait in memory at most, when the disk takes none.
-const OVERFLOW: usize = 50_000;
+/// Number of entries cloned at once for the observer, so that the lock is held briefly.
+const OBSERVED_AT_ONCE: usize = 100;
 
-/// Counts of what is under way. All of one process.
+/// Counters of one process.
 #[derive(Default)]
 pub struct Backlog {
-    /// Bytes of journal that may wait to be stored.
-    max_bytes: u64,
-    /// Tells the ledger's thread that there is something to read.
-    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
-    /// Whether it has been told since it last looked.
-    dirty: AtomicBool,
+    journal: Arc<JournalStatus>,
     open: AtomicUsize,
     settled: AtomicU64,
     stored: AtomicU64,
-    bytes: AtomicU64,
-    /// Unix milliseconds; 0 for none.
+    /// Unix milliseconds; 0 if nothing is being stored.
     oldest: AtomicI64,
-    write_errors: AtomicU64,
     lost: AtomicU64,
-    damaged: AtomicU64,
-    overflow: Mutex<Overflow>,
+    overflow: Mutex<EntryQueue>,
 }
 
-/// Settled entries that the disk did not take.
-#[derive(Default)]
-struct Overflow {
-    /// The oldest first.
-    entries: VecDeque<Entry>,
-    /// How many of them, from the front, were shown to the observer.
-    observed: usize,
-    /// How many were ever put in.
-    taken_in: u64,
-    /// How many were ever stored.
-    stored: u64,
-}
-
-/// What waits to be stored, and what went wrong, at one moment.
+/// Settled entries that wait to be stored, and failures, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lag {
     /// Settled entries not yet stored.
     pub entries: u64,
     /// Bytes of journal not yet stored.
     pub bytes: u64,
-    /// How many of those there may be.
+    /// Largest number of bytes of journal that may wait.
     pub max_bytes: u64,
-    /// When the oldest entry being stored now was received, in Unix milliseconds.
+    /// Time at which the oldest entry being stored now was received, in Unix milliseconds.
     pub oldest: Option<i64>,
-    /// Entries waiting in memory because the disk took none.
+    /// Entries kept in memory because the disk did not take them.
     pub in_memory: u64,
-    /// Records the disk did not take.
+    /// Number of failed writes to the journals.
     pub write_errors: u64,
-    /// Entries for which there was no room on disk nor in memory.
+    /// Entries that fitted neither on disk nor in memory.
     pub lost: u64,
-    /// Segments with something in them that could not be read; such files are kept aside for a human.
+    /// Quarantined segments: something in them could not be read, and the files are kept for inspection.
     pub damaged: u64,
 }
 
 impl Lag {
-    /// Whether someone should look: half of the room is used, or the disk does not take what it should.
+    /// Returns whether an operator should look: half of the journal's maximum is used, or the disk rejects writes.
     pub fn is_alarming(&self) -> bool {
         self.bytes >= self.max_bytes / 2 || self.in_memory > 0 || self.lost > 0
     }
 }
 
 impl Backlog {
-    /// Nothing waits yet; up to `max_bytes` of journal may.
+    /// Creates an empty backlog whose journals may hold up to `max_bytes` bytes of unstored records.
     pub fn new(max_bytes: u64) -> Self {
-        Self { max_bytes, ..Self::default() }
+        Self { journal: Arc::new(JournalStatus::new(max_bytes)), ..Self::default() }
     }
 
-    /// Says how the ledger's thread is told that there is something to read. Once.
-    pub fn on_dirty(&self, wake: impl Fn() + Send + Sync + 'static) {
-        let _ = self.wake.set(Box::new(wake));
+    /// Returns the state of the journals.
+    pub fn journal(&self) -> &Arc<JournalStatus> {
+        &self.journal
     }
 
-    /// Tells the ledger's thread, unless it has been told and has not looked yet. To be called after what it is to see
-    /// has been let out of its lock: then the thread, which first calls [`looking`](Self::looking) and then takes that
-    /// lock, either sees it or is told again.
-    pub fn touch(&self) {
-        if !self.dirty.load(Ordering::Acquire)
-            && !self.dirty.swap(true, Ordering::AcqRel)
-            && let Some(wake) = self.wake.get()
-        {
-            wake();
-        }
-    }
-
-    /// The ledger's thread is about to look.
-    pub fn looking(&self) {
-        self.dirty.swap(false, Ordering::AcqRel);
-    }
-
-    /// What waits now.
+    /// Returns what waits now.
     pub fn lag(&self) -> Lag {
         let stored = self.stored.load(Ordering::Acquire);
         let in_memory = {
             let overflow = self.overflow();
-            overflow.taken_in - overflow.stored
+            overflow.added() - overflow.stored()
         };
         Lag {
             entries: self.settled.load(Ordering::Acquire).saturating_sub(stored),
-            bytes: self.bytes.load(Ordering::Relaxed),
-            max_bytes: self.max_bytes,
+            bytes: self.journal.unstored_bytes(),
+            max_bytes: self.journal.max_bytes(),
             oldest: Some(self.oldest.load(Ordering::Relaxed)).filter(|at| *at != 0),
             in_memory,
-            write_errors: self.write_errors.load(Ordering::Relaxed),
+            write_errors: self.journal.write_errors(),
             lost: self.lost.load(Ordering::Relaxed),
-            damaged: self.damaged.load(Ordering::Relaxed),
+            damaged: self.journal.damaged_segments(),
         }
     }
 
-    /// Settlements opened and not yet settled.
+    /// Returns the number of settlements that are open.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
     }
 
-    /// One more settlement is open.
+    /// Counts a settlement that is opened.
     pub fn opened(&self) {
         self.open.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// One less, and what it said is in a journal, in memory or lost.
+    /// Counts a settlement that is closed: its entry is in a journal, in memory, or lost.
     pub fn closed(&self) {
         self.open.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Whether `more` bytes of journal may still be written.
-    pub fn has_room(&self, more: u64) -> bool {
-        self.bytes.load(Ordering::Relaxed).saturating_add(more) <= self.max_bytes
-    }
-
-    /// So many bytes of journal are to be read.
-    pub fn grew(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// So many of them need not be read again.
-    pub fn shrank(&self, bytes: u64) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// So many entries are settled and have to be stored.
+    /// Counts entries that are settled and have to be stored.
     pub fn settled(&self, entries: u64) {
         self.settled.fetch_add(entries, Ordering::AcqRel);
     }
 
-    /// So many of them are.
+    /// Counts entries that are stored.
     pub fn stored(&self, entries: u64) {
         self.stored.fetch_add(entries, Ordering::AcqRel);
     }
 
-    /// How many have been stored since the start.
+    /// Returns the number of entries stored since the start.
     pub fn rows(&self) -> u64 {
         self.stored.load(Ordering::Acquire)
     }
 
-    /// The oldest of the entries being stored; `None` when nothing is.
+    /// Sets when the oldest of the entries being stored was received, in Unix milliseconds; `None` if nothing is being stored.
     pub fn storing(&self, oldest: Option<i64>) {
         self.oldest.store(oldest.unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// A record was not written.
-    pub fn write_failed(&self) {
-        self.write_errors.fetch_add(1, Ordering::Relaxed);
+    /// Keeps a settled entry in memory because no journal took it. If there is no capacity, the entry is lost; its draft, if
+    /// that was written, is settled as interrupted at the next start.
+    pub fn push_overflow(&self, entry: Entry) {
+        if !self.overflow().push(entry) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.settled.fetch_sub(1, Ordering::AcqRel);
+            log::error!("a ledger entry is lost: the journal cannot be written and the memory overflow is full; free space on its disk");
+        }
     }
 
-    /// So many segments have something in them that makes no sense.
-    pub fn found_damage(&self, segments: u64) {
-        self.damaged.fetch_add(segments, Ordering::Relaxed);
+    /// Removes up to `limit` entries from memory, oldest first. Also returns how many of them were observed before.
+    pub fn take_overflow(&self, limit: usize) -> (usize, Vec<Entry>) {
+        self.overflow().take(limit)
     }
 
-    /// Takes up to `room` entries out of memory, the oldest first, and says how many of these were observed before.
-    pub fn take(&self, room: usize) -> (usize, Vec<Entry>) {
-        let mut overflow = self.overflow();
-        let count = overflow.entries.len().min(room);
-        let observed = overflow.observed.min(count);
-        overflow.observed -= observed;
-        (observed, overflow.entries.drain(..count).collect())
-    }
-
-    /// Shows each entry in memory that was not shown before. The lock is held briefly: workers may want it.
-    pub fn observe(&self, mut show: impl FnMut(&Entry)) {
+    /// Shows each entry in memory that was not shown before.
+    pub fn observe_overflow(&self, mut observe: impl FnMut(&Entry)) {
         loop {
-            let mut overflow = self.overflow();
-            let next: Vec<Entry> = overflow.entries.iter().skip(overflow.observed).take(100).cloned().collect();
-            overflow.observed += next.len();
-            drop(overflow);
+            let next = self.overflow().observe(OBSERVED_AT_ONCE);
             if next.is_empty() {
                 return;
             }
-            next.iter().for_each(&mut show);
+            next.iter().for_each(&mut observe);
         }
     }
 
-    /// How many entries were ever kept in memory.
-    pub fn kept(&self) -> u64 {
-        self.overflow().taken_in
+    /// Counts entries taken out of memory that are now stored.
+    pub fn stored_overflow(&self, entries: usize) {
+        self.overflow().count_stored(entries as u64);
     }
 
-    /// How many of these were ever stored.
-    pub fn kept_and_stored(&self) -> u64 {
-        self.overflow().stored
+    /// Returns the number of entries ever kept in memory.
+    pub fn overflow_added(&self) -> u64 {
+        self.overflow().added()
     }
 
-    /// So many entries taken out of memory are stored.
-    pub fn stored_from_memory(&self, entries: usize) {
-        self.overflow().stored += entries as u64;
+    /// Returns how many of these were ever stored.
+    pub fn overflow_stored(&self) -> u64 {
+        self.overflow().stored()
     }
 
-    fn overflow(&self) -> MutexGuard<'_, Overflow> {
+    fn overflow(&self) -> MutexGuard<'_, EntryQueue> {
         self.overflow.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Keeps a settled entry in memory that no disk would take. `false`: there is no room here either. What was opened
-    /// for it is still in its journal then, and is settled as interrupted at the next start.
-    pub fn keep(&self, entry: Entry) -> bool {
-        let mut overflow = self.overflow();
-        if overflow.entries.len() >= OVERFLOW {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-            return false;
+impl Overflow for Backlog {
+    /// Keeps settled entries. A draft is dropped: the request goes on, and only a kill would lose it.
+    fn keep(&self, record: Record<'_>) {
+        if record.kind == SETTLED
+            && let Ok(entry) = codec::decode(record.payload)
+        {
+            self.push_overflow(entry);
         }
-        overflow.taken_in += 1;
-        overflow.entries.push_back(entry);
-        true
     }
 }

@@ -1,4 +1,4 @@
-//! One row of the ledger as plain data: what a request was, who answered, what it used and what it costs.
+//! One row of the ledger as plain data: the request, the provider that answered, its usage and its cost.
 
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
@@ -11,76 +11,76 @@ use crate::terms::{KeyId, KindName, ModelId, NanoUsd, Operation, ProviderName, R
 pub struct Entry {
     /// Unique and sortable by time (UUID version 7).
     pub id: String,
-    /// The id the client knows the request by; not unique, clients may repeat theirs.
+    /// Id by which the client knows the request. Not unique: clients may repeat theirs.
     pub request_id: RequestId,
-    /// Unix milliseconds at which the request was received.
+    /// Time at which the request was received, in Unix milliseconds.
     pub created_at: i64,
-    /// Who pays.
+    /// Tenant of the key.
     pub tenant: TenantId,
-    /// The key's team, if it has one.
+    /// Team of the key, if it has one.
     pub team: Option<SmolStr>,
-    /// The virtual key.
+    /// Id of the virtual key.
     pub key_id: KeyId,
-    /// Whom the key stands for.
+    /// Person or service that the key identifies.
     pub subject: SmolStr,
-    /// OpenAI's own `user` field, see [`truncate_texts`](Self::truncate_texts).
+    /// The request's OpenAI `user` field; may be truncated ([`truncate_texts`](Self::truncate_texts)).
     pub user: Option<SmolStr>,
-    /// The key's tags and the request's, sorted by name; the request's win.
+    /// Tags of the key and the request, sorted by name. A tag of the request replaces one of the key.
     pub tags: Vec<(String, String)>,
-    /// What was asked for.
+    /// The operation that was requested.
     pub operation: Operation,
-    /// The catalog's model id.
+    /// Id of the model in the catalog.
     pub model: ModelId,
-    /// The name the provider knows the model by.
+    /// Name of the model at the provider.
     pub upstream_model: SmolStr,
-    /// The provider that answered, or the last one tried; before any attempt, the first of the chain.
+    /// The provider that answered, or the last one called; before any attempt, the first of the chain.
     pub provider: ProviderName,
-    /// That provider's kind.
+    /// Kind of that provider.
     pub kind: KindName,
-    /// Whose bill it is.
+    /// Whose provider account is charged.
     pub billing: Billing,
     /// Whether the client asked for a stream.
     pub stream: bool,
-    /// The status the client got; 499 if it was gone before there was one.
+    /// HTTP status that the client received; 499 if it disconnected before there was one.
     pub status: u16,
-    /// How it ended.
+    /// How the request ended.
     pub outcome: Outcome,
-    /// The error's code or class, `None` when it went well.
+    /// Code or class of the error; `None` on success.
     pub error_code: Option<SmolStr>,
     /// OpenAI's `finish_reason`.
     pub finish_reason: Option<SmolStr>,
     /// Token counts.
     pub usage: Usage,
-    /// Where the counts come from.
+    /// Source of the token counts.
     pub usage_source: UsageSource,
-    /// What is owed to the operator; 0 for BYO.
+    /// Amount the tenant owes the operator; 0 for BYO.
     pub cost: NanoUsd,
-    /// What it costs at list price, whoever pays.
+    /// Cost at list price, whoever is charged.
     pub list_cost: NanoUsd,
-    /// Each upstream call.
+    /// The upstream calls, in order.
     pub attempts: Vec<AttemptRecord>,
-    /// Milliseconds from the request to the end of the answer.
+    /// Milliseconds from the request to the end of the response.
     pub latency_ms: u64,
-    /// Milliseconds from the request to the first byte of the answer.
+    /// Milliseconds from the request to the first byte of the response.
     pub ttfb_ms: Option<u64>,
 }
 
-/// The longest text that is kept of what clients and providers may say at any length, in bytes.
-const LONGEST: usize = 512;
+/// Largest length, in bytes, of texts whose length clients and providers choose.
+const MAX_TEXT: usize = 512;
 
 impl Entry {
-    /// Cuts what clients and providers may make as long as they like: an entry is written twice, kept for years, and listed with a
-    /// thousand others.
+    /// Truncates the texts whose length clients and providers choose: an entry is written twice, kept for years, and listed
+    /// with a thousand others.
     pub fn truncate_texts(&mut self) {
         for text in [&mut self.user, &mut self.error_code, &mut self.finish_reason].into_iter().flatten() {
-            if text.len() > LONGEST {
-                *text = SmolStr::new(&text[..text.floor_char_boundary(LONGEST)]);
+            if text.len() > MAX_TEXT {
+                *text = SmolStr::new(&text[..text.floor_char_boundary(MAX_TEXT)]);
             }
         }
     }
 
-    /// What a draft becomes whose process was killed before it was settled. Its cost is what is owed if nothing more is
-    /// learnt, as the draft said.
+    /// Turns a draft into the final entry of a request whose process was killed before it was settled. Its cost is the
+    /// draft's estimate.
     pub fn into_interrupted(mut self) -> Self {
         self.outcome = Outcome::Interrupted;
         self.error_code = Some("process_killed".into());
@@ -103,25 +103,25 @@ pub enum Billing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// A complete answer.
+    /// A complete response.
     Ok,
-    /// The request was wrong, here or upstream.
+    /// The gateway or the upstream rejected the request.
     ClientError,
     /// No provider answered.
     UpstreamError,
-    /// The answer stopped after it had begun.
+    /// The response stopped after it had begun.
     Interrupted,
-    /// The client went away.
+    /// The client disconnected.
     ClientClosed,
 }
 
-/// Where token counts come from.
+/// Source of token counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UsageSource {
     /// The provider reported them.
     Upstream,
-    /// They were estimated from what was seen.
+    /// They were estimated from the bytes that passed.
     Estimated,
     /// There was nothing to count.
     None,
@@ -131,32 +131,32 @@ pub enum UsageSource {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "Attempt")]
 pub struct AttemptRecord {
-    /// Who was called.
+    /// The provider that was called.
     #[schemars(with = "String")]
     pub provider: ProviderName,
-    /// The upstream's status, `None` if no head arrived.
+    /// HTTP status of the upstream; `None` if no response head arrived.
     pub status: Option<u16>,
-    /// The class of the failure, such as `connect` or `rate_limited`; `None` when it went well.
+    /// Class of the failure, such as `connect` or `rate_limited`; `None` on success.
     #[schemars(with = "Option<String>")]
     pub error: Option<SmolStr>,
-    /// Milliseconds until the head and first event, or until it failed.
+    /// Milliseconds until the response head and first event, or until the failure.
     pub ms: u64,
-    /// The upstream's own id of the call, to ask its support about; absent if it gave none.
+    /// The upstream's own id of the call, for its support; absent if it gave none.
     #[serde(default)]
     #[schemars(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
 
 impl Serialize for AttemptRecord {
-    /// People do not read of an id that was not given; the journal's format leaves nothing out.
+    /// Omits a missing id in human-readable formats; the journal's binary format omits nothing.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let is_told = self.request_id.is_some() || !serializer.is_human_readable();
-        let mut fields = serializer.serialize_struct("AttemptRecord", if is_told { 5 } else { 4 })?;
+        let has_id = self.request_id.is_some() || !serializer.is_human_readable();
+        let mut fields = serializer.serialize_struct("AttemptRecord", if has_id { 5 } else { 4 })?;
         fields.serialize_field("provider", &self.provider)?;
         fields.serialize_field("status", &self.status)?;
         fields.serialize_field("error", &self.error)?;
         fields.serialize_field("ms", &self.ms)?;
-        if is_told {
+        if has_id {
             fields.serialize_field("request_id", &self.request_id)?;
         }
         fields.end()
@@ -166,11 +166,11 @@ impl Serialize for AttemptRecord {
 macro_rules! spelled {
     ($type:ident { $($variant:ident = $text:literal),+ }) => {
         impl $type {
-            /// The spelling in JSON, SQL and metrics.
+            /// Returns the name in JSON, SQL and metrics.
             pub fn as_str(self) -> &'static str {
                 match self { $($type::$variant => $text),+ }
             }
-            /// The value spelled so.
+            /// Returns the value of that name.
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($text => Some($type::$variant),)+ _ => None }
             }

@@ -1,4 +1,4 @@
-//! Options, start and handle of the ledger: the part of it that the rest of the process holds.
+//! Options, start and handle of the ledger: the part of it that the rest of the process uses.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,28 +7,30 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter};
 
-use super::actor::{Flush, FlushError, Flushed, Joined, Journaled, Ledger, Stop};
+use super::actor::{AddJournal, FlushError, FlushLedger, Flushed, JournalWritten, Ledger, StopLedger};
 use super::backlog::{Backlog, Lag};
-use super::instance::Instance;
 use super::journal::Journal;
 use super::observer::Observer;
-use super::reader::Reader;
+use super::reader::EntryReader;
 use super::sink::EntrySink;
+use crate::journal::instance::Instance;
 use crate::journal::sync_policy::SyncPolicy;
+use crate::journal::writer::WriterOptions;
 
 /// How the ledger keeps its journals.
 #[derive(Clone, Debug)]
 pub struct LedgerOptions {
-    /// The journal directory. Made if it is missing; several processes may share it.
+    /// Journal directory. Created if it is missing; several processes may share it.
     pub dir: PathBuf,
     /// When journals are synced to the disk.
     pub sync: SyncPolicy,
-    /// Bytes of journal that may wait to be stored. Past it entries wait in memory, and half of it raises the alarm.
+    /// Largest number of bytes of journal that may wait to be stored. Beyond it entries are kept in memory; half of it raises
+    /// the alarm.
     pub max_bytes: u64,
 }
 
 impl LedgerOptions {
-    /// The usual ones: entries outlive the process, and 4 GiB of them may wait.
+    /// Returns the defaults: entries survive a killed process, and 4 GiB of them may wait.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into(), sync: SyncPolicy::Never, max_bytes: 4 << 30 }
     }
@@ -37,80 +39,83 @@ impl LedgerOptions {
 /// Starts the ledger on its own thread. It begins with what earlier processes left in the directory.
 ///
 /// # Errors
-/// The journal directory cannot be used; the text says what would help.
+/// The journal directory cannot be used; the text names the remedy.
 pub fn start(options: LedgerOptions, sink: Box<dyn EntrySink>, observer: Arc<dyn Observer>) -> io::Result<LedgerHandle> {
-    let instance = Arc::new(Instance::enter(&options.dir)?);
+    let instance = Arc::new(Instance::open(&options.dir)?);
     let backlog = Arc::new(Backlog::new(options.max_bytes));
-    let reader = Reader::new(Arc::clone(&instance), Arc::clone(&backlog), observer, options.sync);
+    let reader = EntryReader::new(Arc::clone(&instance), Arc::clone(&backlog), observer, options.sync);
     let addr = Ledger::start_in_arbiter(&Arbiter::new().handle(), move |ctx| {
-        // Told from other threads: a bound on the mailbox would only make them wait.
+        // Messages come from other threads, which a bounded mailbox would only delay.
         ctx.set_mailbox_capacity(0);
         Ledger::new(reader, sink)
     });
-    let told = addr.downgrade();
-    backlog.on_dirty(move || {
-        if let Some(ledger) = told.upgrade() {
-            ledger.do_send(Journaled);
+    let woken = addr.downgrade();
+    backlog.journal().on_poll_requested(move || {
+        if let Some(ledger) = woken.upgrade() {
+            ledger.do_send(JournalWritten);
         }
     });
-    Ok(LedgerHandle { addr, instance, backlog, sync: options.sync, keeps: true })
+    Ok(LedgerHandle { addr, instance, backlog, sync: options.sync, records: true })
 }
 
-/// What the rest of the process holds of the ledger.
+/// Handle of the running ledger.
 #[derive(Clone)]
 pub struct LedgerHandle {
     addr: Addr<Ledger>,
     instance: Arc<Instance>,
     backlog: Arc<Backlog>,
     sync: SyncPolicy,
-    keeps: bool,
+    records: bool,
 }
 
 impl LedgerHandle {
-    /// The same ledger, whose journals from now on forget what they are told ([`Journal::forgetful`]): for measurements only.
+    /// Returns the same ledger, whose new journals drop what they are given ([`Journal::forgetful`]); for measurements only.
     #[doc(hidden)]
     #[must_use]
     pub fn forgetful(self) -> Self {
-        Self { keeps: false, ..self }
+        Self { records: false, ..self }
     }
 
-    /// Begins a worker's journal.
+    /// Starts a worker's journal.
     ///
     /// # Errors
-    /// Its first segment cannot be made.
+    /// Its first segment cannot be created.
     pub fn journal(&self, worker: usize) -> io::Result<Arc<Journal>> {
-        if !self.keeps {
+        if !self.records {
             return Journal::forgetful(&self.instance, &self.backlog, worker);
         }
-        let journal = Journal::create(&self.instance, &self.backlog, worker, self.sync == SyncPolicy::EachPoll)?;
-        self.addr.do_send(Joined(Arc::clone(&journal)));
+        // Drafts have to be synced too, so each write wakes the ledger's thread.
+        let options = WriterOptions { always_wakes: self.sync == SyncPolicy::EachPoll, ..WriterOptions::default() };
+        let journal = Journal::create(&self.instance, &self.backlog, worker, options)?;
+        self.addr.do_send(AddJournal(Arc::clone(journal.writer())));
         Ok(journal)
     }
 
-    /// Waits until everything settled before the call is stored, at most `within` (and the time the sink takes for one batch).
+    /// Waits until everything settled before the call is stored, at most `within` (plus the time the sink takes for one
+    /// batch).
     ///
     /// # Errors
-    /// Why it is not. It is in the journals all the same and will be stored.
+    /// The reason why it is not stored. It is in the journals and will be stored later.
     pub async fn flush(&self, within: Duration) -> Result<Flushed, FlushError> {
-        self.addr.send(Flush { within }).await.unwrap_or(Err(FlushError::Gone))
+        self.addr.send(FlushLedger { within }).await.unwrap_or(Err(FlushError::Stopped))
     }
 
-    /// What waits to be stored. Read from counts, so it answers at once even while the ledger's thread waits for a database.
+    /// Returns what waits to be stored. Answers at once, even while the ledger's thread waits for a database.
     pub fn lag(&self) -> Lag {
         self.backlog.lag()
     }
 
-    /// Requests that are opened and not yet settled.
+    /// Returns the number of requests that are opened and not yet settled.
     pub fn open_settlements(&self) -> usize {
         self.backlog.open()
     }
 
-    /// Stores what is settled, at most `within`, and ends the ledger. To be called when no settlement is open any more;
-    /// what is settled later is in the journal and stored by the next process.
+    /// Stores what is settled, at most `within`, and ends the ledger. Must be called when no settlement is open; what is
+    /// settled later is in the journal and is stored by the next process.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush). The ledger has ended all the same.
+    /// As [`flush`](Self::flush). The ledger has ended nevertheless.
     pub async fn stop(&self, within: Duration) -> Result<Flushed, FlushError> {
-        self.addr.send(Stop { within }).await.unwrap_or(Err(FlushError::Gone))
+        self.addr.send(StopLedger { within }).await.unwrap_or(Err(FlushError::Stopped))
     }
 }

@@ -1,8 +1,7 @@
 //! The trait by which the store takes entries, and the batch it is given.
 
-use std::collections::BTreeMap;
-
 use super::entry::Entry;
+pub use crate::journal::position::Positions;
 
 /// Largest number of entries in one batch. With 500, SQLite cost the thread a seventh more per entry; larger batches gain
 /// nothing and make the transaction longer.
@@ -28,9 +27,6 @@ pub trait EntrySink: Send + 'static {
     /// As [`store`](Self::store).
     fn forget(&mut self, segments: &[String]) -> Result<(), SinkError>;
 }
-
-/// Offset in bytes, by segment name, up to which the settled entries of a segment are stored.
-pub type Positions = BTreeMap<String, u64>;
 
 /// Entries to store, and the positions that storing them reaches.
 #[derive(Debug, Default)]

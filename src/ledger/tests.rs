@@ -1,8 +1,10 @@
-//! What the ledger promises, tried on real files with a sink in memory. This file is the props; the cases are by theme.
+//! Guarantees of the ledger, tested on real files with a sink in memory. This file has the fixtures; the cases are by topic.
 
 mod actor;
 mod crash;
+mod earlier;
 mod gathering;
+mod mixed;
 mod promises;
 
 use std::collections::BTreeMap;
@@ -16,14 +18,15 @@ use super::backlog::Backlog;
 use super::entry::{Billing, Entry, Outcome, UsageSource};
 use super::journal::Journal;
 use super::observer::Observer;
-use super::reader::{Reader, Step};
+use super::reader::{EntryReader, StepResult};
 use super::settlement::Settlement;
 use super::sink::{Batch, EntrySink, Positions, SinkError};
-use super::{frame, instance::Instance};
+use crate::journal::instance::Instance;
 use crate::journal::sync_policy::SyncPolicy;
+use crate::journal::writer::WriterOptions;
 use crate::terms::{NanoUsd, Operation, Usage};
 
-/// An entry that went well.
+/// Returns the entry of a successful request.
 pub fn entry(id: &str) -> Entry {
     Entry {
         id: id.to_owned(),
@@ -56,20 +59,20 @@ pub fn entry(id: &str) -> Entry {
     }
 }
 
-/// A sink in memory that keeps the contract of one with transactions, and can be told to fail.
+/// A sink in memory with the semantics of a transactional one, which can be made to fail.
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Stored>>);
 
 #[derive(Clone, Default)]
 struct Stored {
     entries: BTreeMap<String, Entry>,
-    /// Ids in the order they came.
+    /// Ids in the order in which they were stored.
     order: Vec<String>,
     positions: Positions,
-    /// Entries that came although their id was there.
-    passed_over: usize,
+    /// Number of entries that were skipped because their id was stored.
+    skipped: usize,
     batches: usize,
-    /// So many calls fail before one succeeds.
+    /// Number of calls that fail before one succeeds.
     failing: usize,
     panicking: bool,
 }
@@ -83,7 +86,7 @@ impl Memory {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The same database, once more, going its own way from here.
+    /// Returns an independent copy of the database.
     fn fork(&self) -> Self {
         Self(Arc::new(Mutex::new(self.now())))
     }
@@ -94,10 +97,10 @@ impl Memory {
 
     fn call(&self) -> Result<std::sync::MutexGuard<'_, Stored>, SinkError> {
         let mut stored = self.lock();
-        assert!(!stored.panicking, "told to panic");
+        assert!(!stored.panicking, "a panic of the sink");
         if stored.failing > 0 {
             stored.failing -= 1;
-            return Err(SinkError("the database is away".to_owned()));
+            return Err(SinkError("the database is unavailable".to_owned()));
         }
         Ok(stored)
     }
@@ -114,7 +117,7 @@ impl EntrySink for Memory {
         stored.batches += 1;
         for entry in &batch.entries {
             if stored.entries.contains_key(&entry.id) {
-                stored.passed_over += 1;
+                stored.skipped += 1;
             } else {
                 stored.order.push(entry.id.clone());
                 stored.entries.insert(entry.id.clone(), entry.clone());
@@ -122,7 +125,7 @@ impl EntrySink for Memory {
         }
         for (segment, position) in &batch.positions {
             let before = stored.positions.insert(segment.clone(), *position);
-            assert!(before.is_none_or(|before| before <= *position), "positions never go back");
+            assert!(before.is_none_or(|before| before <= *position), "a position went back");
         }
         Ok(())
     }
@@ -140,7 +143,7 @@ impl EntrySink for Memory {
     }
 }
 
-/// Counts what it is shown.
+/// Records the ids it is shown.
 #[derive(Default)]
 struct Seen(Mutex<Vec<String>>);
 
@@ -150,10 +153,10 @@ impl Observer for Seen {
     }
 }
 
-/// A process with two workers, as `start` builds it but without a thread.
+/// A process with two workers, as `start` builds it, but without a thread.
 struct Process {
     backlog: Arc<Backlog>,
-    reader: Reader,
+    reader: EntryReader,
     seen: Arc<Seen>,
     journals: Vec<Arc<Journal>>,
 }
@@ -167,39 +170,39 @@ impl Process {
         Self::with_workers(2, dir, max_bytes, segment_bytes)
     }
 
-    /// One that only recovers what others left.
+    /// Starts one that only recovers the journals of others.
     fn recovering(dir: &Path) -> Self {
         Self::with_workers(0, dir, u64::MAX, 2048)
     }
 
     fn with_workers(workers: usize, dir: &Path, max_bytes: u64, segment_bytes: u64) -> Self {
-        let instance = Arc::new(Instance::enter(dir).unwrap());
+        let instance = Arc::new(Instance::open(dir).unwrap());
         let backlog = Arc::new(Backlog::new(max_bytes));
         let seen = Arc::new(Seen::default());
         let observer: Arc<dyn Observer> = Arc::clone(&seen) as _;
-        let mut reader = Reader::new(Arc::clone(&instance), Arc::clone(&backlog), observer, SyncPolicy::Never);
-        let journals: Vec<_> =
-            (0..workers).map(|worker| Journal::with_segments_of(segment_bytes, &instance, &backlog, worker, false).unwrap()).collect();
-        journals.iter().for_each(|journal| reader.join(Arc::clone(journal)));
+        let mut reader = EntryReader::new(Arc::clone(&instance), Arc::clone(&backlog), observer, SyncPolicy::Never);
+        let options = WriterOptions { segment_bytes, always_wakes: false };
+        let journals: Vec<_> = (0..workers).map(|worker| Journal::create(&instance, &backlog, worker, options).unwrap()).collect();
+        journals.iter().for_each(|journal| reader.add(Arc::clone(journal.writer())));
         Self { backlog, reader, seen, journals }
     }
 
-    /// Opens, and is journaled.
+    /// Opens a settlement and writes its draft.
     fn open(&self, worker: usize, id: &str) -> Settlement {
         let settlement = Settlement::open(&self.journals[worker], draft(id), Instant::now());
         self.journals[worker].write();
         settlement
     }
 
-    /// Opens and settles at once.
+    /// Opens a settlement and settles it at once.
     fn serve(&self, worker: usize, id: &str) {
         self.open(worker, id).with(|settled| *settled = entry(id));
     }
 
-    /// Steps until there is nothing to do, giving a failing sink time.
+    /// Steps until there is nothing to do, also while the sink fails.
     fn drain(&mut self, sink: &mut Memory) {
         for _ in 0..1000 {
-            if let Step::Idle = self.reader.step(sink) {
+            if let StepResult::Idle = self.reader.step(sink) {
                 return;
             }
         }
@@ -213,11 +216,12 @@ impl Process {
     }
 }
 
-fn draft(id: &str) -> Entry {
+/// A draft: the entry as it is stored if nothing more is learnt.
+pub fn draft(id: &str) -> Entry {
     Entry { outcome: Outcome::Interrupted, status: 499, finish_reason: None, cost: NanoUsd(7), ..entry(id) }
 }
 
-/// Names of the files in a journal directory, but for locks.
+/// Returns the names of the files in a journal directory, except locks.
 fn files(dir: &Path) -> Vec<String> {
     let mut files: Vec<String> = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     files.retain(|name| !name.ends_with(".lock"));
@@ -225,7 +229,7 @@ fn files(dir: &Path) -> Vec<String> {
     files
 }
 
-/// What `kill -9` leaves of the processes in a journal directory: their files as they are now, and no lock.
+/// Copies what `kill -9` leaves of the processes in a journal directory: their files as they are now, without locks.
 fn killed(dir: &Path) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     for name in files(dir) {

@@ -13,7 +13,7 @@ fn begin(dir: &Path, sink: &Memory) -> LedgerHandle {
 }
 
 #[actix_web::test]
-async fn a_flush_answers_when_everything_before_it_is_stored() {
+async fn a_flush_returns_when_everything_before_it_is_stored() {
     let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let ledger = begin(dir.path(), &sink);
     let journal = ledger.journal(0).unwrap();
@@ -27,7 +27,7 @@ async fn a_flush_answers_when_everything_before_it_is_stored() {
 }
 
 #[actix_web::test]
-async fn entries_are_stored_without_being_asked_for() {
+async fn entries_are_stored_without_a_flush() {
     let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let ledger = begin(dir.path(), &sink);
     let journal = ledger.journal(0).unwrap();
@@ -41,7 +41,7 @@ async fn entries_are_stored_without_being_asked_for() {
 }
 
 #[actix_web::test]
-async fn a_flush_outlasts_a_sink_that_fails_for_a_while_and_tells_of_one_that_does_not_recover() {
+async fn a_flush_retries_a_failing_sink_and_fails_when_it_does_not_recover() {
     let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let ledger = begin(dir.path(), &sink);
     let journal = ledger.journal(0).unwrap();
@@ -58,7 +58,7 @@ async fn a_flush_outlasts_a_sink_that_fails_for_a_while_and_tells_of_one_that_do
 }
 
 #[actix_web::test]
-async fn a_stopped_ledger_has_stored_everything_and_left_nothing() {
+async fn a_stopped_ledger_has_stored_everything_and_leaves_no_file() {
     let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let ledger = begin(dir.path(), &sink);
     let journal = ledger.journal(3).unwrap();
@@ -66,11 +66,11 @@ async fn a_stopped_ledger_has_stored_everything_and_left_nothing() {
     ledger.stop(LONG).await.unwrap();
     assert_eq!(sink.ids(), ["a"]);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-    assert!(matches!(ledger.flush(LONG).await, Err(FlushError::Gone)));
+    assert!(matches!(ledger.flush(LONG).await, Err(FlushError::Stopped)));
 }
 
 #[actix_web::test]
-async fn entries_that_are_to_outlive_the_machine_are_stored_all_the_same() {
+async fn synced_entries_are_stored_too() {
     let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let options = LedgerOptions { sync: SyncPolicy::EachPoll, ..LedgerOptions::new(dir.path()) };
     let ledger = start(options, Box::new(sink.clone()), Arc::new(Seen::default())).unwrap();
@@ -81,7 +81,7 @@ async fn entries_that_are_to_outlive_the_machine_are_stored_all_the_same() {
 }
 
 #[actix_web::test]
-async fn a_flush_after_a_kill_answers_when_what_was_left_is_stored_too() {
+async fn a_flush_after_a_kill_returns_when_recovered_entries_are_stored_too() {
     let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let process = Process::start(dir.path());
     let open: Vec<_> = (0..4_200).map(|n| process.open(0, &format!("{n}"))).collect();
@@ -93,7 +93,7 @@ async fn a_flush_after_a_kill_answers_when_what_was_left_is_stored_too() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_used_is_told_at_start() {
+fn an_unusable_directory_fails_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, b"").unwrap();

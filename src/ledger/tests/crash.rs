@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
+use crate::journal::frame::{self, FrameScan, RecordKind};
+use crate::ledger::codec::{self, OPENED, SETTLED};
 
 #[test]
-fn what_a_killed_process_left_open_is_settled_as_interrupted_by_the_next() {
+fn requests_open_at_a_kill_are_settled_as_interrupted_by_the_next_process() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let process = Process::start(dir.path());
     process.serve(0, "settled");
@@ -26,13 +28,13 @@ fn what_a_killed_process_left_open_is_settled_as_interrupted_by_the_next() {
     let expected = Entry { error_code: Some("process_killed".into()), usage_source: UsageSource::Estimated, ..draft("open") };
     assert_eq!(stored["open"], expected);
     assert_eq!(&*stored["moved"].provider, "2-backup");
-    assert_eq!(next.seen(), ["moved", "open"], "the dead process has seen what it settled");
-    assert_eq!(files(dir.path()).len(), 2, "nothing of the dead process is left");
+    assert_eq!(next.seen(), ["moved", "open"], "the dead process had observed what it settled");
+    assert_eq!(files(dir.path()).len(), 2, "files of the dead process are left");
     assert!(sink.now().positions.is_empty());
 }
 
 #[test]
-fn what_was_stored_before_the_kill_is_not_stored_again() {
+fn entries_stored_before_a_kill_are_not_stored_again() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::start(dir.path());
     let slow = process.open(0, "slow");
@@ -43,11 +45,11 @@ fn what_was_stored_before_the_kill_is_not_stored_again() {
     drop(slow);
     Process::start(dir.path()).drain(&mut sink);
     assert_eq!(sink.ids(), ["a", "b", "slow"]);
-    assert_eq!(sink.now().passed_over, 0);
+    assert_eq!(sink.now().skipped, 0);
 }
 
 #[test]
-fn a_living_process_in_the_same_directory_is_left_alone() {
+fn a_live_process_in_the_same_directory_is_not_recovered() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut one = Process::start(dir.path());
     let slow = one.open(0, "slow");
@@ -59,11 +61,11 @@ fn a_living_process_in_the_same_directory_is_left_alone() {
     drop(slow);
     one.drain(&mut sink);
     assert_eq!(sink.ids(), ["a", "b", "slow"]);
-    assert_eq!(sink.now().passed_over, 0);
+    assert_eq!(sink.now().skipped, 0);
 }
 
 #[test]
-fn recovery_waits_for_the_database_and_new_entries_do_not_wait_for_recovery() {
+fn recovery_waits_for_the_database_but_new_entries_are_observed() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let process = Process::start(dir.path());
     process.serve(0, "old");
@@ -71,14 +73,14 @@ fn recovery_waits_for_the_database_and_new_entries_do_not_wait_for_recovery() {
     let mut next = Process::start(dir.path());
     next.serve(0, "new");
     sink.fail(2);
-    assert!(matches!(next.reader.step(&mut sink), Step::Failed(_)));
+    assert!(matches!(next.reader.step(&mut sink), StepResult::Failed(_)));
     assert_eq!(next.seen(), ["new"]);
     next.drain(&mut sink);
     assert_eq!(sink.ids(), ["new", "old"]);
 }
 
 #[test]
-fn a_torn_tail_is_ignored_and_a_hole_is_stepped_over_and_kept_for_a_human() {
+fn a_torn_tail_is_ignored_and_a_segment_with_a_hole_is_quarantined() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let process = Process::with(dir.path(), u64::MAX, 1 << 20);
     ["a", "b", "c"].iter().for_each(|id| process.serve(0, id));
@@ -86,7 +88,7 @@ fn a_torn_tail_is_ignored_and_a_hole_is_stepped_over_and_kept_for_a_human() {
     let path = dir.path().join(&files(dir.path())[0]);
     let mut bytes = std::fs::read(&path).unwrap();
     let record = bytes.len() / 6;
-    // The page in which b settles comes back as zeros, as after a power cut.
+    // The page with the settlement of b is read as zeros, as after a power loss.
     bytes[record * 3 + 10..record * 4 - 10].fill(0);
     bytes.extend_from_within(..40);
     std::fs::write(&path, bytes).unwrap();
@@ -99,10 +101,11 @@ fn a_torn_tail_is_ignored_and_a_hole_is_stepped_over_and_kept_for_a_human() {
 }
 
 #[test]
-fn records_of_a_later_version_are_kept_for_it() {
+fn a_segment_with_records_of_a_later_version_is_quarantined() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut record = Vec::new();
-    frame::encode(frame::Kind::Foreign, &entry("x"), &mut record).unwrap();
+    let later = RecordKind { tag: b's', version: SETTLED.version + 1 };
+    frame::encode(later, b"x", &mut record, |out| codec::encode(&entry("x"), out)).unwrap();
     std::fs::write(dir.path().join("old-000-000001.journal"), record).unwrap();
     Process::start(dir.path()).drain(&mut sink);
     assert!(sink.ids().is_empty());
@@ -110,21 +113,21 @@ fn records_of_a_later_version_are_kept_for_it() {
 }
 
 #[test]
-fn a_segment_that_someone_removed_is_told_and_stops_nothing() {
+fn a_deleted_segment_does_not_stop_the_recovery() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let process = Process::start(dir.path());
     (0..20).for_each(|n| process.serve(0, &format!("{n:02}")));
     let dir = killed(dir.path());
     let mut next = Process::start(dir.path());
     sink.fail(1);
-    assert!(matches!(next.reader.step(&mut sink), Step::Failed(_)));
+    assert!(matches!(next.reader.step(&mut sink), StepResult::Failed(_)));
     std::fs::remove_file(dir.path().join(&files(dir.path())[0])).unwrap();
     next.drain(&mut sink);
     assert!(!sink.ids().is_empty());
 }
 
 #[test]
-fn a_journal_cut_at_any_byte_yields_every_entry_opened_before_the_cut_once() {
+fn a_journal_truncated_at_any_byte_yields_every_entry_opened_before_it_once() {
     let (dir, sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let process = Process::with(dir.path(), u64::MAX, 1 << 20);
     let slow = process.open(0, "slow");
@@ -135,9 +138,9 @@ fn a_journal_cut_at_any_byte_yields_every_entry_opened_before_the_cut_once() {
     let bytes = std::fs::read(whole.path().join(name)).unwrap();
     let mut opened = Vec::new();
     let mut at = 0;
-    while let frame::Scan::Whole(layout) = frame::scan(&bytes[at..]) {
-        if layout.kind == frame::Kind::Opened {
-            let id = std::str::from_utf8(&bytes[at + frame::HEADER..at + layout.body]).unwrap();
+    while let FrameScan::Complete(layout) = frame::scan(&bytes[at..]) {
+        if layout.kind == OPENED {
+            let id = std::str::from_utf8(&bytes[at + frame::HEADER..at + layout.payload]).unwrap();
             opened.push((at + layout.end, id.to_owned()));
         }
         at += layout.end;
@@ -153,7 +156,7 @@ fn a_journal_cut_at_any_byte_yields_every_entry_opened_before_the_cut_once() {
     }
 }
 
-/// A sink that, at each call, keeps what a kill just before it and just after it would leave.
+/// A sink that copies, at each call, what a kill just before or just after it would leave.
 struct Witness {
     dir: PathBuf,
     sink: Memory,
@@ -184,7 +187,7 @@ impl EntrySink for Witness {
 }
 
 #[test]
-fn a_recovery_killed_at_any_moment_is_finished_by_the_next_with_the_same_result() {
+fn a_recovery_killed_at_any_moment_is_completed_by_the_next_with_the_same_result() {
     let dir = tempfile::tempdir().unwrap();
     let process = Process::with(dir.path(), u64::MAX, 900_000);
     let open: Vec<_> = (0..2_100).map(|n| process.open(n % 2, &format!("open {n}"))).collect();
@@ -193,7 +196,7 @@ fn a_recovery_killed_at_any_moment_is_finished_by_the_next_with_the_same_result(
     drop(open);
     let mut witness = Witness { dir: dir.path().to_owned(), sink: Memory::default(), moments: Vec::new() };
     let mut next = Process::recovering(dir.path());
-    while let Step::Stored(_) = next.reader.step(&mut witness) {}
+    while let StepResult::Stored(_) = next.reader.step(&mut witness) {}
     let expected = witness.sink.now().entries;
     assert_eq!(expected.len(), 4_200);
     assert!(witness.moments.len() >= 8);
@@ -205,15 +208,15 @@ fn a_recovery_killed_at_any_moment_is_finished_by_the_next_with_the_same_result(
 }
 
 #[test]
-fn a_settled_record_that_makes_no_sense_leaves_its_draft_to_be_billed() {
+fn the_draft_of_an_undecodable_settled_record_is_billed() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let process = Process::start(dir.path());
     process.serve(0, "a");
     let dir = killed(dir.path());
     let path = dir.path().join(&files(dir.path())[0]);
     let bytes = std::fs::read(&path).unwrap();
-    let frame::Scan::Whole(opened) = frame::scan(&bytes) else { panic!("no record") };
-    // As if another build had settled it under the same version: header and checksum are right, the words are foreign.
+    let FrameScan::Complete(opened) = frame::scan(&bytes) else { panic!("no record") };
+    // As if another build had written it under the same version: header and checksum are right, the payload is not.
     let settled = b"a\xFF\xFF\xFF";
     let mut record = vec![0xFF, b's', bytes[2], 1, 0, 0, 0, 0];
     record[4..8].copy_from_slice(&(settled.len() as u32).to_le_bytes());
@@ -222,7 +225,7 @@ fn a_settled_record_that_makes_no_sense_leaves_its_draft_to_be_billed() {
     hasher.update(settled);
     record.extend(hasher.finalize().to_le_bytes());
     record.extend(settled);
-    assert!(matches!(frame::scan(&record), frame::Scan::Whole(layout) if layout.kind == frame::Kind::Settled));
+    assert!(matches!(frame::scan(&record), FrameScan::Complete(layout) if layout.kind == SETTLED));
     std::fs::write(&path, [&bytes[..opened.end], &record].concat()).unwrap();
     let mut next = Process::recovering(dir.path());
     next.drain(&mut sink);
@@ -232,18 +235,18 @@ fn a_settled_record_that_makes_no_sense_leaves_its_draft_to_be_billed() {
 }
 
 #[test]
-fn what_cannot_be_read_now_holds_nothing_else_up() {
+fn an_unreadable_segment_does_not_delay_others() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::start(dir.path());
     std::fs::create_dir(dir.path().join("old-000-000001.journal")).unwrap();
     process.serve(0, "a");
-    assert!(matches!(process.reader.step(&mut sink), Step::Stored(1)));
-    assert!(matches!(process.reader.step(&mut sink), Step::Unreadable(_)));
+    assert!(matches!(process.reader.step(&mut sink), StepResult::Stored(1)));
+    assert!(matches!(process.reader.step(&mut sink), StepResult::Unreadable(_)));
     process.serve(0, "b");
-    assert!(matches!(process.reader.step(&mut sink), Step::Stored(1)));
+    assert!(matches!(process.reader.step(&mut sink), StepResult::Stored(1)));
 }
 
-/// What may happen to a process.
+/// Event in the life of a process.
 #[derive(Clone, Debug)]
 enum Event {
     Open(usize),
@@ -252,7 +255,7 @@ enum Event {
     Step,
     Fail(usize),
     BreakDisk(usize),
-    /// Killed, and another started on what is left.
+    /// The process is killed, and another starts on what is left.
     Kill,
 }
 
@@ -272,17 +275,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_opened_entry_is_stored_exactly_once_whatever_happens(events in prop::collection::vec(event(), 1..80)) {
+    fn every_opened_entry_is_stored_exactly_once(events in prop::collection::vec(event(), 1..80)) {
         let mut dir = tempfile::tempdir().unwrap();
         let mut sink = Memory::default();
         let mut process = Process::start(dir.path());
         let mut open: Vec<(String, Settlement)> = Vec::new();
-        // What must be there in the end, and whether its settlement must be the true one.
+        // Entries that must be stored in the end, and the outcome if the settlement must be the real one.
         let mut expected: BTreeMap<String, Option<Outcome>> = BTreeMap::new();
         let mut broken = [false; 2];
         for event in events {
             match event {
-                // A disk that takes nothing and a kill together may lose an entry, as the module says: not mixed here.
+                // A failing disk and a kill together may lose an entry, as the module documents: not combined here.
                 Event::Open(worker) if broken[worker] => {}
                 Event::Open(worker) => {
                     let id = format!("{:04}", expected.len());
@@ -305,7 +308,7 @@ proptest! {
                 Event::Step => drop(process.reader.step(&mut sink)),
                 Event::Fail(times) => sink.fail(times),
                 Event::BreakDisk(worker) => {
-                    process.journals[worker].break_disk();
+                    process.journals[worker].writer().break_disk();
                     broken[worker] = true;
                 }
                 Event::Kill => {
@@ -328,7 +331,7 @@ proptest! {
             }
         }
         let seen = process.seen();
-        prop_assert!(seen.windows(2).all(|pair| pair[0] != pair[1]), "seen twice");
+        prop_assert!(seen.windows(2).all(|pair| pair[0] != pair[1]), "an entry was observed twice");
         prop_assert_eq!(process.backlog.lag().bytes, 0);
         prop_assert_eq!(process.backlog.lag().entries, 0);
         prop_assert_eq!(process.backlog.open(), 0);

@@ -1,4 +1,4 @@
-//! Records of many requests leave together, and none stays behind.
+//! Records of many requests are written together, and none is left out.
 
 use std::future::Future;
 use std::pin::pin;
@@ -11,12 +11,12 @@ use futures_util::future::join_all;
 
 use super::*;
 
-/// Bytes in the journals of a directory.
+/// Returns the number of bytes in the journals of a directory.
 fn written(dir: &Path) -> u64 {
     files(dir).iter().map(|name| std::fs::metadata(dir.join(name)).unwrap().len()).sum()
 }
 
-/// A request that waits until it is journaled or closed, and says how much was written then.
+/// Spawns a request that waits until it is journaled or closed; returns the number of bytes written then.
 fn waits(settlement: Settlement, dir: &Path, closes: bool) -> rt::task::JoinHandle<u64> {
     let dir = dir.to_owned();
     rt::spawn(async move {
@@ -30,7 +30,7 @@ fn waits(settlement: Settlement, dir: &Path, closes: bool) -> rt::task::JoinHand
 }
 
 #[actix_web::test]
-async fn what_is_opened_and_closed_at_the_same_time_is_written_together() {
+async fn settlements_opened_or_closed_at_the_same_time_are_written_together() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::with(dir.path(), u64::MAX, 1 << 20);
     let open: Vec<_> = (0..20).map(|nth| Settlement::open(&process.journals[0], draft(&format!("{nth:02}")), Instant::now())).collect();
@@ -46,7 +46,7 @@ async fn what_is_opened_and_closed_at_the_same_time_is_written_together() {
 }
 
 #[test]
-fn whoever_gives_up_waiting_has_written() {
+fn records_are_written_when_the_waiting_future_is_dropped() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let process = Process::start(dir.path());
     let mut context = Context::from_waker(Waker::noop());
@@ -72,7 +72,7 @@ fn whoever_gives_up_waiting_has_written() {
 }
 
 #[test]
-fn whoever_is_alone_does_not_wait() {
+fn a_single_request_does_not_yield() {
     let dir = tempfile::tempdir().unwrap();
     let process = Process::start(dir.path());
     let mut context = Context::from_waker(Waker::noop());
@@ -85,11 +85,11 @@ fn whoever_is_alone_does_not_wait() {
 }
 
 #[test]
-fn of_what_the_disk_does_not_take_together_all_that_is_settled_waits_in_memory() {
+fn all_settled_entries_of_a_failed_write_are_kept_in_memory() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::start(dir.path());
     let journal = &process.journals[0];
-    journal.break_disk();
+    journal.writer().break_disk();
     for id in ["a", "b", "c"] {
         journal.open(&draft(id));
         journal.settle(&entry(id));
@@ -104,7 +104,7 @@ fn of_what_the_disk_does_not_take_together_all_that_is_settled_waits_in_memory()
 }
 
 #[test]
-fn the_reader_finds_what_is_gathered_and_not_written_yet() {
+fn the_reader_writes_what_is_gathered() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::start(dir.path());
     process.journals[0].open(&draft("a"));
@@ -115,7 +115,7 @@ fn the_reader_finds_what_is_gathered_and_not_written_yet() {
 }
 
 #[test]
-fn no_more_is_gathered_than_there_is_room_for() {
+fn gathered_bytes_are_bounded() {
     let dir = tempfile::tempdir().unwrap();
     let process = Process::with(dir.path(), u64::MAX, 1 << 20);
     process.journals[0].open(&draft("0000"));
@@ -125,5 +125,5 @@ fn no_more_is_gathered_than_there_is_room_for() {
         process.journals[0].open(&draft(&format!("{nth:04}")));
     }
     let waiting = 2_000 * record - written(dir.path());
-    assert!((1..=64 << 10).contains(&waiting), "{waiting} bytes wait");
+    assert!((1..=64 << 10).contains(&waiting), "{waiting} bytes are gathered");
 }

@@ -1,4 +1,4 @@
-//! Entries, order, failing sinks, full disks, segments.
+//! Entries, order, failing sinks, full disks and segments.
 
 use super::*;
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ fn a_settled_entry_is_stored_once_and_seen_once() {
     process.drain(&mut sink);
     process.drain(&mut sink);
     assert_eq!(sink.ids(), ["a", "b"]);
-    assert_eq!((sink.now().passed_over, sink.now().batches), (0, 1));
+    assert_eq!((sink.now().skipped, sink.now().batches), (0, 1));
     assert_eq!(process.seen(), ["a", "b"]);
     assert_eq!(sink.now().entries["a"].outcome, Outcome::Ok);
     assert_eq!((process.backlog.lag().entries, process.backlog.lag().bytes), (0, 0));
 }
 
 #[test]
-fn an_open_settlement_is_not_stored_before_its_last_holder_lets_go() {
+fn an_open_settlement_is_not_stored_before_its_last_holder_is_dropped() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::start(dir.path());
     let router = process.open(0, "a");
@@ -36,7 +36,7 @@ fn an_open_settlement_is_not_stored_before_its_last_holder_lets_go() {
 }
 
 #[test]
-fn a_panic_of_its_holder_settles_with_what_was_known() {
+fn a_panic_of_its_holder_settles_with_what_is_known() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::start(dir.path());
     let settlement = process.open(0, "a");
@@ -52,7 +52,7 @@ fn a_panic_of_its_holder_settles_with_what_was_known() {
 }
 
 #[test]
-fn latency_is_the_time_since_the_request_was_received_unless_it_is_given() {
+fn latency_is_the_time_since_the_request_was_received_unless_it_is_set() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::start(dir.path());
     let received = Instant::now() - Duration::from_secs(1);
@@ -74,23 +74,23 @@ fn entries_wait_while_the_sink_fails_and_arrive_in_order() {
             served.push(format!("{round}-{n}"));
             process.serve(0, &format!("{round}-{n}"));
         }
-        assert!(matches!(process.reader.step(&mut sink), Step::Failed(_)));
-        assert_eq!(process.seen(), served, "metrics do not wait for the database");
+        assert!(matches!(process.reader.step(&mut sink), StepResult::Failed(_)));
+        assert_eq!(process.seen(), served, "metrics waited for the database");
     }
     assert_eq!(process.backlog.lag().entries, 50);
     process.drain(&mut sink);
     assert_eq!(sink.now().order, served);
-    assert_eq!(process.seen(), served, "and nothing is seen twice");
-    assert_eq!((sink.now().passed_over, process.backlog.lag().entries), (0, 0));
+    assert_eq!(process.seen(), served, "an entry was observed twice");
+    assert_eq!((sink.now().skipped, process.backlog.lag().entries), (0, 0));
 }
 
 #[test]
-fn a_sink_that_panics_has_only_failed() {
+fn a_panic_of_the_sink_is_a_failure() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::start(dir.path());
     process.serve(0, "a");
     sink.lock().panicking = true;
-    assert!(matches!(process.reader.step(&mut sink), Step::Failed(_)));
+    assert!(matches!(process.reader.step(&mut sink), StepResult::Failed(_)));
     sink.lock().panicking = false;
     process.drain(&mut sink);
     assert_eq!(sink.ids(), ["a"]);
@@ -138,7 +138,7 @@ fn a_segment_stays_while_a_request_opened_in_it_is_open() {
 }
 
 #[test]
-fn a_redraft_lets_go_of_the_segment_of_the_first_draft() {
+fn a_redraft_releases_the_segment_of_the_first_draft() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::start(dir.path());
     let slow = process.open(0, "slow");
@@ -155,15 +155,15 @@ fn a_redraft_lets_go_of_the_segment_of_the_first_draft() {
 }
 
 #[test]
-fn what_the_disk_does_not_take_waits_in_memory_and_is_stored() {
+fn entries_that_cannot_be_written_are_kept_in_memory_and_stored() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::start(dir.path());
     let before = process.open(0, "before");
-    process.journals[0].break_disk();
+    process.journals[0].writer().break_disk();
     drop(before);
     process.serve(0, "after");
     let lag = process.backlog.lag();
-    assert_eq!((lag.in_memory, lag.entries, lag.write_errors, lag.lost), (1, 2, 1, 0), "what follows goes into a new segment");
+    assert_eq!((lag.in_memory, lag.entries, lag.write_errors, lag.lost), (1, 2, 1, 0), "later records go to a new segment");
     assert!(lag.is_alarming());
     sink.fail(2);
     process.drain(&mut sink);
@@ -174,44 +174,44 @@ fn what_the_disk_does_not_take_waits_in_memory_and_is_stored() {
 }
 
 #[test]
-fn a_journal_that_may_not_grow_further_raises_the_alarm_and_loses_nothing() {
+fn a_full_journal_raises_the_alarm_and_loses_nothing() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::with(dir.path(), 10_000, 2048);
     sink.fail(1);
     for n in 0..100 {
         process.serve(n % 2, &format!("{n:03}"));
     }
-    assert!(matches!(process.reader.step(&mut sink), Step::Failed(_)));
+    assert!(matches!(process.reader.step(&mut sink), StepResult::Failed(_)));
     let lag = process.backlog.lag();
     assert!(lag.bytes <= 10_000 && lag.in_memory > 50 && lag.is_alarming(), "{lag:?}");
     assert_eq!(process.seen().len(), 100);
     process.drain(&mut sink);
     assert_eq!((sink.ids().len(), process.seen().len()), (100, 100));
     process.serve(0, "again");
-    assert_eq!(process.backlog.lag().in_memory, 0, "there is room again");
+    assert_eq!(process.backlog.lag().in_memory, 0, "the journal has capacity again");
     process.drain(&mut sink);
     assert_eq!(sink.ids().len(), 101);
 }
 
 #[test]
-fn a_mark_is_reached_when_all_before_it_is_stored_and_not_earlier() {
+fn a_mark_is_reached_when_everything_before_it_is_stored() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::with(dir.path(), u64::MAX, 1 << 20);
     (0..2_200).for_each(|n| process.serve(0, &format!("a{n}")));
     process.serve(1, "b");
     let mark = process.reader.mark();
     assert!(!process.reader.has_stored(&mark));
-    assert!(matches!(process.reader.step(&mut sink), Step::Stored(2_000)));
+    assert!(matches!(process.reader.step(&mut sink), StepResult::Stored(2_000)));
     (0..2_200).for_each(|n| process.serve(0, &format!("later{n}")));
     assert!(!process.reader.has_stored(&mark));
     while !process.reader.has_stored(&mark) {
-        assert!(matches!(process.reader.step(&mut sink), Step::Stored(_)));
+        assert!(matches!(process.reader.step(&mut sink), StepResult::Stored(_)));
     }
     assert!(sink.ids().contains(&"b".to_owned()) && sink.ids().contains(&"a2199".to_owned()));
 }
 
 #[test]
-fn a_process_that_ends_in_peace_leaves_nothing_behind() {
+fn a_closed_process_leaves_no_file() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::start(dir.path());
     process.serve(0, "a");
@@ -220,11 +220,11 @@ fn a_process_that_ends_in_peace_leaves_nothing_behind() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     process.serve(0, "late");
     process.drain(&mut sink);
-    assert_eq!(sink.ids(), ["a", "late"], "and what comes all the same is not lost");
+    assert_eq!(sink.ids(), ["a", "late"], "an entry settled after the close was lost");
 }
 
 #[test]
-fn a_process_that_ends_with_requests_open_leaves_them_to_the_next() {
+fn a_process_closed_with_open_requests_leaves_them_to_the_next() {
     let (dir, mut sink) = (tempfile::tempdir().unwrap(), Memory::default());
     let mut process = Process::start(dir.path());
     let _open = process.open(0, "open");
