@@ -42,7 +42,7 @@ use crate::terms::{ProviderName, TenantId};
 use directory::Frame;
 use error::ControlError;
 use sealing::Sealing;
-use store::changes::{Actor, Done};
+use store::changes::{Actor, Mutation};
 use store::connection::AnyConnection;
 use store::{Store, StoreError};
 
@@ -256,7 +256,7 @@ impl Control {
     async fn mutate<T, S>(&self, actor: Actor, statements: S) -> Result<T, ControlError>
     where
         T: Send + 'static,
-        S: FnOnce(&mut AnyConnection) -> Result<Done<T>, ControlError> + Send + 'static,
+        S: FnOnce(&mut AnyConnection) -> Result<Mutation<T>, ControlError> + Send + 'static,
     {
         let store = self.store.clone();
         let answer = blocking(move || store.mutate(&actor, now_ms(), statements)).await??;
@@ -275,7 +275,7 @@ impl Control {
             self.publish(Snapshot { directory: Arc::clone(&directory), ..current }).await;
             *position = reached;
             for (tenant, provider) in directory::newly_rolled_back(&before, &directory) {
-                self.tell_of_rollback(tenant, provider).await;
+                self.report_rollback(tenant, provider).await;
             }
         }
         self.publisher.confirmed();
@@ -283,7 +283,7 @@ impl Control {
     }
 
     /// Somebody has written an older sealed key into the database: an operator has to know.
-    async fn tell_of_rollback(&self, tenant: &TenantId, provider: &ProviderName) {
+    async fn report_rollback(&self, tenant: &TenantId, provider: &ProviderName) {
         log::error!(
             "the sealed key of provider {provider} of tenant {tenant} is older than the one before, so the provider is not used; \
              if a backup was restored, restart the gateway, else somebody has written to the database"
@@ -291,8 +291,9 @@ impl Control {
         let target = format!("{tenant}/{provider}");
         let actor = Actor { who: "gateway", request_id: None, tenant_key: None };
         let store = self.store.clone();
-        let record =
-            move |_: &mut AnyConnection| Ok::<_, StoreError>(Done { answer: (), action: "provider.rolled_back", target, changes: vec![] });
+        let record = move |_: &mut AnyConnection| {
+            Ok::<_, StoreError>(Mutation { answer: (), action: "provider.rolled_back", target, changes: vec![] })
+        };
         let recorded = blocking(move || store.mutate(&actor, now_ms(), record)).await.and_then(|recorded| Ok(recorded?));
         if let Err(error) = recorded {
             log::warn!("the rollback is not recorded: {error}");

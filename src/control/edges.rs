@@ -2,7 +2,7 @@
 
 use super::error::ControlError;
 use super::sealing::BY_TENANT;
-use super::store::changes::{Actor, Change, Done};
+use super::store::changes::{Actor, Change, Mutation};
 use super::store::edges::{self, EdgeRow, Served};
 use super::store::tenants;
 use super::{Control, fields};
@@ -53,7 +53,7 @@ impl Control {
                     sealing.grant_at(connection, &tenant, &root, &row)?;
                 }
             }
-            Ok(Done { answer: IssuedEdge { row, key, pending }, action: "edge.add", target: id.to_string(), changes: Vec::new() })
+            Ok(Mutation { answer: IssuedEdge { row, key, pending }, action: "edge.add", target: id.to_string(), changes: Vec::new() })
         })
         .await
     }
@@ -81,7 +81,7 @@ impl Control {
             // A gateway that still runs with this edge reads anew what it is granted: nothing.
             let served = tenants::all(connection)?.into_iter().filter(|tenant| row.tenants.includes(&tenant.id));
             let changes = served.map(|tenant| Change::Tenant(tenant.id.into())).collect();
-            Ok(Done { answer: row, action: "edge.remove", target: id, changes })
+            Ok(Mutation { answer: row, action: "edge.remove", target: id, changes })
         })
         .await
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Deserializer};
+
 use super::error::ControlError;
 
 /// The longest name, subject, team or tag value, in bytes.
@@ -78,6 +80,15 @@ pub fn moment(param: &str, seconds: i64) -> Result<i64, ControlError> {
     } else {
         Err(ControlError::invalid(param, format!("{param} must be in unix seconds (not milliseconds)")))
     }
+}
+
+/// Distinguishes a field that is null (`Some(None)`) from one that is missing (`None`). For
+/// `#[serde(default, deserialize_with = …)]`.
+///
+/// # Errors
+/// If the value is neither null nor a `T`.
+pub fn double_option<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 fn is_tag_name(name: &str) -> bool {

@@ -6,11 +6,11 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::error::ControlError;
-use super::store::changes::{Actor, Change, Done};
+use super::store::changes::{Actor, Change, Mutation};
 use super::store::connection::AnyConnection;
 use super::store::grants;
 use super::store::keys::{self, KeyRow};
-use super::tenants::require;
+use super::tenants::get_tenant;
 use super::{Control, now_ms};
 use crate::credential::{Credential, CredentialKind};
 pub use settings::KeyFields;
@@ -40,7 +40,7 @@ impl Control {
         let row = new.check()?.first(tenant, &key, now_ms() / 1_000);
         let (sealing, presented) = (self.sealing.clone(), actor.tenant_key.clone());
         self.mutate(actor, move |connection| {
-            let tenant = require(connection, &row.tenant)?;
+            let tenant = get_tenant(connection, &row.tenant)?;
             keys::insert(connection, row.clone())?;
             if let Some(sealing) = &sealing {
                 let root = sealing.root(connection, &tenant, presented.as_ref())?;
@@ -55,8 +55,8 @@ impl Control {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn spenders(&self, tenant: String) -> Result<HashSet<String>, ControlError> {
-        self.read(move |connection| Ok(grants::spenders(connection, &tenant)?.into_iter().collect())).await
+    pub async fn keys_with_grants(&self, tenant: String) -> Result<HashSet<String>, ControlError> {
+        self.read(move |connection| Ok(grants::keys_with_grants(connection, &tenant)?.into_iter().collect())).await
     }
 
     /// One page of a tenant's keys, the revoked ones too.
@@ -65,7 +65,7 @@ impl Control {
     /// If there is no such tenant, or the database fails.
     pub async fn keys(&self, tenant: String, after: Option<String>, limit: usize) -> Result<Vec<KeyRow>, ControlError> {
         self.read(move |connection| {
-            require(connection, &tenant)?;
+            get_tenant(connection, &tenant)?;
             Ok(keys::page(connection, &tenant, after.as_deref(), i64::try_from(limit).unwrap_or(i64::MAX))?)
         })
         .await
@@ -125,7 +125,7 @@ impl Control {
         let now = now_ms() / 1_000;
         let (sealing, presented) = (self.sealing.clone(), actor.tenant_key.clone());
         self.mutate(actor, move |connection| {
-            let owner = require(connection, &tenant)?;
+            let owner = get_tenant(connection, &tenant)?;
             let old = find(connection, &tenant, &id)?;
             let successor = keys::successor(connection, &id)?;
             if let Some(successor) = successor {
@@ -193,10 +193,10 @@ fn conflict(code: &'static str, message: &str) -> ControlError {
     ControlError::Conflict { code, message: message.to_owned() }
 }
 
-fn done<T: Keyed>(answer: T, action: &'static str) -> Done<T> {
+fn done<T: Keyed>(answer: T, action: &'static str) -> Mutation<T> {
     let row = answer.row();
     let (target, changes) = (format!("{}/{}", row.tenant, row.id), vec![Change::Key(row.id.as_str().into())]);
-    Done { answer, action, target, changes }
+    Mutation { answer, action, target, changes }
 }
 
 /// An answer about one key.

@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 use super::error::ControlError;
-use super::store::changes::{Actor, Change, Done};
+use super::store::changes::{Actor, Change, Mutation};
 use super::store::providers::{self, ProviderRow};
-use super::tenants::require;
-use super::{Control, now_ms};
+use super::tenants::get_tenant;
+use super::{Control, fields, now_ms};
 use crate::config::check::names;
 use crate::config::{Auth, Kind};
 use crate::guard::{Denied, Policy, Source, check_url};
@@ -27,13 +27,13 @@ pub struct ProviderFields {
     #[serde(default, deserialize_with = "secret")]
     #[schemars(with = "Option<String>")]
     pub api_key: Option<Secret>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "fields::double_option")]
     pub base_url: Option<Option<String>>,
     pub enabled: Option<bool>,
 }
 
 /// A provider as it shall be, and what is to be sealed for it.
-struct Wanted {
+struct PlannedProvider {
     row: ProviderRow,
     payload: Option<Payload>,
 }
@@ -54,17 +54,17 @@ impl Control {
         if !names::is_name(&name) {
             return Err(ControlError::invalid("name", format!("{name:?} cannot name a provider: {}", names::NAME_RULE)));
         }
-        let (offerings, presented, judge) = (self.snapshot().offerings, actor.tenant_key.clone(), self.judge());
+        let (offerings, presented, policy) = (self.snapshot().offerings, actor.tenant_key.clone(), self.provider_policy());
         let now = now_ms() / 1_000;
         self.mutate(actor, move |connection| {
-            let owner = require(connection, &tenant)?;
+            let owner = get_tenant(connection, &tenant)?;
             let root = sealing.root(connection, &owner, presented.as_ref())?;
             let before = providers::find(connection, &tenant, &name)?;
             let kind = fields.kind.as_deref().or(before.as_ref().map(|row| row.kind.as_str()));
             let kind = kind.ok_or_else(|| ControlError::invalid("kind", "kind is missing; GET /admin/v1/catalog lists the kinds"))?;
             let unknown = || ControlError::invalid("kind", format!("there is no kind {kind:?}; GET /admin/v1/catalog lists them"));
             let kind = Arc::clone(offerings.kinds.get(kind).ok_or_else(unknown)?);
-            let Wanted { mut row, payload } = judge.want(&kind, before, tenant, name, fields, now)?;
+            let PlannedProvider { mut row, payload } = policy.plan(&kind, before, tenant, name, fields, now)?;
             if let Some(payload) = payload {
                 sealing.seal_key(connection, &root, &mut row, &payload)?;
             }
@@ -80,7 +80,7 @@ impl Control {
     /// If there is none such, or the database fails.
     pub async fn provider(&self, tenant: String, name: String) -> Result<ProviderRow, ControlError> {
         self.read(move |connection| {
-            require(connection, &tenant)?;
+            get_tenant(connection, &tenant)?;
             providers::find(connection, &tenant, &name)?.ok_or_else(|| ControlError::not_found("provider", name))
         })
         .await
@@ -92,7 +92,7 @@ impl Control {
     /// As [`provider`](Self::provider).
     pub async fn delete_provider(&self, actor: Actor, tenant: String, name: String) -> Result<ProviderRow, ControlError> {
         self.mutate(actor, move |connection| {
-            require(connection, &tenant)?;
+            get_tenant(connection, &tenant)?;
             let row = providers::find(connection, &tenant, &name)?.ok_or_else(|| ControlError::not_found("provider", name.as_str()))?;
             providers::delete(connection, &tenant, &name)?;
             Ok(done(row, "provider.delete"))
@@ -106,10 +106,10 @@ impl Control {
     /// If nothing can be sealed here, there is no such provider or key, it does not open, or the database fails.
     pub async fn reseal_provider(&self, actor: Actor, tenant: String, name: String) -> Result<ProviderRow, ControlError> {
         let sealing = self.sealing()?;
-        let (offerings, presented, judge) = (self.snapshot().offerings, actor.tenant_key.clone(), self.judge());
+        let (offerings, presented, policy) = (self.snapshot().offerings, actor.tenant_key.clone(), self.provider_policy());
         let now = now_ms() / 1_000;
         self.mutate(actor, move |connection| {
-            let owner = require(connection, &tenant)?;
+            let owner = get_tenant(connection, &tenant)?;
             let root = sealing.root(connection, &owner, presented.as_ref())?;
             let missing = || ControlError::not_found("provider", name.as_str());
             let mut row = providers::find(connection, &tenant, &name)?.ok_or_else(missing)?;
@@ -118,7 +118,7 @@ impl Control {
             if row.secret.is_none() {
                 return Err(conflict("no_key", "it has no key to seal".to_owned()));
             }
-            let destination = judge.destination(&kind, row.base_url.as_deref())?;
+            let destination = policy.destination(&kind, row.base_url.as_deref())?;
             let payload = sealing.open_key(&root, &row)?.redirected([destination]).map_err(|error| bad_payload(&error))?;
             sealing.seal_key(connection, &root, &mut row, &payload)?;
             row.updated_at = now;
@@ -128,8 +128,8 @@ impl Control {
         .await
     }
 
-    fn judge(&self) -> Judge {
-        Judge {
+    fn provider_policy(&self) -> ProviderPolicy {
+        ProviderPolicy {
             tenant_url: Policy {
                 source: Source::TenantUrl { private_upstreams: self.private_upstreams },
                 self_listen: self.self_listen.clone(),
@@ -139,13 +139,13 @@ impl Control {
 }
 
 /// Decides whether a provider may be as it is wanted.
-struct Judge {
+struct ProviderPolicy {
     /// What holds for a URL that a tenant wrote.
     tenant_url: Policy,
 }
 
-impl Judge {
-    fn want(
+impl ProviderPolicy {
+    fn plan(
         &self,
         kind: &Kind,
         before: Option<ProviderRow>,
@@ -153,7 +153,7 @@ impl Judge {
         name: String,
         fields: ProviderFields,
         now: i64,
-    ) -> Result<Wanted, ControlError> {
+    ) -> Result<PlannedProvider, ControlError> {
         let ProviderFields { api_key, base_url, enabled, .. } = fields;
         let is_same_kind = before.as_ref().is_some_and(|row| row.kind == *kind.name);
         let kept = before.as_ref().filter(|_| is_same_kind).and_then(|row| row.base_url.clone());
@@ -193,7 +193,7 @@ impl Judge {
             updated_at: now,
             ..kept_key(before, takes_key)
         };
-        Ok(Wanted { row, payload })
+        Ok(PlannedProvider { row, payload })
     }
 
     /// The one place a key of this kind may be sent to.
@@ -251,16 +251,11 @@ fn conflict(code: &'static str, message: String) -> ControlError {
     ControlError::Conflict { code, message }
 }
 
-fn done(row: ProviderRow, action: &'static str) -> Done<ProviderRow> {
+fn done(row: ProviderRow, action: &'static str) -> Mutation<ProviderRow> {
     let (target, tenant) = (format!("{}/{}", row.tenant, row.name), row.tenant.as_str().into());
-    Done { answer: row, action, target, changes: vec![Change::Tenant(tenant)] }
+    Mutation { answer: row, action, target, changes: vec![Change::Tenant(tenant)] }
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
-}
-
-/// Tells a field that is null from one that is missing.
-fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }

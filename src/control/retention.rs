@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_web::rt::time::sleep;
 
 use super::error::ControlError;
-use super::store::retention::Retired;
+use super::store::retention::RolledUp;
 use super::{Control, blocking, now_ms};
 
 /// Entries in one transaction: short enough for the ledger to get its turn between two.
@@ -25,7 +25,7 @@ impl Control {
     pub async fn retain(self: Arc<Self>, keep: Duration) {
         loop {
             let age = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-            let pause = match self.retire(now_ms().saturating_sub(age)).await {
+            let pause = match self.roll_up(now_ms().saturating_sub(age)).await {
                 Ok(0) => DAY,
                 Ok(count) => {
                     log::info!("{count} ledger entries older than {} are rolled up into monthly sums", humantime::format_duration(keep));
@@ -45,13 +45,13 @@ impl Control {
     ///
     /// # Errors
     /// If the database fails. What was done until then stays done.
-    pub async fn retire(&self, before: i64) -> Result<usize, ControlError> {
+    pub async fn roll_up(&self, before: i64) -> Result<usize, ControlError> {
         let mut all = 0;
         loop {
             let store = self.store.clone();
-            match blocking(move || store.retire(before, BATCH)).await?? {
-                Retired::Elsewhere | Retired::Entries(0) => return Ok(all),
-                Retired::Entries(count) => all += count,
+            match blocking(move || store.roll_up(before, BATCH)).await?? {
+                RolledUp::Elsewhere | RolledUp::Entries(0) => return Ok(all),
+                RolledUp::Entries(count) => all += count,
             }
             sleep(PAUSE).await;
         }

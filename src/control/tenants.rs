@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::error::ControlError;
 use super::sealing::{BY_TENANT, IssuedTenantKey};
-use super::store::changes::{Actor, Change, Done};
+use super::store::changes::{Actor, Change, Mutation};
 use super::store::connection::AnyConnection;
 use super::store::roots::{self, TenantKeyRow};
 use super::store::tenants::{self, TenantRow};
@@ -100,8 +100,8 @@ impl Control {
                     None
                 }
             };
-            let Done { answer: row, action, target, changes } = done(row, "tenant.create");
-            Ok(Done { answer: MadeTenant { row, tenant_key }, action, target, changes })
+            let Mutation { answer: row, action, target, changes } = done(row, "tenant.create");
+            Ok(Mutation { answer: MadeTenant { row, tenant_key }, action, target, changes })
         })
         .await
     }
@@ -112,7 +112,7 @@ impl Control {
     /// If there is no such tenant, or the database fails.
     pub async fn tenant_keys(&self, id: String) -> Result<Vec<TenantKeyRow>, ControlError> {
         self.read(move |connection| {
-            require(connection, &id)?;
+            get_tenant(connection, &id)?;
             Ok(roots::tenant_keys_of(connection, &id)?)
         })
         .await
@@ -130,7 +130,7 @@ impl Control {
             let root = sealing.root(connection, &tenant, presented.as_ref())?;
             let issued = sealing.add_holder(connection, &tenant, &root)?;
             let target = format!("{id}/{}", issued.row.id);
-            Ok(Done { answer: issued, action: "tenant_key.create", target, changes: Vec::new() })
+            Ok(Mutation { answer: issued, action: "tenant_key.create", target, changes: Vec::new() })
         })
         .await
     }
@@ -146,7 +146,7 @@ impl Control {
             let tenant = keeps_its_root(connection, &id)?;
             sealing.root(connection, &tenant, presented.as_ref())?;
             let row = sealing.remove_holder(connection, &tenant, &key)?;
-            Ok(Done { target: format!("{id}/{}", row.id), answer: row, action: "tenant_key.delete", changes: Vec::new() })
+            Ok(Mutation { target: format!("{id}/{}", row.id), answer: row, action: "tenant_key.delete", changes: Vec::new() })
         })
         .await
     }
@@ -161,11 +161,11 @@ impl Control {
         let presented = actor.tenant_key.clone();
         let epoch = self
             .mutate(actor, move |connection| {
-                let tenant = require(connection, &id)?;
+                let tenant = get_tenant(connection, &id)?;
                 let root = sealing.root(connection, &tenant, presented.as_ref())?;
                 let epoch = sealing.advance(connection, &tenant, &root)?;
                 let changes = vec![Change::Tenant(id.as_str().into())];
-                Ok(Done { answer: epoch, action: "tenant.epoch", target: id, changes })
+                Ok(Mutation { answer: epoch, action: "tenant.epoch", target: id, changes })
             })
             .await?;
         let store = self.store.clone();
@@ -265,12 +265,12 @@ impl LocalKey {
 }
 
 /// The tenant with that id; none is an error.
-pub(super) fn require(connection: &mut AnyConnection, id: &str) -> Result<TenantRow, ControlError> {
+pub(super) fn get_tenant(connection: &mut AnyConnection, id: &str) -> Result<TenantRow, ControlError> {
     tenants::find(connection, id)?.ok_or_else(|| ControlError::not_found("tenant", id))
 }
 
 fn keeps_its_root(connection: &mut AnyConnection, id: &str) -> Result<TenantRow, ControlError> {
-    let tenant = require(connection, id)?;
+    let tenant = get_tenant(connection, id)?;
     if tenant.custody == BY_TENANT {
         return Ok(tenant);
     }
@@ -278,7 +278,7 @@ fn keeps_its_root(connection: &mut AnyConnection, id: &str) -> Result<TenantRow,
     Err(ControlError::Conflict { code: "operator_custody", message })
 }
 
-fn done(row: TenantRow, action: &'static str) -> Done<TenantRow> {
+fn done(row: TenantRow, action: &'static str) -> Mutation<TenantRow> {
     let (target, id) = (row.id.clone(), row.id.as_str().into());
-    Done { answer: row, action, target, changes: vec![Change::Tenant(id)] }
+    Mutation { answer: row, action, target, changes: vec![Change::Tenant(id)] }
 }

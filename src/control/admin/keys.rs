@@ -72,8 +72,8 @@ pub async fn list(request: HttpRequest, control: web::Data<Control>, path: web::
     let tenant = path.into_inner();
     let rows = control.keys(tenant.clone(), page.after.clone(), page.fetched()).await?;
     let rows: Vec<&KeyRow> = rows.iter().collect();
-    let spenders = control.spenders(tenant).await?;
-    Ok(HttpResponse::Ok().json(page.list(rows, |row| row.id.clone(), |row| shown(row, None, spenders.contains(&row.id)))))
+    let keys_with_grants = control.keys_with_grants(tenant).await?;
+    Ok(HttpResponse::Ok().json(page.list(rows, |row| row.id.clone(), |row| shown(row, None, keys_with_grants.contains(&row.id)))))
 }
 
 pub async fn show(control: web::Data<Control>, path: web::Path<(String, String)>) -> Result<HttpResponse, AdminError> {
@@ -117,7 +117,7 @@ fn grace(text: Option<&str>) -> Result<Duration, ControlError> {
 }
 
 async fn answer(control: &Control, row: &KeyRow) -> Result<HttpResponse, AdminError> {
-    let spends = control.spenders(row.tenant.clone()).await?.contains(&row.id);
+    let spends = control.keys_with_grants(row.tenant.clone()).await?.contains(&row.id);
     Ok(HttpResponse::Ok().json(shown(row, None, spends)))
 }
 

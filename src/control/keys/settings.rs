@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::control::error::ControlError;
 use crate::control::fields;
@@ -17,20 +17,20 @@ use crate::credential::Credential;
 pub struct KeyFields {
     pub name: Option<String>,
     pub subject: Option<String>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "fields::double_option")]
     pub team: Option<Option<String>>,
     pub tags: Option<BTreeMap<String, String>>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "fields::double_option")]
     pub allowed_models: Option<Option<Vec<String>>>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "fields::double_option")]
     pub monthly_budget_cents: Option<Option<u64>>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "fields::double_option")]
     pub rpm: Option<Option<u32>>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "fields::double_option")]
     pub tpm: Option<Option<u32>>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "fields::double_option")]
     pub max_concurrency: Option<Option<u32>>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "fields::double_option")]
     pub expires_at: Option<Option<i64>>,
 }
 
@@ -127,9 +127,4 @@ fn each<T, U>(
     check: impl FnOnce(&str, T) -> Result<U, ControlError>,
 ) -> Result<Option<Option<U>>, ControlError> {
     said.map(|value| value.map(|value| check(param, value)).transpose()).transpose()
-}
-
-/// Tells a field that is null from one that is missing.
-fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }

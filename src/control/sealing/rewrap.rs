@@ -6,7 +6,7 @@ use super::{Sealing, StartError, Started, kid_of};
 use crate::config;
 use crate::control::error::ControlError;
 use crate::control::master::{EdgeOf, RootOf, Wrapped};
-use crate::control::store::changes::{Actor, Done};
+use crate::control::store::changes::{Actor, Mutation};
 use crate::control::store::edges;
 use crate::control::store::roots::{self, RootRow};
 use crate::control::store::{Store, StoreError};
@@ -109,7 +109,7 @@ fn rewrapping(
     let actor = Actor { who: "seal rotate", request_id: None, tenant_key: None };
     store.mutate(&actor, crate::control::now_ms(), |connection| {
         let answer = statements(connection)?;
-        Ok(Done { answer, action: "seal.rotate", target: format!("{answer} rows"), changes: Vec::new() })
+        Ok(Mutation { answer, action: "seal.rotate", target: format!("{answer} rows"), changes: Vec::new() })
     })
 }
 

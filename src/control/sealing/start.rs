@@ -6,7 +6,7 @@ use super::{Sealing, holder_of, kid_of};
 use crate::config::{self, EdgeIdentity};
 use crate::control::error::ControlError;
 use crate::control::master::{BadMasterKey, EdgeOf, Keyring, KeyringError, MasterKey};
-use crate::control::store::changes::{Actor, Done};
+use crate::control::store::changes::{Actor, Mutation};
 use crate::control::store::connection::AnyConnection;
 use crate::control::store::edges::{self, EdgeRow, Served};
 use crate::control::store::{Store, StoreError, providers, roots};
@@ -134,7 +134,7 @@ impl Sealing {
                     row
                 }
             };
-            Ok::<_, ControlError>(Done { answer: row, action: "edge.add", target: id.to_string(), changes: Vec::new() })
+            Ok::<_, ControlError>(Mutation { answer: row, action: "edge.add", target: id.to_string(), changes: Vec::new() })
         });
         made.map_err(|error| match error {
             ControlError::Store(error) => StartError::Store(error),

@@ -35,7 +35,7 @@ pub struct Actor {
 
 /// What a mutation did: its answer and what is to be written down about it.
 #[derive(Debug)]
-pub struct Done<T> {
+pub struct Mutation<T> {
     /// The answer.
     pub answer: T,
     /// Such as `key.create`.
@@ -54,12 +54,17 @@ impl Store {
     ///
     /// # Errors
     /// As `statements` says, or if the database does not take it; then nothing has changed.
-    pub fn mutate<T, E>(&self, actor: &Actor, at: i64, statements: impl FnOnce(&mut AnyConnection) -> Result<Done<T>, E>) -> Result<T, E>
+    pub fn mutate<T, E>(
+        &self,
+        actor: &Actor,
+        at: i64,
+        statements: impl FnOnce(&mut AnyConnection) -> Result<Mutation<T>, E>,
+    ) -> Result<T, E>
     where
         E: From<StoreError> + From<diesel::result::Error>,
     {
         self.write(|connection| {
-            hold_head(connection)?;
+            lock_change_head(connection)?;
             let done = statements(connection)?;
             for change in &done.changes {
                 append(connection, change, at)?;
@@ -128,7 +133,7 @@ pub fn after(connection: &mut AnyConnection, position: i64) -> QueryResult<Optio
 }
 
 /// A write that changes nothing takes the row's lock, and on SQLite the database's.
-fn hold_head(connection: &mut AnyConnection) -> QueryResult<usize> {
+fn lock_change_head(connection: &mut AnyConnection) -> QueryResult<usize> {
     diesel::update(change_head::table).set(change_head::position.eq(change_head::position)).execute(connection)
 }
 

@@ -80,7 +80,7 @@ pub fn escrow_of(connection: &mut AnyConnection, tenant: &str) -> QueryResult<Ve
 }
 
 /// The keys of a tenant that have something in escrow: those that can spend the tenant's own providers.
-pub fn spenders(connection: &mut AnyConnection, tenant: &str) -> QueryResult<Vec<String>> {
+pub fn keys_with_grants(connection: &mut AnyConnection, tenant: &str) -> QueryResult<Vec<String>> {
     escrow::table.filter(escrow::tenant.eq(tenant)).select(escrow::key_id).load(connection)
 }
 

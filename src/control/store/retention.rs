@@ -21,7 +21,7 @@ use super::{Store, StoreError};
 
 /// What one batch did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retired {
+pub enum RolledUp {
     /// So many entries are rolled up and gone.
     Entries(usize),
     /// Another process is at it.
@@ -123,10 +123,10 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails; then nothing has changed.
-    pub fn retire(&self, before: i64, limit: i64) -> Result<Retired, StoreError> {
+    pub fn roll_up(&self, before: i64, limit: i64) -> Result<RolledUp, StoreError> {
         self.write(|connection| {
             if !is_alone(connection)? {
-                return Ok(Retired::Elsewhere);
+                return Ok(RolledUp::Elsewhere);
             }
             let leaving: Vec<Leaving> = diesel::sql_query(LEAVE).bind::<BigInt, _>(before).bind::<BigInt, _>(limit).load(connection)?;
             let ids: Vec<&str> = leaving.iter().map(|entry| entry.id.as_str()).collect();
@@ -135,7 +135,7 @@ impl Store {
             for ((month, common), sum) in sums(leaving) {
                 add(connection, month, &common, &sum)?;
             }
-            Ok(Retired::Entries(count))
+            Ok(RolledUp::Entries(count))
         })
     }
 }

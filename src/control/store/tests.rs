@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use diesel::prelude::*;
 
-use super::changes::{self, Actor, Change, Done};
+use super::changes::{self, Actor, Change, Mutation};
 use super::entries::{self, LedgerFilter, Place};
 use super::keys::{self, AllowedModels, KeyRow, Tags};
 use super::tenants::{self, TenantRow};
@@ -117,7 +117,7 @@ fn mutate<T>(
     statements: impl FnOnce(&mut super::AnyConnection) -> QueryResult<T>,
 ) -> Result<T, StoreError> {
     store.mutate(&ACTOR, 5, |connection| {
-        Ok(Done { answer: statements(connection)?, action: "test.change", target: "x".to_owned(), changes })
+        Ok(Mutation { answer: statements(connection)?, action: "test.change", target: "x".to_owned(), changes })
     })
 }
 

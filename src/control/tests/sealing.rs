@@ -265,7 +265,7 @@ fn without_a_master_key_nothing_can_be_sealed_and_keys_are_for_brokered_provider
             assert_eq!(auth_header(&sealed, &key), Err(ByoError::Unopened));
             let successor = sealed.control.rotate_key(ACTOR, "acme".to_owned(), key.row.id.clone(), Duration::ZERO).await.unwrap();
             assert!(successor.spends && auth_header(&sealed, &successor).is_ok());
-            assert_eq!(sealed.control.spenders("acme".to_owned()).await.unwrap().len(), 1);
+            assert_eq!(sealed.control.keys_with_grants("acme".to_owned()).await.unwrap().len(), 1);
         });
     });
 }

@@ -206,9 +206,9 @@ fn costs_over_months_outlive_their_entries() {
             results.map(|result| (result["amount"]["value"].as_f64().unwrap() * 1e9).round()).sum::<f64>()
         };
         let before = owed(organization(&bench, &query).await.ok(200));
-        assert_eq!(bench.control.retire(3 * DAY * 1_000 + 1).await.unwrap(), 4);
+        assert_eq!(bench.control.roll_up(3 * DAY * 1_000 + 1).await.unwrap(), 4);
         assert_eq!(get(&bench, "/ledger").await.ok(200)["data"].as_array().unwrap().len(), 1);
         assert_eq!(owed(organization(&bench, &query).await.ok(200)), before);
-        assert_eq!(bench.control.retire(3 * DAY * 1_000 + 1).await.unwrap(), 0);
+        assert_eq!(bench.control.roll_up(3 * DAY * 1_000 + 1).await.unwrap(), 0);
     });
 }

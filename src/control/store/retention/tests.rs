@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::Retired;
+use super::RolledUp;
 use crate::control::store::entries::LedgerFilter;
 use crate::control::store::testing::{Fresh, on_each_database};
 use crate::control::store::usage::{BucketWidth, Dimension, Totals, UsageQuery, month_of, usage};
@@ -150,13 +150,13 @@ fn left(store: &Store, tenant: &str) -> Vec<i64> {
     page.unwrap().into_iter().map(|entry| entry.created_at).collect()
 }
 
-fn retire_all(store: &Store, before: i64) -> usize {
+fn roll_up_all(store: &Store, before: i64) -> usize {
     let mut all = 0;
     loop {
-        match store.retire(before, 7).unwrap() {
-            Retired::Entries(0) => return all,
-            Retired::Entries(count) => all += count,
-            Retired::Elsewhere => std::thread::yield_now(),
+        match store.roll_up(before, 7).unwrap() {
+            RolledUp::Entries(0) => return all,
+            RolledUp::Entries(count) => all += count,
+            RolledUp::Elsewhere => std::thread::yield_now(),
         }
     }
 }
@@ -180,14 +180,14 @@ fn sums_over_any_grouping_are_those_of_the_entries_before_and_after_they_are_rol
             }
             cuts.sort_unstable();
             for cut in cuts {
-                retire_all(&store, cut);
+                roll_up_all(&store, cut);
                 prop_assert!(left(&store, &tenant).into_iter().all(|created_at| created_at >= cut));
                 prop_assert_eq!(left(&store, &tenant).len(), entries.iter().filter(|entry| entry.created_at >= cut).count());
                 for query in &queries {
                     prop_assert_eq!(answer(&store, query), reckon(&entries, query), "after {}, {:?}", cut, query);
                 }
             }
-            prop_assert_eq!(retire_all(&store, 0), 0);
+            prop_assert_eq!(roll_up_all(&store, 0), 0);
             Ok(())
         });
         ran.unwrap_or_else(|failure| panic!("{failure}"));
@@ -208,12 +208,12 @@ fn several_processes_that_roll_up_together_count_nothing_twice() {
                 scope.spawn(move || {
                     let other = Store::open(url).unwrap();
                     for _ in 0..20 {
-                        other.retire(300, 11).unwrap();
+                        other.roll_up(300, 11).unwrap();
                     }
                 });
             }
         });
-        let rolled = retire_all(&store, 300);
+        let rolled = roll_up_all(&store, 300);
         assert!(rolled <= 300);
         assert_eq!(left(&store, "acme").len(), 100);
         let totals = answer(&store, &UsageQuery::default()).remove(&(None, vec![])).unwrap();
