@@ -1,36 +1,37 @@
-//! The command line: the table of commands and what their exit codes mean.
+//! The command line: the table of commands and the meaning of exit codes.
 //!
-//! Each command is a short function in a file of its own: either over the library (`serve`, `quickstart`, `check`) or over the
-//! admin API of a running gateway (the rest). Nothing here reads TOML, the store or a request.
+//! Each command is a short function in a file of its own. `serve`, `quickstart`, `check` and `seal
+//! rotate` call the library; the others call the admin API of a running gateway. Nothing here reads
+//! TOML, the store or a request.
 
 mod check;
 mod client;
 mod edge;
-mod failure;
+mod error;
+mod format;
 mod key;
 mod ledger;
 mod logging;
-mod moment;
+mod output;
 mod provider;
 mod quickstart;
 mod seal;
 mod serve;
 mod table;
 mod tenant;
-mod units;
+mod time_argument;
 mod usage;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use failure::Failure;
+use error::CommandError;
 
 /// An LLM gateway: one OpenAI-compatible endpoint in front of every model provider.
 #[derive(Debug, Parser)]
 #[command(name = "aigw", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
-#[command(after_help = "The commands from `tenant` on speak to a running gateway: AIGW_URL says where it is, AIGW_ADMIN_TOKEN opens it.\n\
+#[command(after_help = "The commands from `tenant` on call the admin API of a running gateway: set AIGW_URL and AIGW_ADMIN_TOKEN.\n\
                         Exit codes: 0 done, 1 failed, 2 wrong usage, 78 configuration or key material refused.")]
 struct CommandLine {
     #[command(subcommand)]
@@ -39,34 +40,34 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Try aigw: simulator models, a first tenant and key made and printed, then serves
-    Quickstart(quickstart::Arguments),
+    /// Try aigw: serve with simulator models, a first tenant and a first key, which is printed
+    Quickstart(quickstart::QuickstartArguments),
     /// Run the gateway
-    Serve(serve::Arguments),
-    /// Validate the configuration and say what it enables
-    Check(check::Arguments),
-    /// Tenants: who pays
-    Tenant(tenant::Arguments),
-    /// Virtual keys: what callers present
-    Key(key::Arguments),
-    /// Providers: their health, a tenant's chain, a tenant's own accounts
-    Provider(provider::Arguments),
-    /// Gateways that tenants' own provider keys are granted to
-    Edge(edge::Arguments),
-    /// Replace the keys that seal
-    Seal(seal::Arguments),
-    /// What was used and what it cost
-    Usage(usage::Arguments),
-    /// The ledger: one entry for each request
-    Ledger(ledger::Arguments),
+    Serve(serve::ServeArguments),
+    /// Validate the configuration and list what it enables
+    Check(check::CheckArguments),
+    /// Manage tenants, the customers who pay
+    Tenant(tenant::TenantArguments),
+    /// Manage virtual keys, which callers present
+    Key(key::KeyArguments),
+    /// Show provider health and a tenant's chain, manage a tenant's own providers
+    Provider(provider::ProviderArguments),
+    /// Manage edges, the gateways that may use tenants' own provider keys
+    Edge(edge::EdgeArguments),
+    /// Rotate the master key or a tenant's epoch
+    Seal(seal::SealArguments),
+    /// Report usage and cost
+    Usage(usage::UsageArguments),
+    /// Read the ledger, one entry per request
+    Ledger(ledger::LedgerArguments),
     /// Print a completion script for a shell
     Completions {
-        /// The shell to complete in
+        /// The shell to complete for
         shell: clap_complete::Shell,
     },
 }
 
-/// Parses the command line, runs it, gives the exit code.
+/// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
     match run(CommandLine::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -74,7 +75,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::Quickstart(arguments) => quickstart::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
@@ -89,18 +90,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut CommandLine::command(), "aigw", &mut script);
-            print(&String::from_utf8_lossy(&script))
+            output::print(&String::from_utf8_lossy(&script))
         }
-    }
-}
-
-/// Writes to standard output. A reader that has seen enough (`aigw … | head`) is no failure.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::unheard()),
-        Err(error) => Err(Failure::failed(format!("cannot write to standard output: {error}"))),
-        Ok(()) => Ok(()),
     }
 }
 
@@ -109,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_of_commands_is_sound() {
+    fn the_table_of_commands_is_valid() {
         CommandLine::command().debug_assert();
     }
 }

@@ -1,35 +1,35 @@
-//! `aigw check`: every problem of the configuration, or what it enables.
+//! `aigw check`: lists every problem of the configuration, or what it enables.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::failure::Failure;
-use super::print;
+use super::error::CommandError;
+use super::output::print;
 use super::table::{Column, render};
 use crate::config::{self, Disabled, ProcessEnvironment, Settings};
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct CheckArguments {
     #[command(flatten)]
-    pub source: Source,
+    pub source: ConfigFile,
 }
 
-/// Where the configuration is.
+/// The option that names the configuration file.
 #[derive(Debug, Args)]
-pub(super) struct Source {
+pub(super) struct ConfigFile {
     /// The configuration file
     #[arg(long, env = "AIGW_CONFIG", value_name = "FILE", default_value = "config/aigw.toml")]
     pub config: PathBuf,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(arguments: &CheckArguments) -> Result<(), CommandError> {
     match config::load(&arguments.source.config, &ProcessEnvironment) {
         Ok(settings) => print(&summary(&settings)),
         Err(problems) => {
             let count = problems.0.len();
             print(&format!("{problems}\n"))?;
-            Err(Failure::failed(format!("{count} {} in the configuration", if count == 1 { "problem" } else { "problems" })))
+            Err(CommandError::failed(format!("{count} {} in the configuration", if count == 1 { "problem" } else { "problems" })))
         }
     }
 }
@@ -40,7 +40,7 @@ fn summary(settings: &Settings) -> String {
     let rows = settings.catalog.providers.iter().map(|provider| {
         let state = match &provider.disabled {
             None => String::from("live"),
-            Some(why) => format!("off: {}", reason(why)),
+            Some(disabled) => format!("off: {}", reason(disabled)),
         };
         vec![provider.name.to_string(), provider.kind.name.to_string(), state]
     });
@@ -52,8 +52,8 @@ fn summary(settings: &Settings) -> String {
     format!("{warnings}{providers}\n{file}: no problems; {kinds} kinds, {models} models, {live} of {total} providers live\n")
 }
 
-fn reason(why: &Disabled) -> String {
-    match why {
+fn reason(disabled: &Disabled) -> String {
+    match disabled {
         Disabled::ByOperator => String::from("enabled = false"),
         Disabled::NoKey(source) => format!("no key in {source}"),
     }

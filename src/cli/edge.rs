@@ -1,51 +1,52 @@
-//! `aigw edge`: the gateways that tenants' own provider keys are granted to. An edge key is printed once, when it is made.
+//! `aigw edge`: manages edges, the gateways that tenants' own provider keys are granted to. An edge key
+//! is printed once, when the edge is created.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::Remote;
-use super::failure::Failure;
-use super::print;
+use super::client::AdminOptions;
+use super::error::CommandError;
+use super::format::local_time;
+use super::output::print;
 use super::table::{Column, card, render, text};
-use super::units::local_time;
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct EdgeArguments {
     #[command(subcommand)]
-    verb: Verb,
+    verb: EdgeCommand,
     #[command(flatten)]
-    remote: Remote,
+    remote: AdminOptions,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    /// All edges
+enum EdgeCommand {
+    /// List all edges
     List,
-    /// Make an edge; its key is printed once
+    /// Create an edge; its key is printed once
     Add {
         /// Its id, such as eu-1
         id: String,
-        /// Only for these tenants; may be given again or separated by commas
+        /// Serve only these tenants; may be repeated or separated by commas
         #[arg(long = "tenant", value_name = "TENANT", value_delimiter = ',')]
         tenants: Vec<String>,
     },
-    /// Remove an edge and everything granted to it
+    /// Remove an edge and all its grants
     Remove {
         /// Its id
         id: String,
     },
 }
 
-pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { verb, remote } = arguments;
+pub(super) fn run(arguments: EdgeArguments) -> Result<(), CommandError> {
+    let EdgeArguments { verb, remote } = arguments;
     let admin = remote.connect()?;
     let (answer, shown): (Value, fn(&Value) -> String) = match verb {
-        Verb::List => (admin.list(&["edges"], &[])?, all),
-        Verb::Add { id, tenants } => {
+        EdgeCommand::List => (admin.list(&["edges"], &[])?, all),
+        EdgeCommand::Add { id, tenants } => {
             let body = if tenants.is_empty() { json!({ "id": id }) } else { json!({ "id": id, "tenants": tenants }) };
             (admin.post(&["edges"], &body)?, made)
         }
-        Verb::Remove { id } => (admin.delete(&["edges", &id])?, |_| String::from("removed\n")),
+        EdgeCommand::Remove { id } => (admin.delete(&["edges", &id])?, |_| String::from("removed\n")),
     };
     print(&if remote.json { format!("{answer}\n") } else { shown(&answer) })
 }
@@ -64,14 +65,14 @@ fn all(list: &Value) -> String {
 fn made(edge: &Value) -> String {
     let fields = [("edge", text(edge, "id")), ("tenants", text(edge, "tenants")), ("key", text(edge, "edge_key"))];
     let mut shown = format!(
-        "{}\nThe key is shown this once: keep it now, as AIGW_EDGE_KEY of that gateway, whose aigw.toml says\n\n[sealing]\nedge = \"{}\"\n\n",
+        "{}\nThe key is shown only once: save it now. Set it as AIGW_EDGE_KEY of that gateway, with this in its aigw.toml:\n\n[sealing]\nedge = \"{}\"\n\n",
         card(&fields),
         text(edge, "id")
     );
     let pending = text(edge, "pending_tenants");
     if !pending.is_empty() {
         shown.push_str(&format!(
-            "These tenants keep their own keys and grant nothing there before their next `aigw seal epoch`: {pending}\n"
+            "These tenants have custody `tenant` and grant nothing to this edge until their next `aigw seal epoch`: {pending}\n"
         ));
     }
     shown

@@ -1,47 +1,47 @@
-//! `aigw key`: virtual keys. A key is printed once, when it is made; no later call can show it.
+//! `aigw key`: manages virtual keys. A key is printed once, when it is created; no later call can show it.
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::client::Remote;
-use super::failure::Failure;
-use super::moment::Moment;
-use super::print;
+use super::client::AdminOptions;
+use super::error::CommandError;
+use super::format::local_time;
+use super::output::print;
 use super::table::{Column, card, render, text};
-use super::units::local_time;
+use super::time_argument::TimeArgument;
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct KeyArguments {
     #[command(subcommand)]
-    verb: Verb,
+    verb: KeyCommand,
     #[command(flatten)]
-    remote: Remote,
+    remote: AdminOptions,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    /// A tenant's keys
+enum KeyCommand {
+    /// List a tenant's keys
     List {
         /// The tenant's id
         tenant: String,
     },
-    /// Make a key; it is printed once
+    /// Create a key; it is printed once
     Create(Box<Create>),
-    /// Revoke a key: it is refused at once
+    /// Revoke a key with immediate effect
     Revoke {
         /// The tenant's id
         tenant: String,
         /// The key's id, key_…
         key: String,
     },
-    /// Replace a key by a new one with the same settings
+    /// Replace a key with a new one that has the same settings
     Rotate {
         /// The tenant's id
         tenant: String,
         /// The key's id, key_…
         key: String,
-        /// How long the old key still works
+        /// Time that the old key keeps working, such as 1h
         #[arg(long, default_value = "0s", value_name = "DURATION")]
         grace: String,
     },
@@ -51,46 +51,46 @@ enum Verb {
 struct Create {
     /// The tenant's id
     tenant: String,
-    /// Its name, for people
+    /// Display name
     #[arg(long)]
     name: Option<String>,
-    /// Whom the key stands for
+    /// The user or service that the key stands for
     #[arg(long)]
     subject: Option<String>,
     /// The team
     #[arg(long)]
     team: Option<String>,
-    /// A tag on every request made with it; may be given again
+    /// Tag for every request made with the key; may be repeated
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = tag)]
     tags: Vec<(String, String)>,
-    /// Only these models; may be given again or separated by commas
+    /// Allow only these models; may be repeated or separated by commas
     #[arg(long = "model", value_name = "MODEL", value_delimiter = ',')]
     models: Vec<String>,
-    /// Cents per calendar month (UTC)
+    /// Budget in cents per calendar month (UTC)
     #[arg(long, value_name = "CENTS")]
     monthly_budget_cents: Option<u64>,
-    /// Requests per minute
+    /// Limit of requests per minute
     #[arg(long)]
     rpm: Option<u32>,
-    /// Tokens per minute
+    /// Limit of tokens per minute
     #[arg(long)]
     tpm: Option<u32>,
-    /// Requests at a time
+    /// Limit of concurrent requests
     #[arg(long)]
     max_concurrency: Option<u32>,
-    /// When it stops working: 90d from now, or a date
+    /// Expiry: a duration from now such as 90d, or a date
     #[arg(long, value_name = "WHEN")]
-    expires: Option<Moment>,
+    expires: Option<TimeArgument>,
 }
 
-pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { verb, remote } = arguments;
+pub(super) fn run(arguments: KeyArguments) -> Result<(), CommandError> {
+    let KeyArguments { verb, remote } = arguments;
     let admin = remote.connect()?;
     let (answer, shown): (Value, fn(&Value) -> String) = match verb {
-        Verb::List { tenant } => (admin.list(&["tenants", &tenant, "keys"], &[])?, all),
-        Verb::Create(create) => (admin.post(&["tenants", &create.tenant, "keys"], &create.body(Timestamp::now()))?, made),
-        Verb::Revoke { tenant, key } => (admin.delete(&["tenants", &tenant, "keys", &key])?, |_| String::from("revoked\n")),
-        Verb::Rotate { tenant, key, grace } => {
+        KeyCommand::List { tenant } => (admin.list(&["tenants", &tenant, "keys"], &[])?, all),
+        KeyCommand::Create(create) => (admin.post(&["tenants", &create.tenant, "keys"], &create.body(Timestamp::now()))?, made),
+        KeyCommand::Revoke { tenant, key } => (admin.delete(&["tenants", &tenant, "keys", &key])?, |_| String::from("revoked\n")),
+        KeyCommand::Rotate { tenant, key, grace } => {
             (admin.post(&["tenants", &tenant, "keys", &key, "rotate"], &json!({ "grace": grace }))?, made)
         }
     };
@@ -137,20 +137,20 @@ fn all(list: &Value) -> String {
         let named = ["id", "name", "subject", "team"].map(|field| text(key, field));
         named.into_iter().chain([models, time(key, "expires_at"), time(key, "revoked_at")]).collect()
     });
-    render(&columns, rows.collect(), "no keys yet; make one with `aigw key create TENANT --name NAME`")
+    render(&columns, rows.collect(), "no keys yet; create one with `aigw key create TENANT --name NAME`")
 }
 
-/// A new key: the card, and last of all the key itself, where a hand can find it.
+/// Formats a new key; the key itself comes last, so that it is easy to copy.
 fn made(key: &Value) -> String {
     let plain =
         ["id", "tenant", "name", "subject", "team", "tags", "allowed_models", "monthly_budget_cents", "rpm", "tpm", "max_concurrency"];
     let mut fields: Vec<_> = plain.into_iter().map(|field| (field, text(key, field))).collect();
     fields.push(("expires", time(key, "expires_at")));
     fields.push(("key", text(key, "key")));
-    card(&fields) + "\nThe key is shown this once: keep it now.\n"
+    card(&fields) + "\nThe key is shown only once: save it now.\n"
 }
 
-/// A field of unix seconds as a local time.
+/// Formats a field of Unix seconds as local time.
 fn time(key: &Value, field: &str) -> String {
     key.get(field).and_then(Value::as_i64).map(|seconds| local_time(seconds.saturating_mul(1_000))).unwrap_or_default()
 }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_said_is_sent() {
+    fn only_given_options_are_sent() {
         let line = Line::parse_from(["key", "acme", "--name", "ci", "--model", "gpt,claude", "--tag", "project=apollo", "--rpm", "60"]);
         let body = line.create.body(Timestamp::UNIX_EPOCH);
         assert_eq!(body, json!({"name": "ci", "tags": {"project": "apollo"}, "allowed_models": ["gpt", "claude"], "rpm": 60}));

@@ -1,101 +1,73 @@
-//! `aigw ledger`: the entries, newest first; the last ones as they come; one of them whole.
+//! `aigw ledger`: lists entries, follows new ones, or shows one in full.
 
+mod figures;
+mod filters;
 mod tail;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::client::Remote;
-use super::failure::Failure;
-use super::moment::Moment;
-use super::print;
-use super::table::{Column, card, clean, number, plain, render, text};
-use super::units::{count, dollars, local_time, milliseconds};
+use super::client::AdminOptions;
+use super::error::CommandError;
+use super::format::{count, dollars, local_time, milliseconds};
+use super::output::print;
+use super::table::{Column, card, escape_controls, number, plain, render, text};
 use crate::terms::NanoUsd;
+use figures::{entries, figures_of};
+use filters::Filters;
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct LedgerArguments {
     #[command(subcommand)]
-    verb: Verb,
+    verb: LedgerCommand,
     #[command(flatten)]
-    remote: Remote,
+    remote: AdminOptions,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    /// Entries, newest first
+enum LedgerCommand {
+    /// List entries, newest first
     List {
         #[command(flatten)]
         filters: Filters,
-        /// How many
+        /// Number of entries
         #[arg(long, short = 'n', default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         limit: u32,
-        /// Where the last answer ended (its next_cursor)
+        /// Start after this position: the next_cursor of the previous page
         #[arg(long)]
         cursor: Option<String>,
     },
-    /// The last entries, oldest first
+    /// Print the latest entries, oldest first
     Tail {
         #[command(flatten)]
         filters: Filters,
-        /// How many
+        /// Number of entries
         #[arg(long, short = 'n', default_value_t = 10, value_parser = clap::value_parser!(u32).range(..=1_000))]
         limit: u32,
-        /// Go on printing new ones
+        /// Keep printing new entries
         #[arg(long, short)]
         follow: bool,
     },
-    /// One entry with all its fields and attempts
+    /// Show one entry with all fields and attempts
     Show {
-        /// The request's id, from the header x-request-id
+        /// The request id, from the response header x-request-id
         request_id: String,
     },
 }
 
-#[derive(Debug, Args)]
-struct Filters {
-    /// Only this tenant
-    #[arg(long)]
-    tenant: Option<String>,
-    /// Only this key (its id)
-    #[arg(long)]
-    key: Option<String>,
-    /// Only this model
-    #[arg(long)]
-    model: Option<String>,
-    /// Only this provider
-    #[arg(long)]
-    provider: Option<String>,
-    /// Only this subject
-    #[arg(long)]
-    subject: Option<String>,
-    /// Only entries with this tag
-    #[arg(long, value_name = "NAME=VALUE")]
-    tag: Option<String>,
-    /// Only this outcome: ok, client_error, upstream_error, interrupted, client_closed
-    #[arg(long)]
-    outcome: Option<String>,
-    /// From when: 1h ago, or a date
-    #[arg(long, value_name = "WHEN")]
-    since: Option<Moment>,
-    /// Until when
-    #[arg(long, value_name = "WHEN")]
-    until: Option<Moment>,
-}
-
-pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { verb, remote } = arguments;
+pub(super) fn run(arguments: LedgerArguments) -> Result<(), CommandError> {
+    let LedgerArguments { verb, remote } = arguments;
     let admin = remote.connect()?;
     let answer = match verb {
-        Verb::List { filters, limit, cursor } => {
+        LedgerCommand::List { filters, limit, cursor } => {
             let mut query = filters.query(Timestamp::now());
             query.push(("limit", limit.to_string()));
             query.extend(cursor.map(|cursor| ("cursor", cursor)));
             admin.get(&["ledger"], &query)?
         }
-        Verb::Show { request_id } => admin.get(&["ledger", &request_id], &[])?,
-        Verb::Tail { filters, limit, follow } => return tail::run(&admin, remote.json, &filters, limit, follow),
+        LedgerCommand::Show { request_id } => admin.get(&["ledger", &request_id], &[])?,
+        LedgerCommand::Tail { filters, limit, follow } => return tail::run(&admin, remote.json, &filters, limit, follow),
     };
     print(&if remote.json {
         format!("{answer}\n")
@@ -104,27 +76,6 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     } else {
         whole(&answer)
     })
-}
-
-impl Filters {
-    fn query(&self, now: Timestamp) -> Vec<(&'static str, String)> {
-        let fields = [
-            ("tenant", self.tenant.clone()),
-            ("key_id", self.key.clone()),
-            ("model", self.model.clone()),
-            ("provider", self.provider.clone()),
-            ("subject", self.subject.clone()),
-            ("tag", self.tag.clone()),
-            ("outcome", self.outcome.clone()),
-            ("from", self.since.map(|since| since.before(now).to_string())),
-            ("to", self.until.map(|until| until.before(now).to_string())),
-        ];
-        fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
-    }
-}
-
-fn entries(list: &Value) -> impl DoubleEndedIterator<Item = &Value> {
-    list.get("data").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default().iter()
 }
 
 fn table(list: &Value) -> String {
@@ -136,21 +87,11 @@ fn table(list: &Value) -> String {
         std::iter::once(local_time(number(entry, "created_at"))).chain(words).chain(figures_of(entry)).collect()
     });
     let more = text(list, "next_cursor");
-    let hint = if more.is_empty() { String::new() } else { format!("more: --cursor {}\n", clean(&more)) };
-    render(&columns, rows.collect(), "no such entries") + &hint
+    let hint = if more.is_empty() { String::new() } else { format!("more: --cursor {}\n", escape_controls(&more)) };
+    render(&columns, rows.collect(), "no matching entries") + &hint
 }
 
-fn figures_of(entry: &Value) -> [String; 5] {
-    [
-        text(entry, "status"),
-        count(number(entry, "prompt_tokens")),
-        count(number(entry, "completion_tokens")),
-        dollars(NanoUsd(number(entry, "cost_nanousd"))),
-        milliseconds(number(entry, "latency_ms")),
-    ]
-}
-
-/// Every field of an entry, its attempts a line each.
+/// Formats all fields of an entry, then one line per attempt.
 fn whole(entry: &Value) -> String {
     let fields: Vec<(&str, String)> = entry.as_object().into_iter().flatten().filter(|(name, _)| *name != "attempts").map(shown).collect();
     let attempts = entry.get("attempts").and_then(Value::as_array).into_iter().flatten().enumerate();
@@ -160,7 +101,7 @@ fn whole(entry: &Value) -> String {
             (error, status) => format!("{status} {error}"),
         };
         let line = format!("{} {} {}", text(attempt, "provider"), end.trim(), milliseconds(number(attempt, "ms")));
-        format!("attempt {}  {}\n", nth + 1, clean(&line))
+        format!("attempt {}  {}\n", nth + 1, escape_controls(&line))
     });
     card(&fields) + &attempts.collect::<String>()
 }
@@ -182,7 +123,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_entry_is_shown_whole_with_its_attempts() {
+    fn an_entry_is_shown_in_full_with_its_attempts() {
         let entry = json!({"request_id": "r1", "prompt_tokens": 1_200, "cost_nanousd": 1_500, "team": null,
             "attempts": [{"provider": "1-a", "status": null, "error": "connect", "ms": 12}, {"provider": "2-b", "status": 200, "error": null, "ms": 480}]});
         let expected = "request_id     r1\nprompt_tokens  1,200\ncost           $0.0000015\n\
@@ -191,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_goes_on_says_how() {
+    fn a_page_with_a_successor_shows_the_cursor() {
         let list = json!({"data": [{"request_id": "r1", "status": 200}], "has_more": true, "next_cursor": "abc"});
         assert!(table(&list).ends_with("more: --cursor abc\n"));
     }

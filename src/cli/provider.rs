@@ -1,51 +1,52 @@
-//! `aigw provider`: the health of the operator's providers, a tenant's chain, and a tenant's own accounts.
+//! `aigw provider`: shows the health of the operator's providers and a tenant's chain, and manages a
+//! tenant's own providers.
 //!
-//! A provider key comes from standard input or a hidden prompt. There is no option for it: arguments are seen by every user of
-//! the machine and kept in shell histories.
+//! A provider key is read from standard input or a hidden prompt, never from an option: every user of the
+//! machine can see arguments, and shells keep them in their history.
 
 use std::io::{IsTerminal, Read};
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::client::Remote;
-use super::failure::Failure;
-use super::print;
+use super::client::AdminOptions;
+use super::error::CommandError;
+use super::format::local_time;
+use super::output::print;
 use super::table::{Column, card, render, text};
-use super::units::local_time;
 use crate::secret::Secret;
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct ProviderArguments {
     #[command(subcommand)]
-    verb: Verb,
+    verb: ProviderCommand,
     #[command(flatten)]
-    remote: Remote,
+    remote: AdminOptions,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    /// The operator's providers and their health; with a tenant: that tenant's providers in the order they are tried
+enum ProviderCommand {
+    /// List the operator's providers with their health, or a tenant's providers in the order they are tried
     List {
         /// The tenant's id
         tenant: Option<String>,
-        /// Only those that serve this model
+        /// Only providers that serve this model
         #[arg(long, requires = "tenant")]
         model: Option<String>,
     },
-    /// Add or change a tenant's own provider; the key is read from standard input or asked for
+    /// Add or change a tenant's own provider; the key is read from standard input or a prompt
     Set {
         /// The tenant's id
         tenant: String,
-        /// The provider's name, such as 1-groq; the order of the names is the order they are tried in
+        /// The provider's name, such as 1-groq; providers are tried in the order of their names
         name: String,
-        /// Its kind, such as groq
+        /// The provider's kind, such as groq
         #[arg(long)]
         kind: String,
-        /// Where it is, if not where its kind is
+        /// Base URL, if it differs from that of the kind
         #[arg(long)]
         base_url: Option<String>,
-        /// Whether it is used
+        /// Whether the provider is used
         #[arg(long, value_name = "true|false")]
         enabled: Option<bool>,
     },
@@ -56,7 +57,7 @@ enum Verb {
         /// The provider's name
         name: String,
     },
-    /// Seal a provider's key again after its kind's base_url moved
+    /// Reseal a provider's key after the base_url of its kind changed
     Reseal {
         /// The tenant's id
         tenant: String,
@@ -65,22 +66,24 @@ enum Verb {
     },
 }
 
-pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { verb, remote } = arguments;
+pub(super) fn run(arguments: ProviderArguments) -> Result<(), CommandError> {
+    let ProviderArguments { verb, remote } = arguments;
     let admin = remote.connect()?;
     let (answer, shown): (Value, fn(&Value) -> String) = match verb {
-        Verb::List { tenant: None, .. } => (admin.list(&["providers"], &[])?, health),
-        Verb::List { tenant: Some(tenant), model } => {
+        ProviderCommand::List { tenant: None, .. } => (admin.list(&["providers"], &[])?, health),
+        ProviderCommand::List { tenant: Some(tenant), model } => {
             let query: Vec<_> = model.into_iter().map(|model| ("model", model)).collect();
             (admin.list(&["tenants", &tenant, "providers"], &query)?, chain)
         }
-        Verb::Set { tenant, name, kind, base_url, enabled } => {
+        ProviderCommand::Set { tenant, name, kind, base_url, enabled } => {
             let key = provider_key(&name)?;
             let body = body(&kind, base_url, enabled, key.as_ref());
             (admin.put(&["tenants", &tenant, "providers", &name], &body)?, one)
         }
-        Verb::Remove { tenant, name } => (admin.delete(&["tenants", &tenant, "providers", &name])?, |_| String::from("removed\n")),
-        Verb::Reseal { tenant, name } => {
+        ProviderCommand::Remove { tenant, name } => {
+            (admin.delete(&["tenants", &tenant, "providers", &name])?, |_| String::from("removed\n"))
+        }
+        ProviderCommand::Reseal { tenant, name } => {
             let path = ["tenants", &tenant, "providers", &name, "reseal"];
             (admin.post(&path, &json!({}))?, |_| String::from("resealed\n"))
         }
@@ -88,15 +91,16 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     print(&if remote.json { format!("{answer}\n") } else { shown(&answer) })
 }
 
-/// The key as typed or piped; nothing means that none is sent (a kind without keys, or a change of other settings).
-fn provider_key(name: &str) -> Result<Option<Secret>, Failure> {
+/// Reads the key from a prompt or standard input. `None` if it is empty: for a kind without keys, or to
+/// change other settings.
+fn provider_key(name: &str) -> Result<Option<Secret>, CommandError> {
     let typed = if std::io::stdin().is_terminal() {
         rpassword::prompt_password(format!("API key of {name} (not shown; empty for none): "))
     } else {
         let mut piped = String::new();
         std::io::stdin().read_to_string(&mut piped).map(|_| piped)
     };
-    let key = Secret::new(typed.map_err(|error| Failure::failed(format!("cannot read the provider key: {error}")))?);
+    let key = Secret::new(typed.map_err(|error| CommandError::failed(format!("cannot read the provider key: {error}")))?);
     let trimmed = key.expose().trim();
     Ok((!trimmed.is_empty()).then(|| Secret::new(trimmed)))
 }
@@ -151,7 +155,7 @@ fn providers(list: &Value) -> impl Iterator<Item = &Value> {
     list.get("data").and_then(Value::as_array).into_iter().flatten()
 }
 
-/// `live`, or why not.
+/// Returns `live`, or `disabled` with the reason.
 fn state(provider: &Value) -> String {
     if provider.get("enabled").and_then(Value::as_bool).unwrap_or(true) {
         return String::from("live");
@@ -178,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_sent_only_if_there_is_one() {
+    fn an_empty_key_is_not_sent() {
         assert_eq!(body("vllm", None, Some(false), None), json!({"kind": "vllm", "enabled": false}));
         let key = Secret::new("gsk_123");
         assert_eq!(body("groq", None, None, Some(&key)), json!({"kind": "groq", "api_key": "gsk_123"}));

@@ -1,86 +1,86 @@
-//! `aigw tenant`: who pays.
+//! `aigw tenant`: manages tenants, the customers who pay.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::client::Remote;
-use super::failure::Failure;
-use super::print;
+use super::client::AdminOptions;
+use super::error::CommandError;
+use super::output::print;
 use super::table::{Column, card, render, text};
 use crate::seal::derivation::TenantRoot;
 use crate::seal::tenant_key::TenantKeyHolder;
 use crate::terms::TenantId;
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct TenantArguments {
     #[command(subcommand)]
-    verb: Verb,
+    verb: TenantCommand,
     #[command(flatten)]
-    remote: Remote,
+    remote: AdminOptions,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    /// All tenants
+enum TenantCommand {
+    /// List all tenants
     List,
-    /// Make a tenant
+    /// Create a tenant
     Create {
-        /// Its id, a slug such as acme
+        /// The tenant's id, such as acme: a-z, 0-9 and -
         id: String,
-        /// Who can open its provider keys: with `tenant` only its own key, printed once, which then must come with every
-        /// change of keys (AIGW_TENANT_KEY)
+        /// Who can open the tenant's provider keys. `tenant`: only its own tenant key, which is printed once and must then
+        /// be sent with every change of keys (AIGW_TENANT_KEY)
         #[arg(long, value_name = "operator|tenant")]
         custody: Option<String>,
-        /// Make the tenant's key here, with custody `tenant`: the gateway gets to know neither it nor what it is kept for
+        /// Create the tenant key on this machine (custody `tenant`), so that the gateway never sees it or the tenant's root
         #[arg(long)]
         local: bool,
         #[command(flatten)]
-        settings: Settings,
+        settings: TenantSettings,
     },
-    /// One tenant
+    /// Show a tenant
     Show {
-        /// Its id
+        /// The tenant's id
         id: String,
     },
     /// Change a tenant
     Update {
-        /// Its id
+        /// The tenant's id
         id: String,
         #[command(flatten)]
-        settings: Settings,
+        settings: TenantSettings,
     },
-    /// Delete a tenant with its keys; its ledger entries stay
+    /// Delete a tenant and its keys; its ledger entries stay
     Delete {
-        /// Its id
+        /// The tenant's id
         id: String,
     },
 }
 
 #[derive(Debug, Args)]
-struct Settings {
-    /// Its name, for people
+struct TenantSettings {
+    /// Display name
     #[arg(long)]
     name: Option<String>,
-    /// May it use the operator's providers?
+    /// Whether the tenant may use the operator's providers
     #[arg(long, value_name = "true|false")]
     brokered: Option<bool>,
-    /// May the operator's providers follow its own?
+    /// Whether the operator's providers are tried after the tenant's own
     #[arg(long, value_name = "true|false")]
     broker_fallback: Option<bool>,
-    /// A disabled tenant's calls are refused
+    /// Whether the tenant's calls are served
     #[arg(long, value_name = "true|false")]
     enabled: Option<bool>,
 }
 
-pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { verb, remote } = arguments;
+pub(super) fn run(arguments: TenantArguments) -> Result<(), CommandError> {
+    let TenantArguments { verb, remote } = arguments;
     let admin = remote.connect()?;
     let (answer, shown): (Value, fn(&Value) -> String) = match verb {
-        Verb::List => (admin.list(&["tenants"], &[])?, all),
-        Verb::Show { id } => (admin.get(&["tenants", &id], &[])?, one),
-        Verb::Create { id, custody, local, settings } => {
+        TenantCommand::List => (admin.list(&["tenants"], &[])?, all),
+        TenantCommand::Show { id } => (admin.get(&["tenants", &id], &[])?, one),
+        TenantCommand::Create { id, custody, local, settings } => {
             let holder = if local { Some(own_key(&id, custody.as_deref())?) } else { None };
             let mut body = settings.body();
             if let Some(custody) = custody.or(local.then(|| String::from("tenant"))) {
@@ -88,7 +88,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
             }
             body.insert(String::from("id"), json!(id));
             if let Some(holder) = &holder {
-                body.insert(String::from("local_key"), sent(holder));
+                body.insert(String::from("local_key"), local_key(holder));
             }
             let mut answer = admin.post(&["tenants"], &Value::Object(body))?;
             if let Some(TenantKeyHolder { id, key, .. }) = &holder {
@@ -96,29 +96,29 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
             }
             (answer, made)
         }
-        Verb::Update { id, settings } => {
+        TenantCommand::Update { id, settings } => {
             let body = settings.body();
             if body.is_empty() {
-                return Err(Failure::usage("nothing to change; give --name, --brokered, --broker-fallback or --enabled"));
+                return Err(CommandError::usage("nothing to change; give --name, --brokered, --broker-fallback or --enabled"));
             }
             (admin.patch(&["tenants", &id], &Value::Object(body))?, one)
         }
-        Verb::Delete { id } => (admin.delete(&["tenants", &id])?, |_| String::from("deleted\n")),
+        TenantCommand::Delete { id } => (admin.delete(&["tenants", &id])?, |_| String::from("deleted\n")),
     };
     print(&if remote.json { format!("{answer}\n") } else { shown(&answer) })
 }
 
-/// A tenant's root and its key, made on this machine.
-fn own_key(tenant: &str, custody: Option<&str>) -> Result<TenantKeyHolder, Failure> {
+/// Creates a tenant's root and its key on this machine.
+fn own_key(tenant: &str, custody: Option<&str>) -> Result<TenantKeyHolder, CommandError> {
     if custody.is_some_and(|custody| custody != "tenant") {
-        return Err(Failure::usage("--local makes the tenant's own key, which is custody tenant"));
+        return Err(CommandError::usage("--local creates a tenant key and needs --custody tenant"));
     }
-    let root = TenantRoot::generate().map_err(|error| Failure::failed(error.to_string()))?;
-    TenantKeyHolder::of(&root, &TenantId::from(tenant)).map_err(|error| Failure::failed(error.to_string()))
+    let root = TenantRoot::generate().map_err(|error| CommandError::failed(error.to_string()))?;
+    TenantKeyHolder::of(&root, &TenantId::from(tenant)).map_err(|error| CommandError::failed(error.to_string()))
 }
 
-/// What the gateway gets of it.
-fn sent(holder: &TenantKeyHolder) -> Value {
+/// Returns what the gateway receives of the tenant key.
+fn local_key(holder: &TenantKeyHolder) -> Value {
     let TenantKeyHolder { id, key, root } = holder;
     json!({
         "id": id.as_str(),
@@ -128,9 +128,9 @@ fn sent(holder: &TenantKeyHolder) -> Value {
     })
 }
 
-impl Settings {
+impl TenantSettings {
     fn body(self) -> Map<String, Value> {
-        let Settings { name, brokered, broker_fallback, enabled } = self;
+        let TenantSettings { name, brokered, broker_fallback, enabled } = self;
         let fields = [
             ("name", name.map(Value::from)),
             ("brokered", brokered.map(Value::from)),
@@ -148,7 +148,7 @@ fn all(list: &Value) -> String {
         [Column::Left("TENANT"), Column::Left("NAME"), Column::Left("ENABLED"), Column::Left("BROKERED"), Column::Left("BROKER FALLBACK")];
     let tenants = list.get("data").and_then(Value::as_array);
     let rows = tenants.into_iter().flatten().map(|tenant| FIELDS.map(|field| text(tenant, field)).to_vec()).collect();
-    render(&columns, rows, "no tenants yet; make one with `aigw tenant create ID`")
+    render(&columns, rows, "no tenants yet; create one with `aigw tenant create ID`")
 }
 
 fn one(tenant: &Value) -> String {
@@ -157,13 +157,13 @@ fn one(tenant: &Value) -> String {
     card(&fields)
 }
 
-/// A new tenant, and its key where it has one.
+/// Formats a new tenant, with its key if it has one.
 fn made(tenant: &Value) -> String {
     let key = text(tenant, "tenant_key");
     if key.is_empty() {
         return one(tenant);
     }
     let warning =
-        "The tenant key is shown this once: keep it now. Without it nobody opens the tenant's provider keys, not even the operator.";
+        "The tenant key is shown only once: save it now. Without it nobody can open the tenant's provider keys, not even the operator.";
     one(tenant) + &card(&[("tenant_key", key)]) + "\n" + warning + "\n"
 }

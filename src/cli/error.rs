@@ -1,43 +1,43 @@
-//! Why a command ends without success: one line for people, one code for scripts.
+//! The error of a command: a message for standard error and an exit code for scripts.
 
 use std::process::ExitCode;
 
 use crate::config::check::Problems;
 
-/// A line on standard error, if there is anything to say, and the exit code.
+/// A message for standard error, which may be empty, and the exit code.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct CommandError {
     message: String,
     code: u8,
 }
 
-impl Failure {
-    /// Exit 1: it was tried and did not work.
+impl CommandError {
+    /// Exit code 1: the command failed.
     pub fn failed(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 1 }
     }
 
-    /// Exit 2: the command makes no sense as typed.
+    /// Exit code 2: invalid arguments.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 2 }
     }
 
-    /// Exit 78: configuration or key material is refused.
+    /// Exit code 78: invalid configuration or key material.
     pub fn refused(problems: &Problems) -> Self {
         Self { message: problems.to_string(), code: 78 }
     }
 
-    /// Any exit code: what the server says.
+    /// An exit code that the server chose.
     pub fn with_code(message: impl Into<String>, code: u8) -> Self {
         Self { message: message.into(), code }
     }
 
-    /// Exit 0 without another word: nobody reads the output any more.
-    pub fn unheard() -> Self {
+    /// Exit code 0 without a message: the reader of standard output closed the pipe.
+    pub fn broken_pipe() -> Self {
         Self { message: String::new(), code: 0 }
     }
 
-    /// Says it and gives the exit code.
+    /// Prints the message and returns the exit code.
     pub fn report(self) -> ExitCode {
         for line in self.message.lines() {
             eprintln!("aigw: {line}");

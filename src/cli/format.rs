@@ -1,11 +1,11 @@
-//! Figures for people: money, counts, times, bars. Pure; what a script reads is never written here.
+//! Formatting of money, counts, times and bars for people. Scripts read JSON instead.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::terms::NanoUsd;
 
-/// Exact US dollars: `$0.000123`.
+/// Formats exact US dollars: `$0.000123`.
 pub(super) fn dollars(amount: NanoUsd) -> String {
     match amount.to_string().strip_prefix('-') {
         Some(positive) => format!("-${positive}"),
@@ -13,7 +13,7 @@ pub(super) fn dollars(amount: NanoUsd) -> String {
     }
 }
 
-/// A count with its thousands apart: `1,234,567`.
+/// Formats a count with thousands separators: `1,234,567`.
 pub(super) fn count(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
@@ -26,7 +26,7 @@ pub(super) fn count(number: i64) -> String {
     if number < 0 { format!("-{text}") } else { text }
 }
 
-/// Unix milliseconds as the local time with its offset: `2026-08-01T14:00:00+02:00`.
+/// Formats Unix milliseconds as local time with offset: `2026-08-01T14:00:00+02:00`.
 pub(super) fn local_time(milliseconds: i64) -> String {
     time_in(milliseconds, TimeZone::system())
 }
@@ -38,7 +38,7 @@ fn time_in(milliseconds: i64, zone: TimeZone) -> String {
     }
 }
 
-/// A bar as long as the share of `value` in `largest`, at most `width` cells, in eighths of a cell.
+/// Returns a bar of `width` cells times `value / largest`, in steps of an eighth of a cell.
 pub(super) fn bar(value: i64, largest: i64, width: u32) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     if value <= 0 || largest <= 0 {
@@ -50,7 +50,7 @@ pub(super) fn bar(value: i64, largest: i64, width: u32) -> String {
     "█".repeat(full) + EIGHTHS.get(rest).copied().unwrap_or("")
 }
 
-/// `2.5 s`, `480 ms`.
+/// Formats a duration: `480 ms`, `2.5 s`, `1 min 1 s`.
 pub(super) fn milliseconds(milliseconds: i64) -> String {
     match milliseconds {
         ..1_000 => format!("{milliseconds} ms"),
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn thousands_stand_apart() {
+    fn thousands_are_separated() {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678"), (-1_234, "-1,234")] {
             assert_eq!(count(number), text);
         }
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_shows_that_something_is_there_and_never_overflows() {
+    fn a_bar_is_never_empty_for_a_positive_value_and_never_overflows() {
         assert_eq!(bar(10, 10, 4), "████");
         assert_eq!(bar(5, 10, 3), "█▌");
         assert_eq!(bar(1, i64::MAX, 4), "▏");
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn times_taken_read_at_a_glance() {
+    fn durations_use_the_largest_fitting_unit() {
         for (ms, text) in [(0, "0 ms"), (999, "999 ms"), (2_540, "2.5 s"), (61_000, "1 min 1 s")] {
             assert_eq!(milliseconds(ms), text);
         }
