@@ -1,9 +1,11 @@
-//! Sealing: the ladder of keys, the blobs they make and the spending of a provider key (spec/security.md section 1).
+//! Sealing: key derivation, sealed blobs and the opening of provider keys (spec/security.md section 1).
 //!
-//! Pure: no database, no clock, no sockets. Everything here is what either half may know; the master key and what it wraps
-//! are the control half's ([`crate::control`]). A stolen database, a stolen gateway or a hostile tenant opens nothing that
-//! is not its own, because a provider key opens only to edge key *and* virtual key together, and only for its sealed
-//! destinations.
+//! Pure: no database, no clock, no sockets. Both halves of a process may use everything here; the master
+//! key and what it wraps belong to the control half ([`crate::control`]).
+//!
+//! A provider key opens only with an edge key *and* a virtual key together, and only for its sealed
+//! destinations. A stolen database, a stolen gateway or a hostile tenant therefore opens no other
+//! tenant's keys.
 
 pub mod blob;
 pub mod cache;

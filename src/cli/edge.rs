@@ -65,7 +65,8 @@ fn all(list: &Value) -> String {
 fn made(edge: &Value) -> String {
     let fields = [("edge", text(edge, "id")), ("tenants", text(edge, "tenants")), ("key", text(edge, "edge_key"))];
     let mut shown = format!(
-        "{}\nThe key is shown only once: save it now. Set it as AIGW_EDGE_KEY of that gateway, with this in its aigw.toml:\n\n[sealing]\nedge = \"{}\"\n\n",
+        "{}\nThe key is shown only once: save it now. Set it as AIGW_EDGE_KEY of that gateway, with this in its \
+         aigw.toml:\n\n[sealing]\nedge = \"{}\"\n\n",
         card(&fields),
         text(edge, "id")
     );

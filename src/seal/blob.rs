@@ -1,7 +1,7 @@
-//! The sealed blob, byte by byte (spec/security.md 1.3):
+//! Format of sealed blobs (spec/security.md 1.3):
 //! `"AGW1"(4) ‖ type(1) ‖ alg(1) ‖ nonce(24) ‖ ciphertext ‖ tag(16)`, XChaCha20-Poly1305.
 //!
-//! A reader accepts exactly what is built in; nothing is negotiated. Contexts are made elsewhere.
+//! The algorithm is fixed; nothing is negotiated. The authenticated data comes from a [`Context`].
 
 use orion::hazardous::aead::xchacha20poly1305::{Nonce, XChaCha20Poly1305};
 use zeroize::Zeroizing;
@@ -11,53 +11,54 @@ use super::fields::Fields;
 use super::key::{Content, Key, Plaintext};
 use crate::credential::NoRandomness;
 
-/// Bytes of a blob that holds a key: types 2 to 7.
+/// Length in bytes of a blob that holds a key: types 2 to 7.
 pub const KEY_BLOB_LEN: usize = OVERHEAD + 32;
 
-/// Bytes of a blob besides its content.
+/// Length in bytes of a blob without its content.
 pub const OVERHEAD: usize = HEADER_LEN + NONCE_LEN + TAG_LEN;
 
 const MAGIC: [u8; 4] = *b"AGW1";
-/// XChaCha20-Poly1305. Another algorithm would be another byte and a rewrite of every blob.
+/// XChaCha20-Poly1305. Another algorithm needs another value and a rewrite of every blob.
 const ALGORITHM: u8 = 0x01;
 const HEADER_LEN: usize = 6;
 const NONCE_LEN: usize = 24;
 const TAG_LEN: usize = 16;
 
-/// The one answer to whatever is wrong with a blob: foreign, altered, cut, of another place or for another key.
+/// The blob does not open: it is malformed, altered, bound to another context or sealed with another key. One
+/// opaque error for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed blob does not open")]
 pub struct Unopened;
 
-/// Why nothing was sealed.
+/// An error of sealing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// No nonce.
+    /// No random nonce was available.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
-    /// The place is none: a name that is empty, too long or not ASCII, or a grant of the ring `vault`.
-    #[error("a {0:?} blob cannot be bound to these names: each takes 1 to 64 ASCII characters, and no grant is for the ring vault")]
+    /// The context is invalid: a name is empty, too long or not ASCII, or the grant is for the ring `vault`.
+    #[error("a {0:?} blob cannot be bound to these names: each must have 1 to 64 ASCII characters, and the ring vault cannot be granted")]
     Place(BlobType),
 }
 
-/// Whether bytes have the form of a blob of that type, which holds a key. Whether it opens, only its key says.
+/// Returns whether `blob` has the header and length of a key blob of this type. Does not open it.
 pub fn is_key_blob(blob: &[u8], kind: BlobType) -> bool {
     blob.len() == KEY_BLOB_LEN && blob.starts_with(&header_of(kind))
 }
 
-/// Seals `content` for the place `context`.
+/// Seals `content` and binds it to `context`.
 ///
 /// # Errors
-/// If the place is none, or the operating system has no randomness to give.
+/// If the context is invalid or the operating system returns no random bytes.
 pub fn seal<C: Context>(context: &C, key: &C::Key, content: &C::Content) -> Result<Vec<u8>, SealError> {
     let nonce = Nonce::generate().map_err(|_| NoRandomness)?;
     seal_under(&nonce, context, key, content)
 }
 
-/// Opens the blob of the place `context`.
+/// Opens a blob that is bound to `context`.
 ///
 /// # Errors
-/// One opaque failure for everything.
+/// [`Unopened`], whatever is wrong.
 pub fn open<C: Context>(context: &C, key: &C::Key, blob: &[u8]) -> Result<C::Content, Unopened> {
     let header = header::<C>();
     let (nonce, sealed) = blob.strip_prefix(&header).and_then(|rest| rest.split_at_checked(NONCE_LEN)).ok_or(Unopened)?;
@@ -69,7 +70,7 @@ pub fn open<C: Context>(context: &C, key: &C::Key, blob: &[u8]) -> Result<C::Con
     C::Content::from_plaintext(&Plaintext::authentic(plaintext)).ok_or(Unopened)
 }
 
-/// Seals with a nonce of the test's choosing, for known answers.
+/// Seals with a given nonce, for known-answer tests.
 #[cfg(test)]
 pub(crate) fn seal_known<C: Context>(nonce: [u8; NONCE_LEN], context: &C, key: &C::Key, content: &C::Content) -> Vec<u8> {
     seal_under(&Nonce::from(nonce), context, key, content).unwrap()
@@ -99,5 +100,5 @@ fn header_of(kind: BlobType) -> [u8; HEADER_LEN] {
 
 /// What is authenticated besides the content: header and context.
 fn place<C: Context>(context: &C, header: &[u8]) -> Option<Vec<u8>> {
-    context.fields(Fields::behind(header, C::LABEL)).finish()
+    context.fields(Fields::after(header, C::LABEL)).finish()
 }

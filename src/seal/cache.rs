@@ -1,7 +1,7 @@
-//! Opened provider keys, for as long as they may be kept (spec/security.md 1.6).
+//! Cache of opened provider keys with a time to live (spec/security.md 1.6).
 //!
-//! The only plaintext that outlives a request. Time is an argument. A hit says nothing about the caller: each request's own
-//! key is checked before it comes here.
+//! The only plaintext that outlives a request. The caller passes the time. A hit does not authorize
+//! anything: the virtual key of each request is checked before.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,28 +12,28 @@ use super::payload::Payload;
 use super::spend::SpendRequest;
 use crate::terms::{KeyId, ProviderName, TenantId};
 
-/// How long an opened key is kept unless configured otherwise.
+/// Default time to live of an opened key.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(60);
 
-/// The longest an opened key can be kept.
+/// Maximum time to live of an opened key.
 pub const MAX_TTL: Duration = Duration::from_secs(300);
 
-/// How many opened keys are kept at most; the one unused for longest leaves first.
+/// Maximum number of opened keys; the least recently used one is evicted.
 pub const CAPACITY: usize = 10_000;
 
 /// The opened provider keys of one worker.
 pub struct OpenedSecrets {
     ttl: Duration,
     capacity: usize,
-    slots: HashMap<Place, Slot>,
-    /// Oldest use first. Each slot is here once, under its `used`.
-    by_use: BTreeMap<u64, Place>,
+    slots: HashMap<CacheKey, Slot>,
+    /// Least recently used first. Holds each slot once, under its `last_use`.
+    by_use: BTreeMap<u64, CacheKey>,
     uses: u64,
 }
 
-/// The key of spec/security.md 1.6.
+/// The cache key of spec/security.md 1.6.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Place {
+struct CacheKey {
     key_id: KeyId,
     ring: Ring,
     name: ProviderName,
@@ -44,12 +44,12 @@ struct Place {
 struct Slot {
     tenant: TenantId,
     payload: Arc<Payload>,
-    opened: Instant,
-    used: u64,
+    opened_at: Instant,
+    last_use: u64,
 }
 
 impl OpenedSecrets {
-    /// An empty cache. A `ttl` of zero keeps nothing, one over [`MAX_TTL`] counts as that.
+    /// Creates an empty cache. A `ttl` of zero disables it; one above [`MAX_TTL`] is reduced to that.
     pub fn new(ttl: Duration) -> Self {
         Self::with_capacity(ttl, CAPACITY)
     }
@@ -58,105 +58,105 @@ impl OpenedSecrets {
         Self { ttl: ttl.min(MAX_TTL), capacity, slots: HashMap::new(), by_use: BTreeMap::new(), uses: 0 }
     }
 
-    /// The payload for `spend`: kept, or opened by `open` and then kept. Being used does not prolong its time.
+    /// Returns the cached payload for `spend`, or opens and caches it. Uses do not extend the time to live.
     ///
     /// # Errors
-    /// Those of `open`; a failure is never kept.
+    /// Those of `open`; errors are not cached.
     pub fn get_or_open<E>(
         &mut self,
         spend: &SpendRequest,
         now: Instant,
         open: impl FnOnce() -> Result<Payload, E>,
     ) -> Result<Arc<Payload>, E> {
-        let place = Place::of(spend);
-        if let Some(payload) = self.get(&place, &spend.tenant, now) {
+        let key = CacheKey::of(spend);
+        if let Some(payload) = self.get(&key, &spend.tenant, now) {
             return Ok(payload);
         }
         let payload = Arc::new(open()?);
-        self.keep(place, spend.tenant.clone(), Arc::clone(&payload), now);
+        self.keep(key, spend.tenant.clone(), Arc::clone(&payload), now);
         Ok(payload)
     }
 
-    /// Forgets what has had its time, so that it ends even where nobody asks for it again. To be called now and then.
+    /// Removes expired keys that no request asks for again. Must be called periodically.
     pub fn sweep(&mut self, now: Instant) {
         let ttl = self.ttl;
         self.retain(|_, slot| slot.is_fresh(ttl, now));
     }
 
-    /// Forgets what one virtual key opened: it was revoked, rotated or changed.
+    /// Removes the keys opened with one virtual key, after it was revoked, rotated or changed.
     pub fn purge_key(&mut self, key_id: &KeyId) {
-        self.retain(|place, _| place.key_id != *key_id);
+        self.retain(|key, _| key.key_id != *key_id);
     }
 
-    /// Forgets what a tenant's virtual keys opened.
+    /// Removes the keys opened with a tenant's virtual keys.
     pub fn purge_tenant(&mut self, tenant: &TenantId) {
         self.retain(|_, slot| slot.tenant != *tenant);
     }
 
-    /// Forgets everything: at shutdown, or when the changes cannot be followed.
+    /// Removes all keys: at shutdown, or when changes cannot be followed.
     pub fn purge(&mut self) {
         self.slots.clear();
         self.by_use.clear();
     }
 
-    /// How many opened keys are kept.
+    /// Number of cached keys.
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Whether none is kept.
+    /// Returns whether the cache is empty.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    fn get(&mut self, place: &Place, tenant: &TenantId, now: Instant) -> Option<Arc<Payload>> {
-        let slot = self.slots.get_mut(place)?;
+    fn get(&mut self, key: &CacheKey, tenant: &TenantId, now: Instant) -> Option<Arc<Payload>> {
+        let slot = self.slots.get_mut(key)?;
         if slot.tenant != *tenant || !slot.is_fresh(self.ttl, now) {
-            self.remove(place);
+            self.remove(key);
             return None;
         }
         self.uses += 1;
-        if let Some(place) = self.by_use.remove(&slot.used) {
-            self.by_use.insert(self.uses, place);
+        if let Some(key) = self.by_use.remove(&slot.last_use) {
+            self.by_use.insert(self.uses, key);
         }
-        slot.used = self.uses;
+        slot.last_use = self.uses;
         Some(Arc::clone(&slot.payload))
     }
 
-    fn keep(&mut self, place: Place, tenant: TenantId, payload: Arc<Payload>, now: Instant) {
+    fn keep(&mut self, key: CacheKey, tenant: TenantId, payload: Arc<Payload>, now: Instant) {
         if self.ttl.is_zero() {
             return;
         }
-        self.remove(&place);
+        self.remove(&key);
         while self.slots.len() >= self.capacity
             && let Some((_, unused)) = self.by_use.pop_first()
         {
             self.slots.remove(&unused);
         }
         self.uses += 1;
-        self.by_use.insert(self.uses, place.clone());
-        self.slots.insert(place, Slot { tenant, payload, opened: now, used: self.uses });
+        self.by_use.insert(self.uses, key.clone());
+        self.slots.insert(key, Slot { tenant, payload, opened_at: now, last_use: self.uses });
     }
 
-    fn remove(&mut self, place: &Place) {
-        if let Some(slot) = self.slots.remove(place) {
-            self.by_use.remove(&slot.used);
+    fn remove(&mut self, key: &CacheKey) {
+        if let Some(slot) = self.slots.remove(key) {
+            self.by_use.remove(&slot.last_use);
         }
     }
 
-    fn retain(&mut self, keep: impl Fn(&Place, &Slot) -> bool) {
+    fn retain(&mut self, keep: impl Fn(&CacheKey, &Slot) -> bool) {
         let Self { slots, by_use, .. } = self;
-        slots.retain(|place, slot| {
-            let stays = keep(place, slot);
+        slots.retain(|key, slot| {
+            let stays = keep(key, slot);
             if !stays {
-                by_use.remove(&slot.used);
+                by_use.remove(&slot.last_use);
             }
             stays
         });
     }
 }
 
-impl Place {
+impl CacheKey {
     fn of(spend: &SpendRequest) -> Self {
         let SpendRequest { key_id, ring, name, version, epoch, .. } = spend;
         Self { key_id: key_id.clone(), ring: ring.clone(), name: name.clone(), version: *version, epoch: *epoch }
@@ -165,7 +165,7 @@ impl Place {
 
 impl Slot {
     fn is_fresh(&self, ttl: Duration, now: Instant) -> bool {
-        now.saturating_duration_since(self.opened) < ttl
+        now.saturating_duration_since(self.opened_at) < ttl
     }
 }
 

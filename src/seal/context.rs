@@ -1,8 +1,8 @@
-//! What a blob is bound to: for each type its key, its content and the fields that authenticate its place
+//! Contexts that blobs are bound to: for each type its key, its content and its authenticated fields
 //! (spec/security.md 1.3).
 //!
-//! Values come from the authenticated key and the requested provider, never from the row the blob was found in. What the
-//! master key wraps has its contexts in the control half.
+//! Values must come from the authenticated virtual key and the requested provider, never from the row that
+//! stores the blob. Contexts of blobs under the master key are in the control half.
 
 use super::derivation::{EscrowKey, GrantKey, JobKey, SpendKey, TenantRoot, TenantWrapKey, WrapKey};
 use super::fields::Fields;
@@ -11,7 +11,7 @@ use super::names::{EdgeId, Epoch, Ring, TenantKeyId, Version};
 use super::payload::Payload;
 use crate::terms::{KeyId, ProviderName, TenantId};
 
-/// What a blob is, as its fifth byte says.
+/// Type of a blob, its fifth byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum BlobType {
@@ -31,79 +31,79 @@ pub enum BlobType {
     AuditKey = 7,
 }
 
-/// The place of one blob. Its type decides which key opens it and what comes out.
+/// The context of one blob. Its type determines the key and the content.
 pub trait Context {
     /// The type byte.
     const TYPE: BlobType;
-    /// The first field.
+    /// The first field, which separates the domains.
     const LABEL: &'static str;
-    /// What seals and opens it.
+    /// The key that seals and opens it.
     type Key: Key;
-    /// What is inside.
+    /// The sealed content.
     type Content: Content;
 
-    /// Writes the fields behind the label.
+    /// Appends the fields after the label.
     fn fields(&self, to: Fields) -> Fields;
 }
 
-/// SECRET: a provider key and where it may be sent.
+/// SECRET: a provider key and its destinations.
 #[derive(Clone, Copy, Debug)]
 pub struct SecretContext<'a> {
-    /// Whose.
+    /// The tenant.
     pub tenant: &'a TenantId,
-    /// In which ring.
+    /// The ring.
     pub ring: &'a Ring,
-    /// Of which provider.
+    /// The provider.
     pub name: &'a ProviderName,
-    /// Which of the keys it has had.
+    /// Version of the provider's key.
     pub version: Version,
-    /// Which of the ring's spend keys.
+    /// Epoch of the ring.
     pub epoch: Epoch,
 }
 
-/// GRANT: a spend key for one virtual key at one edge. There is none for the ring `vault`.
+/// GRANT: a spend key for one virtual key at one edge. The ring `vault` cannot be granted.
 #[derive(Clone, Copy, Debug)]
 pub struct GrantContext<'a> {
-    /// Whose.
+    /// The tenant.
     pub tenant: &'a TenantId,
-    /// To which virtual key.
+    /// The virtual key.
     pub key_id: &'a KeyId,
-    /// At which edge.
+    /// The edge.
     pub edge_id: &'a EdgeId,
-    /// For which ring.
+    /// The ring.
     pub ring: &'a Ring,
-    /// Which of the ring's spend keys.
+    /// Epoch of the ring.
     pub epoch: Epoch,
 }
 
 /// ROOT in custody `tenant`: a tenant's root under one of its tenant keys.
 #[derive(Clone, Copy, Debug)]
 pub struct TenantKeyRootContext<'a> {
-    /// Whose.
+    /// The tenant.
     pub tenant: &'a TenantId,
-    /// Under which tenant key.
+    /// The tenant key.
     pub tenant_key: &'a TenantKeyId,
 }
 
 /// ESCROW: a virtual key's wrap key, for the grants of later epochs.
 #[derive(Clone, Copy, Debug)]
 pub struct EscrowContext<'a> {
-    /// Whose.
+    /// The tenant.
     pub tenant: &'a TenantId,
-    /// Of which virtual key.
+    /// The virtual key.
     pub key_id: &'a KeyId,
 }
 
 /// JOB: a spend key for one edge's background work.
 #[derive(Clone, Copy, Debug)]
 pub struct JobContext<'a> {
-    /// Whose.
+    /// The tenant.
     pub tenant: &'a TenantId,
-    /// At which edge.
+    /// The edge.
     pub edge_id: &'a EdgeId,
-    /// For which ring.
+    /// The ring.
     pub ring: &'a Ring,
-    /// Which of the ring's spend keys.
+    /// Epoch of the ring.
     pub epoch: Epoch,
 }
 
@@ -126,7 +126,7 @@ impl Context for GrantContext<'_> {
 
     fn fields(&self, to: Fields) -> Fields {
         let to = to.name(self.tenant).name(self.key_id).name(self.edge_id.as_str()).name(self.ring.as_str()).number(self.epoch.0);
-        if self.ring.is_vault() { to.refused() } else { to }
+        if self.ring.is_vault() { to.invalid() } else { to }
     }
 }
 
@@ -137,7 +137,7 @@ impl Context for TenantKeyRootContext<'_> {
     type Content = TenantRoot;
 
     fn fields(&self, to: Fields) -> Fields {
-        to.name(self.tenant).marked_name("tk:", self.tenant_key.as_str())
+        to.name(self.tenant).prefixed_name("tk:", self.tenant_key.as_str())
     }
 }
 

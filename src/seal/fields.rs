@@ -2,53 +2,54 @@
 
 use super::names::LONGEST_NAME;
 
-/// Encodes `ctx(label, fields…)`: each part behind its length, so that no two lists of parts make the same bytes.
+/// Encoder of `ctx(label, fields…)`. Every part is prefixed with its length, so that different lists of
+/// parts never encode to the same bytes.
 pub struct Fields {
     bytes: Vec<u8>,
-    is_sound: bool,
+    is_valid: bool,
 }
 
 impl Fields {
-    /// The context of a key: its label.
+    /// Starts the context of a key with its label.
     pub fn of(label: &'static str) -> Self {
-        Self::behind(&[], label)
+        Self::after(&[], label)
     }
 
-    /// A context that follows other bytes.
-    pub fn behind(header: &[u8], label: &'static str) -> Self {
+    /// Starts a context that follows `header`.
+    pub fn after(header: &[u8], label: &'static str) -> Self {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend_from_slice(header);
-        Self { bytes, is_sound: true }.field([label.as_bytes()])
+        Self { bytes, is_valid: true }.field([label.as_bytes()])
     }
 
-    /// An id or a name.
+    /// Appends an id or a name.
     pub fn name(self, name: &str) -> Self {
-        self.marked_name("", name)
+        self.prefixed_name("", name)
     }
 
-    /// An id that says in front of what sort it is.
-    pub fn marked_name(mut self, mark: &'static str, name: &str) -> Self {
-        self.is_sound &= !name.is_empty() && name.len() <= LONGEST_NAME && name.is_ascii();
-        self.field([mark.as_bytes(), name.as_bytes()])
+    /// Appends an id with a prefix that tells its kind.
+    pub fn prefixed_name(mut self, prefix: &'static str, name: &str) -> Self {
+        self.is_valid &= !name.is_empty() && name.len() <= LONGEST_NAME && name.is_ascii();
+        self.field([prefix.as_bytes(), name.as_bytes()])
     }
 
-    /// A number, big-endian.
+    /// Appends a number, big-endian.
     pub fn number(self, number: u32) -> Self {
         self.field([&number.to_be_bytes()[..]])
     }
 
-    /// Makes it the context of nothing.
-    pub fn refused(mut self) -> Self {
-        self.is_sound = false;
+    /// Marks the context as invalid.
+    pub fn invalid(mut self) -> Self {
+        self.is_valid = false;
         self
     }
 
-    /// The encoding; `None` if a name is empty, too long or not ASCII, or if it was refused.
+    /// Returns the encoding; `None` if a name is empty, too long or not ASCII, or the context is invalid.
     pub fn finish(self) -> Option<Vec<u8>> {
-        self.is_sound.then_some(self.bytes)
+        self.is_valid.then_some(self.bytes)
     }
 
-    /// `lp`: length in two bytes, big-endian, then the parts as one.
+    /// Appends `lp`: the length in two bytes, big-endian, then the parts joined.
     fn field<const N: usize>(mut self, parts: [&[u8]; N]) -> Self {
         match u16::try_from(parts.iter().map(|part| part.len()).sum::<usize>()) {
             Ok(len) => {
@@ -56,7 +57,7 @@ impl Fields {
                 parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
                 self
             }
-            Err(_) => self.refused(),
+            Err(_) => self.invalid(),
         }
     }
 }
@@ -71,13 +72,13 @@ mod tests {
     }
 
     #[test]
-    fn a_context_is_label_and_fields_behind_their_lengths() {
-        let fields = Fields::behind(b"AGW1", "l").name("acme").marked_name("tk:", "x").number(1);
+    fn a_context_is_label_and_fields_with_length_prefixes() {
+        let fields = Fields::after(b"AGW1", "l").name("acme").prefixed_name("tk:", "x").number(1);
         assert_eq!(fields.finish().unwrap(), b"AGW1\0\x01l\0\x04acme\0\x04tk:x\0\x04\0\0\0\x01");
     }
 
     #[test]
-    fn a_name_that_no_id_can_be_is_no_context() {
+    fn an_invalid_name_makes_the_context_invalid() {
         for name in ["", "ä", &"x".repeat(65), &"x".repeat(70_000)] {
             assert_eq!(encoded(&[name.to_owned()]), None);
         }
@@ -86,7 +87,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn p4_no_two_lists_of_fields_encode_alike(one in prop::collection::vec("[a-b\\x00-\\x03]{1,4}", 0..5), other in prop::collection::vec("[a-b\\x00-\\x03]{1,4}", 0..5)) {
+        fn p4_different_lists_of_fields_encode_differently(one in prop::collection::vec("[a-b\\x00-\\x03]{1,4}", 0..5), other in prop::collection::vec("[a-b\\x00-\\x03]{1,4}", 0..5)) {
             prop_assert_eq!(encoded(&one) == encoded(&other), one == other);
         }
 

@@ -1,10 +1,11 @@
-//! What a key of the ladder is: 32 bytes with a type of their own, that cannot be copied, printed, serialised or confused.
+//! Types for secret keys: 32 bytes that cannot be copied, printed, serialized or confused with another key.
 //!
-//! Which keys there are is the ladder's and the master key's to say; the macro here only gives them their manners.
+//! The keys themselves are declared in [`derivation`](super::derivation) and in the control half, with the
+//! macro from here.
 
 use zeroize::Zeroizing;
 
-/// 32 secret bytes, zeroised on drop; orion compares them in constant time and prints none of them.
+/// 32 secret bytes, zeroized on drop. Compared in constant time; `Debug` prints none of them.
 pub use orion::hazardous::aead::xchacha20poly1305::SecretKey;
 
 /// A key that seals and opens blobs of one type (spec/security.md 1.3).
@@ -12,28 +13,28 @@ pub trait Key {
     /// The bytes, for the cipher.
     fn cipher_key(&self) -> &SecretKey;
 
-    /// A key an attacker would try.
+    /// Returns a key of chosen bytes, for tests that attack blobs.
     #[cfg(test)]
     fn guess(bytes: [u8; 32]) -> Self;
 }
 
-/// What a blob can hold.
+/// Content of a blob.
 pub trait Content: Sized {
-    /// Whether a plaintext of that many bytes can be one: judged before anything is decrypted.
+    /// Returns whether a plaintext can have this length in bytes; checked before decryption.
     fn fits(len: usize) -> bool;
 
-    /// The bytes to seal.
+    /// Returns the bytes to seal.
     fn to_plaintext(&self) -> Zeroizing<Vec<u8>>;
 
-    /// Takes the opened bytes; `None` if they are not exactly what `to_plaintext` makes.
+    /// Decodes opened bytes; `None` if `to_plaintext` cannot return exactly these.
     fn from_plaintext(opened: &Plaintext) -> Option<Self>;
 }
 
-/// Bytes that came out of an authentic blob. Only opening one makes it.
+/// Authenticated bytes of a blob. Only opening a blob creates it.
 pub struct Plaintext(Zeroizing<Vec<u8>>);
 
 impl Plaintext {
-    /// Of what the cipher has authenticated.
+    /// Wraps bytes that the cipher has authenticated.
     pub(in crate::seal) fn authentic(bytes: Zeroizing<Vec<u8>>) -> Self {
         Self(bytes)
     }
@@ -44,7 +45,7 @@ impl Plaintext {
     }
 }
 
-/// Declares secrets of 32 bytes, each with its roles: `Key` (seals blobs), `Content` (is sealed in blobs).
+/// Declares secrets of 32 bytes with their roles: `Key` (seals blobs), `Content` (is sealed in blobs).
 macro_rules! keys {
     ($($(#[$doc:meta])* $name:ident: $($role:ident)*;)+) => {
         $(

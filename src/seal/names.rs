@@ -1,19 +1,18 @@
-//! What blobs are bound to, besides tenants, keys and providers: edges, rings, epochs, versions, master keys.
-//!
-//! All public values; who may use what is decided elsewhere.
+//! Public identifiers that blobs are bound to, besides tenants, keys and providers: edges, rings, epochs,
+//! versions and master keys.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The longest id or name that a key or blob can be bound to, in bytes (spec/security.md, "Words").
+/// Maximum length in bytes of an id or name that a key or blob is bound to (spec/security.md, "Words").
 pub const LONGEST_NAME: usize = 64;
 
-/// A text that cannot name an edge, a ring or a tenant key.
+/// The text cannot be the name of an edge, a ring or a tenant key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no name: take 1 to 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit")]
+#[error("{0:?} is not a valid name; use 1 to 64 letters, digits, dots, dashes and underscores, starting with a letter or digit")]
 pub struct BadName(String);
 
-/// Declares a checked name of sealing.
+/// Declares a validated name type.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -21,7 +20,7 @@ macro_rules! name {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Checks a name.
+            /// Validates a name.
             ///
             /// # Errors
             /// If it is empty, longer than 64 bytes, or has other characters than letters, digits and `.-_`.
@@ -49,25 +48,26 @@ macro_rules! name {
 
 name!(/// A gateway's id, as in `aigw edge add ID` (spec/security.md 1.5).
     EdgeId);
-name!(/// What separates projects in a tenant (spec/security.md 1.2).
+name!(/// A group of provider keys within a tenant, such as a project (spec/security.md 1.2).
     Ring);
 name!(/// A tenant key's id, `tk_…`: public, unlike the key.
     TenantKeyId);
 
-/// How often a ring's spend key was replaced; the first is 1.
+/// Number of a ring's spend key, from 1; incremented when the spend key is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub u32);
 
-/// How often a provider's key was written; the first is 1.
+/// Number of a provider's key, from 1; incremented when the key is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Version(pub u32);
 
-/// Which master key wrapped a blob; stored in clear, written as eight hexadecimal digits (spec/security.md 1.2).
+/// Id of the master key that wrapped a blob; stored in clear, written as eight hexadecimal digits
+/// (spec/security.md 1.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Kid([u8; 4]);
 
 impl EdgeId {
-    /// `local`: the edge of a process that is control and gateway in one.
+    /// `local`: the edge of a process that runs both halves.
     pub fn local() -> Self {
         Self("local".into())
     }
@@ -79,24 +79,24 @@ impl Ring {
         Self("main".into())
     }
 
-    /// `vault`: credentials of background work. No virtual key is ever granted it.
+    /// `vault`: credentials of background work. It cannot be granted to virtual keys.
     pub fn vault() -> Self {
         Self("vault".into())
     }
 
-    /// Whether virtual keys are kept out of it.
+    /// Returns whether this is the ring `vault`.
     pub fn is_vault(&self) -> bool {
         &*self.0 == "vault"
     }
 }
 
 impl Kid {
-    /// A kid of these bytes.
+    /// Wraps the four bytes of a kid.
     pub fn new(bytes: [u8; 4]) -> Self {
         Self(bytes)
     }
 
-    /// Reads eight lower-case hexadecimal digits; `None` for anything else.
+    /// Parses eight lower-case hexadecimal digits; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let kid = Self(u32::from_str_radix(text, 16).ok()?.to_be_bytes());
         (kid.to_string() == text).then_some(kid)
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kid_reads_back_what_it_prints_and_nothing_else() {
+    fn a_kid_parses_what_it_prints_and_nothing_else() {
         let kid = Kid::new([0x03, 0xa5, 0xb7, 0x5c]);
         assert_eq!(Kid::parse("03a5b75c"), Some(kid));
         for bad in ["", "3a5b75c", "03A5B75C", "+3a5b75c", "003a5b75c", "03a5b75g"] {

@@ -1,7 +1,8 @@
-//! What a SECRET blob holds: a provider key, how it is presented, and the only places it may be sent to
-//! (spec/security.md 1.4).
+//! Content of a SECRET blob: a provider key, the header that carries it, and the only destinations it may
+//! be sent to (spec/security.md 1.4).
 //!
-//! The key comes out for a sealed destination alone: there is no other way to read it. Its encoding is `wire`'s.
+//! [`Payload::header_for`] is the only way to read the key, and needs a sealed destination. `wire` has the
+//! encoding.
 
 mod wire;
 
@@ -14,24 +15,24 @@ use zeroize::Zeroizing;
 use crate::guard::Origin;
 use crate::secret::Secret;
 
-/// The most destinations of one key.
+/// Maximum number of destinations of one key.
 pub const MAX_DESTINATIONS: usize = 8;
 
-/// The longest provider key, in bytes: no server reads longer headers.
+/// Maximum length of a provider key in bytes; servers do not accept longer headers.
 pub const MAX_SECRET: usize = 8192;
 
-/// A provider key with its destinations. Zeroised on drop.
+/// A provider key with its destinations. Zeroized on drop.
 pub struct Payload {
     destinations: Vec<Destination>,
     presentation: Presentation,
     secret: Secret,
 }
 
-/// Where a key may go: `scheme://host:port`, the port always present, compared byte for byte.
+/// A destination of a key: `scheme://host:port`, always with the port, compared byte for byte.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Destination(Box<str>);
 
-/// How a provider wants its key.
+/// The header that carries a provider key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presentation {
     /// `authorization: Bearer …`
@@ -40,27 +41,27 @@ pub enum Presentation {
     Header(HeaderName),
 }
 
-/// Why a provider key cannot be sealed.
+/// An error of creating a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPayload {
-    /// None, or too many.
-    #[error("a provider key is sealed for 1 to {MAX_DESTINATIONS} origins")]
+    /// No destinations, or too many.
+    #[error("a provider key must have 1 to {MAX_DESTINATIONS} destinations")]
     Destinations,
-    /// It could not be a header's value.
-    #[error("a provider key is 1 to {MAX_SECRET} printable ASCII characters, without blanks at its ends")]
+    /// The key cannot be the value of a header.
+    #[error("a provider key must have 1 to {MAX_SECRET} printable ASCII characters, without leading or trailing spaces")]
     Secret,
 }
 
-/// The request's origin is none of the sealed ones: nothing may be sent (502 `upstream_forbidden`).
+/// The destination is not one of the sealed ones: nothing may be sent (502 `upstream_forbidden`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the provider key is not sealed for this origin; if the provider moved, its key must be entered or sealed again")]
+#[error("the provider key is not sealed for this destination; if the provider moved, reseal or replace its key")]
 pub struct Misdirected;
 
 impl Payload {
-    /// A provider key for these destinations; those named twice count once.
+    /// Creates a payload for these destinations; duplicates count once.
     ///
     /// # Errors
-    /// If there are no destinations or too many, or the key could not be a header's value.
+    /// If there are no destinations or too many, or the key cannot be the value of a header.
     pub fn new(
         destinations: impl IntoIterator<Item = Destination>,
         presentation: Presentation,
@@ -81,7 +82,7 @@ impl Payload {
         Ok(Self { destinations: distinct, presentation, secret })
     }
 
-    /// The same key for other destinations: after the operator moved a kind's `base_url`.
+    /// Returns the same key for other destinations, after the `base_url` of a kind changed.
     ///
     /// # Errors
     /// If there are no destinations or too many.
@@ -89,11 +90,12 @@ impl Payload {
         Self::new(destinations, self.presentation, self.secret)
     }
 
-    /// The header that authorises a request to `destination`; marked sensitive, so that nothing prints it.
+    /// Returns the header that authorizes a request to `destination`. Its value is marked sensitive, so that
+    /// it is not printed.
     ///
     /// # Errors
-    /// If the key is not sealed for it.
-    #[allow(clippy::expect_used, reason = "no payload is made of a secret that no header takes")]
+    /// If the key is not sealed for this destination.
+    #[allow(clippy::expect_used, reason = "a payload is only created from a valid header value")]
     pub fn header_for(&self, destination: &Destination) -> Result<(HeaderName, HeaderValue), Misdirected> {
         if !self.destinations.contains(destination) {
             return Err(Misdirected);
@@ -108,24 +110,24 @@ impl Payload {
         Ok((name, value))
     }
 
-    /// Where it may go.
+    /// The destinations of the key.
     pub fn destinations(&self) -> &[Destination] {
         &self.destinations
     }
 
-    /// How it is presented.
+    /// The header that carries the key.
     pub fn presentation(&self) -> &Presentation {
         &self.presentation
     }
 
-    /// The key's last four characters, for people who must tell keys apart.
+    /// The last four characters of the key, for display.
     pub fn last4(&self) -> &str {
         self.secret.last4()
     }
 }
 
-/// A header value that keeps its bytes in `owner` and makes no copy of them: dropped with the last clone, they are wiped if the
-/// owner wipes.
+/// Returns a header value that borrows its bytes from `owner` without a copy. The owner is dropped, and
+/// zeroizes the bytes, with the last clone.
 fn held_by(owner: impl AsRef<[u8]> + Send + 'static) -> Result<HeaderValue, InvalidHeaderValue> {
     HeaderValue::from_maybe_shared(Bytes::from_owner(owner))
 }
@@ -137,12 +139,12 @@ impl fmt::Debug for Payload {
 }
 
 impl Destination {
-    /// Its text.
+    /// The canonical text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Reads the canonical form; `None` for anything else.
+    /// Parses the canonical form; `None` for anything else.
     fn parse(text: &str) -> Option<Self> {
         let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
         let (host, port) = authority.rsplit_once(':')?;

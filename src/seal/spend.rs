@@ -1,7 +1,7 @@
-//! Spending a provider key: from a presented virtual key and two blobs to an opened payload (spec/security.md 1.6).
+//! Opens a provider key with a presented virtual key, a GRANT blob and a SECRET blob (spec/security.md 1.6).
 //!
-//! Needs no database and no master key. Whoever calls has checked the virtual key before, and keeps of all this at most the
-//! payload, in the cache. Whether a payload may go somewhere is the payload's to say.
+//! Needs no database and no master key. The caller has authenticated the virtual key before, and may keep
+//! only the payload, in the cache. The payload itself checks its destinations.
 
 use super::blob::{Unopened, open};
 use super::context::{GrantContext, SecretContext};
@@ -10,61 +10,61 @@ use super::names::{EdgeId, Epoch, Ring, Version};
 use super::payload::Payload;
 use crate::terms::{KeyId, ProviderName, TenantId};
 
-/// A gateway's own half of every grant.
+/// The gateway's half of every grant.
 #[derive(Debug)]
 pub struct Edge {
-    /// Who it is.
+    /// Id of the edge.
     pub id: EdgeId,
-    /// E.
+    /// E, the edge key.
     pub key: EdgeKey,
 }
 
-/// Which provider key is spent by whom. All of it from the authenticated virtual key and the requested provider, nothing
-/// from the rows in which the blobs lie.
+/// Identifies a provider key and the virtual key that uses it. All values come from the authenticated
+/// virtual key and the requested provider, never from the rows that store the blobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpendRequest {
-    /// The virtual key's tenant.
+    /// Tenant of the virtual key.
     pub tenant: TenantId,
     /// The virtual key.
     pub key_id: KeyId,
-    /// The ring it spends from.
+    /// Ring of the provider key.
     pub ring: Ring,
-    /// That ring's epoch.
+    /// Epoch of the ring.
     pub epoch: Epoch,
     /// The provider.
     pub name: ProviderName,
-    /// Its key's version.
+    /// Version of the provider's key.
     pub version: Version,
 }
 
-/// What did not open, for the log and the audit. The client learns nothing: to it, the provider's key was refused.
+/// The blob that did not open, for the log. A client is told only that the provider's key was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpendError {
-    /// The grant: another edge's, another key's, of another epoch, or not what was written.
+    /// The grant is of another edge, key or epoch, or was altered.
     #[error("the grant of this virtual key at this edge does not open")]
     Grant(#[source] Unopened),
-    /// The provider key: of another version, or not what was written.
+    /// The provider key is of another version, or was altered.
     #[error("the sealed key of this provider does not open")]
     Secret(#[source] Unopened),
 }
 
 impl SpendRequest {
-    /// Opens the provider key. The wrap key and the spend key do not outlive this call.
+    /// Opens the provider key. The wrap key and the spend key are dropped on return.
     ///
     /// # Errors
-    /// Which of the two blobs did not open; there is no third way.
+    /// Names the blob that did not open.
     pub fn open(&self, edge: &Edge, wrap_key: WrapKey, grant: &[u8], secret: &[u8]) -> Result<Payload, SpendError> {
         let grant_key = GrantKey::of(&edge.key, &wrap_key, &edge.id);
         let spend_key = open(&self.grant_at(&edge.id), &grant_key, grant).map_err(SpendError::Grant)?;
         open(&self.secret(), &spend_key, secret).map_err(SpendError::Secret)
     }
 
-    /// Where its GRANT at an edge belongs.
+    /// Returns the context of the GRANT at an edge.
     pub fn grant_at<'a>(&'a self, edge_id: &'a EdgeId) -> GrantContext<'a> {
         GrantContext { tenant: &self.tenant, key_id: &self.key_id, edge_id, ring: &self.ring, epoch: self.epoch }
     }
 
-    /// Where its SECRET belongs.
+    /// Returns the context of the SECRET.
     pub fn secret(&self) -> SecretContext<'_> {
         SecretContext { tenant: &self.tenant, ring: &self.ring, name: &self.name, version: self.version, epoch: self.epoch }
     }

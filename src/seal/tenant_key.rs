@@ -1,5 +1,7 @@
-//! A tenant's root under a tenant key, in custody `tenant` (spec/security.md 1.5): made by the control half, which then shows the
-//! key once, or on the tenant's own machine, which then sends what is here and keeps the key.
+//! Tenant keys, for tenants with custody `tenant` (spec/security.md 1.5).
+//!
+//! The control half creates the key and shows it once, or the tenant's own machine creates it, keeps the
+//! key and sends the rest.
 
 use super::blob::{SealError, seal};
 use super::context::TenantKeyRootContext;
@@ -8,21 +10,21 @@ use super::names::TenantKeyId;
 use crate::credential::{Credential, CredentialKind};
 use crate::terms::TenantId;
 
-/// A new tenant key, and the root that it alone opens.
+/// A new tenant key with the root that it wraps.
 pub struct TenantKeyHolder {
-    /// What the key is called.
+    /// Public id of the key.
     pub id: TenantKeyId,
     /// The key.
     pub key: Credential,
-    /// The root under it: a ROOT blob.
+    /// The wrapped root, a ROOT blob.
     pub root: Vec<u8>,
 }
 
 impl TenantKeyHolder {
-    /// Makes a key and puts `root` under it.
+    /// Generates a key and wraps `root` with it.
     ///
     /// # Errors
-    /// If the operating system has no randomness to give, or the tenant's id cannot be bound to a blob.
+    /// If the operating system returns no random bytes, or the tenant's id cannot be bound to a blob.
     pub fn of(root: &TenantRoot, tenant: &TenantId) -> Result<Self, SealError> {
         let unbound = SealError::Place(super::context::BlobType::Root);
         let key = Credential::mint(CredentialKind::Tenant)?;

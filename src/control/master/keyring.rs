@@ -168,7 +168,7 @@ impl Wrappable for RootOf<'_> {
     }
 
     fn fields(&self, kid: Kid, to: Fields) -> Fields {
-        to.name(self.0).marked_name("master:", &kid.to_string())
+        to.name(self.0).prefixed_name("master:", &kid.to_string())
     }
 }
 

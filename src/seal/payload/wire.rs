@@ -1,7 +1,7 @@
-//! The payload's bytes (spec/security.md 1.4):
+//! Encoding of payloads (spec/security.md 1.4):
 //! `0x01 ‖ u8 n ‖ n×lp(origin) ‖ u8 auth ‖ lp(header name) ‖ lp(secret) ‖ zeros to a multiple of 128`.
 //!
-//! Reading is strict: what writing would not have made is refused.
+//! Decoding is strict: it accepts only what encoding produces.
 
 use actix_web::http::header::HeaderName;
 use zeroize::Zeroizing;
@@ -10,10 +10,10 @@ use super::{Destination, Payload, Presentation};
 use crate::seal::key::{Content, Plaintext};
 use crate::secret::Secret;
 
-/// Sizes are multiples of this, so that a blob's length says little about its key's.
+/// Payloads are padded to a multiple of this, so that a blob reveals little about the length of its key.
 const BLOCK: usize = 128;
-/// More than the longest payload: a plaintext is not even decrypted if it is longer.
-const LONGEST: usize = 96 * 1024;
+/// Limit in bytes, larger than any payload; longer plaintexts are refused before decryption.
+const MAX_LENGTH: usize = 96 * 1024;
 const LAYOUT: u8 = 0x01;
 const BEARER: u8 = 1;
 /// 3 (AWS SigV4) and 4 (GCP service account) are reserved.
@@ -21,7 +21,7 @@ const RAW_HEADER: u8 = 2;
 
 impl Content for Payload {
     fn fits(len: usize) -> bool {
-        len > 0 && len <= LONGEST && len.is_multiple_of(BLOCK)
+        len > 0 && len <= MAX_LENGTH && len.is_multiple_of(BLOCK)
     }
 
     fn to_plaintext(&self) -> Zeroizing<Vec<u8>> {
@@ -31,8 +31,8 @@ impl Content for Payload {
         };
         let texts = || self.destinations.iter().map(Destination::as_str).chain([header, self.secret.expose()]);
         let len = 3 + texts().map(|text| 2 + text.len()).sum::<usize>();
-        // All of it at once: a vector that grows leaves copies behind.
-        // No count or length here is over 8, 2 KiB, 8 KiB or, of header names, 65,535.
+        // Allocated at once: a vector that grows leaves copies of the secret behind. The casts below cannot
+        // truncate: there are at most 8 destinations of 2 KiB, a secret of 8 KiB and a header name of 64 KiB.
         let mut bytes = Zeroizing::new(Vec::with_capacity(len.next_multiple_of(BLOCK)));
         bytes.extend([LAYOUT, self.destinations.len() as u8]);
         for (at, text) in texts().enumerate() {
@@ -48,7 +48,7 @@ impl Content for Payload {
 
     fn from_plaintext(opened: &Plaintext) -> Option<Self> {
         let payload = read(opened.bytes())?;
-        // Destinations named twice, needless padding: whatever else has two spellings.
+        // Refuses every other spelling, such as duplicate destinations or longer padding.
         (*payload.to_plaintext() == opened.bytes()).then_some(payload)
     }
 }
