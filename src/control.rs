@@ -41,7 +41,7 @@ use crate::secret::Secret;
 use crate::terms::{ProviderName, TenantId};
 use directory::Frame;
 use error::ControlError;
-use sealing::Sealing;
+use sealing::Sealer;
 use store::changes::{Actor, Mutation};
 use store::connection::AnyConnection;
 use store::{Store, StoreError};
@@ -99,7 +99,7 @@ pub struct Parts {
     /// The ledger.
     pub flush: Flush,
     /// What it seals with; `None`: there is no master key, so tenants cannot bring providers of their own.
-    pub sealing: Option<Arc<Sealing>>,
+    pub sealing: Option<Arc<Sealer>>,
     /// Where this process listens, which no provider's URL may name.
     pub self_listen: SelfListen,
 }
@@ -112,7 +112,7 @@ pub struct Control {
     admin_token: Option<[u8; 32]>,
     publisher: Arc<dyn Publisher>,
     flush: Flush,
-    sealing: Option<Arc<Sealing>>,
+    sealing: Option<Arc<Sealer>>,
     self_listen: SelfListen,
     edge: Option<EdgeId>,
     private_upstreams: bool,
@@ -176,7 +176,7 @@ impl Control {
     }
 
     /// What seals; without it nothing that is to be sealed can be done.
-    fn sealing(&self) -> Result<Arc<Sealing>, ControlError> {
+    fn sealing(&self) -> Result<Arc<Sealer>, ControlError> {
         self.sealing.clone().ok_or(ControlError::SealingUnavailable)
     }
 

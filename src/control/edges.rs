@@ -1,7 +1,7 @@
 //! What can be done with edges: the gateways that tenants' provider keys are granted to (spec/security.md 1.5).
 
 use super::error::ControlError;
-use super::sealing::BY_TENANT;
+use super::sealing::CUSTODY_TENANT;
 use super::store::changes::{Actor, Change, Mutation};
 use super::store::edges::{self, EdgeRow, Served};
 use super::store::tenants;
@@ -46,7 +46,7 @@ impl Control {
             edges::insert(connection, row.clone())?;
             let mut pending = Vec::new();
             for tenant in tenants::all(connection)?.into_iter().filter(|tenant| row.tenants.includes(&tenant.id)) {
-                if tenant.custody == BY_TENANT {
+                if tenant.custody == CUSTODY_TENANT {
                     pending.push(tenant.id);
                 } else {
                     let root = sealing.root(connection, &tenant, None)?;

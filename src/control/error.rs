@@ -1,6 +1,6 @@
 //! Why the control half did not do what it was asked. No statuses: those are [`admin::error`](super::admin)'s.
 
-use super::master::KeyringError;
+use super::master::keyring::KeyringError;
 use super::store::StoreError;
 use crate::config::check::Problems;
 use crate::credential::NoRandomness;

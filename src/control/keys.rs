@@ -1,6 +1,6 @@
 //! What can be done with virtual keys. The key itself exists here for as long as it takes to answer with it.
 
-mod settings;
+pub mod settings;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::tenants::get_tenant;
 use super::{Control, now_ms};
 use crate::credential::{Credential, CredentialKind};
 pub use settings::KeyFields;
-use settings::new_id;
+use settings::{is_active, new_id};
 
 /// A key that has just been made: the only time it can be shown.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct IssuedKey {
     /// The key.
     pub key: Credential,
     /// Whether it opens the tenant's own providers.
-    pub spends: bool,
+    pub has_grants: bool,
 }
 
 /// The longest a rotated key may go on working.
@@ -44,9 +44,9 @@ impl Control {
             keys::insert(connection, row.clone())?;
             if let Some(sealing) = &sealing {
                 let root = sealing.root(connection, &tenant, presented.as_ref())?;
-                sealing.issue(connection, &tenant, &root, &row.id, &key)?;
+                sealing.grant_key(connection, &tenant, &root, &row.id, &key)?;
             }
-            Ok(done(IssuedKey { row, key, spends: sealing.is_some() }, "key.create"))
+            Ok(done(IssuedKey { row, key, has_grants: sealing.is_some() }, "key.create"))
         })
         .await
     }
@@ -143,19 +143,14 @@ impl Control {
             keys::insert(connection, row.clone())?;
             if let Some(sealing) = &sealing {
                 let root = sealing.root(connection, &owner, presented.as_ref())?;
-                sealing.issue(connection, &owner, &root, &row.id, &key)?;
+                sealing.grant_key(connection, &owner, &root, &row.id, &key)?;
             }
-            let mut done = done(IssuedKey { row, key, spends: sealing.is_some() }, "key.rotate");
+            let mut done = done(IssuedKey { row, key, has_grants: sealing.is_some() }, "key.rotate");
             done.changes.push(Change::Key(id.into()));
             Ok(done)
         })
         .await
     }
-}
-
-/// Whether a key is neither revoked nor expired. `now` is in Unix seconds.
-pub fn is_active(row: &KeyRow, now: i64) -> bool {
-    row.revoked_at.is_none() && row.expires_at.is_none_or(|at| now < at)
 }
 
 impl KeyRow {

@@ -17,8 +17,6 @@ use crate::seal::key::keys;
 use crate::seal::names::Kid;
 use crate::secret::Secret;
 
-pub use keyring::{AuditKeyOf, EdgeOf, Keyring, KeyringError, RootOf, Wrappable, Wrapped};
-
 keys! {
     /// Wraps tenants' roots.
     RootKey: Key;

@@ -10,7 +10,7 @@ pub mod start;
 use std::sync::Arc;
 
 use super::error::ControlError;
-use super::master::{Keyring, RootOf, Wrapped};
+use super::master::keyring::{Keyring, RootOf, Wrapped};
 use super::store::connection::AnyConnection;
 use super::store::roots::{self, RootRow, TenantKeyRow};
 use super::store::tenants::TenantRow;
@@ -22,10 +22,8 @@ use crate::seal::open;
 use crate::seal::tenant_key::TenantKeyHolder;
 use crate::terms::TenantId;
 
-pub use start::{StartError, Started};
-
 /// What the control half seals with: the master key, and old ones while something is under them.
-pub struct Sealing {
+pub struct Sealer {
     keyring: Keyring,
 }
 
@@ -39,22 +37,22 @@ pub struct IssuedTenantKey {
 }
 
 /// Custody in which neither the master key nor the operator opens a tenant's secrets.
-pub const BY_TENANT: &str = "tenant";
+pub const CUSTODY_TENANT: &str = "tenant";
 
 const MASTER: &str = "master:";
 const TENANT_KEY: &str = "tk:";
 
-impl Sealing {
+impl Sealer {
     /// Makes a new tenant's root. In custody `tenant` it is under a tenant key alone, which is the answer.
     ///
     /// # Errors
     /// If there is no randomness, or the database fails; so for every function here.
-    pub fn found(&self, connection: &mut AnyConnection, tenant: &TenantRow) -> Result<Option<IssuedTenantKey>, ControlError> {
+    pub fn create_root(&self, connection: &mut AnyConnection, tenant: &TenantRow) -> Result<Option<IssuedTenantKey>, ControlError> {
         let root = TenantRoot::generate()?;
-        if tenant.custody == BY_TENANT {
-            return self.add_holder(connection, tenant, &root).map(Some);
+        if tenant.custody == CUSTODY_TENANT {
+            return self.add_tenant_key(connection, tenant, &root).map(Some);
         }
-        self.hold(connection, tenant, &root)?;
+        self.wrap_root(connection, tenant, &root)?;
         Ok(None)
     }
 
@@ -69,7 +67,7 @@ impl Sealing {
         tenant: &TenantRow,
         presented: Option<&Arc<Credential>>,
     ) -> Result<TenantRoot, ControlError> {
-        if tenant.custody == BY_TENANT {
+        if tenant.custody == CUSTODY_TENANT {
             return self.root_by_tenant_key(connection, tenant, presented);
         }
         let id = TenantId::from(tenant.id.as_str());
@@ -78,14 +76,14 @@ impl Sealing {
             Some((kid, blob)) => Ok(self.keyring.open(&RootOf(&id), &Wrapped { kid, blob })?),
             None => {
                 let root = TenantRoot::generate()?;
-                self.hold(connection, tenant, &root)?;
+                self.wrap_root(connection, tenant, &root)?;
                 Ok(root)
             }
         }
     }
 
     /// Puts a tenant's root under one more tenant key.
-    pub fn add_holder(
+    pub fn add_tenant_key(
         &self,
         connection: &mut AnyConnection,
         tenant: &TenantRow,
@@ -99,12 +97,12 @@ impl Sealing {
             last4: key.text().last4().to_owned(),
             created_at: super::now_ms() / 1_000,
         };
-        self.adopt_holder(connection, &row, blob)?;
+        self.insert_tenant_key(connection, &row, blob)?;
         Ok(IssuedTenantKey { row, key })
     }
 
     /// Takes in a tenant key with the root that is under it, wherever they were made.
-    pub fn adopt_holder(&self, connection: &mut AnyConnection, row: &TenantKeyRow, root: Vec<u8>) -> Result<(), ControlError> {
+    pub fn insert_tenant_key(&self, connection: &mut AnyConnection, row: &TenantKeyRow, root: Vec<u8>) -> Result<(), ControlError> {
         roots::insert_tenant_key(connection, row)?;
         roots::insert(connection, &RootRow { tenant: row.tenant.clone(), holder: format!("{TENANT_KEY}{}", row.id), blob: root })?;
         Ok(())
@@ -114,7 +112,7 @@ impl Sealing {
     ///
     /// # Errors
     /// If there is no such key, or it is the last one.
-    pub fn remove_holder(&self, connection: &mut AnyConnection, tenant: &TenantRow, id: &str) -> Result<TenantKeyRow, ControlError> {
+    pub fn remove_tenant_key(&self, connection: &mut AnyConnection, tenant: &TenantRow, id: &str) -> Result<TenantKeyRow, ControlError> {
         let keys = roots::tenant_keys_of(connection, &tenant.id)?;
         let is_last = keys.len() == 1;
         let row = keys.into_iter().find(|row| row.id == id).ok_or_else(|| ControlError::not_found("tenant key", id))?;
@@ -145,7 +143,7 @@ impl Sealing {
     }
 
     /// Puts a root under the master key.
-    fn hold(&self, connection: &mut AnyConnection, tenant: &TenantRow, root: &TenantRoot) -> Result<(), ControlError> {
+    fn wrap_root(&self, connection: &mut AnyConnection, tenant: &TenantRow, root: &TenantRoot) -> Result<(), ControlError> {
         let id = TenantId::from(tenant.id.as_str());
         let Wrapped { kid, blob } = self.keyring.wrap(&RootOf(&id), root)?;
         roots::insert(connection, &RootRow { tenant: tenant.id.clone(), holder: holder_of(kid), blob })?;

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::error::ControlError;
-use super::sealing::{BY_TENANT, IssuedTenantKey};
+use super::sealing::{CUSTODY_TENANT, IssuedTenantKey};
 use super::store::changes::{Actor, Change, Mutation};
 use super::store::connection::AnyConnection;
 use super::store::roots::{self, TenantKeyRow};
@@ -62,7 +62,7 @@ pub struct TenantChange {
 
 /// A tenant that has just been made.
 #[derive(Debug)]
-pub struct MadeTenant {
+pub struct CreatedTenant {
     /// Its row.
     pub row: TenantRow,
     /// What alone opens its secrets, in custody `tenant`.
@@ -70,17 +70,17 @@ pub struct MadeTenant {
 }
 
 /// A tenant key, and the root under it as a ROOT blob.
-type Held = (TenantKeyRow, Vec<u8>);
+type LocalTenantKey = (TenantKeyRow, Vec<u8>);
 
 impl Control {
     /// Makes a tenant, with its root if something can be sealed here.
     ///
     /// # Errors
     /// If a value is bad, the id is taken, or the database fails.
-    pub async fn create_tenant(&self, actor: Actor, new: NewTenant) -> Result<MadeTenant, ControlError> {
+    pub async fn create_tenant(&self, actor: Actor, new: NewTenant) -> Result<CreatedTenant, ControlError> {
         let now = now_ms() / 1_000;
         let (row, local) = new.check(now)?;
-        if row.custody == BY_TENANT && self.sealing.is_none() {
+        if row.custody == CUSTODY_TENANT && self.sealing.is_none() {
             return Err(ControlError::SealingUnavailable);
         }
         let sealing = self.sealing.clone();
@@ -91,17 +91,17 @@ impl Control {
             tenants::insert(connection, &row)?;
             let tenant_key = match (sealing, local) {
                 (None, _) => None,
-                (Some(sealing), None) => sealing.found(connection, &row)?,
+                (Some(sealing), None) => sealing.create_root(connection, &row)?,
                 (Some(sealing), Some((key, root))) => {
                     if roots::has_tenant_key(connection, &key)? {
                         return Err(ControlError::Exists { what: "tenant key", id: key.id });
                     }
-                    sealing.adopt_holder(connection, &key, root)?;
+                    sealing.insert_tenant_key(connection, &key, root)?;
                     None
                 }
             };
             let Mutation { answer: row, action, target, changes } = done(row, "tenant.create");
-            Ok(Mutation { answer: MadeTenant { row, tenant_key }, action, target, changes })
+            Ok(Mutation { answer: CreatedTenant { row, tenant_key }, action, target, changes })
         })
         .await
     }
@@ -126,9 +126,9 @@ impl Control {
         let sealing = self.sealing()?;
         let presented = actor.tenant_key.clone();
         self.mutate(actor, move |connection| {
-            let tenant = keeps_its_root(connection, &id)?;
+            let tenant = tenant_with_custody(connection, &id)?;
             let root = sealing.root(connection, &tenant, presented.as_ref())?;
-            let issued = sealing.add_holder(connection, &tenant, &root)?;
+            let issued = sealing.add_tenant_key(connection, &tenant, &root)?;
             let target = format!("{id}/{}", issued.row.id);
             Ok(Mutation { answer: issued, action: "tenant_key.create", target, changes: Vec::new() })
         })
@@ -143,9 +143,9 @@ impl Control {
         let sealing = self.sealing()?;
         let presented = actor.tenant_key.clone();
         self.mutate(actor, move |connection| {
-            let tenant = keeps_its_root(connection, &id)?;
+            let tenant = tenant_with_custody(connection, &id)?;
             sealing.root(connection, &tenant, presented.as_ref())?;
-            let row = sealing.remove_holder(connection, &tenant, &key)?;
+            let row = sealing.remove_tenant_key(connection, &tenant, &key)?;
             Ok(Mutation { target: format!("{id}/{}", row.id), answer: row, action: "tenant_key.delete", changes: Vec::new() })
         })
         .await
@@ -163,7 +163,7 @@ impl Control {
             .mutate(actor, move |connection| {
                 let tenant = get_tenant(connection, &id)?;
                 let root = sealing.root(connection, &tenant, presented.as_ref())?;
-                let epoch = sealing.advance(connection, &tenant, &root)?;
+                let epoch = sealing.advance_epoch(connection, &tenant, &root)?;
                 let changes = vec![Change::Tenant(id.as_str().into())];
                 Ok(Mutation { answer: epoch, action: "tenant.epoch", target: id, changes })
             })
@@ -223,14 +223,14 @@ impl Control {
 
 impl NewTenant {
     /// The row, and the tenant key that was made elsewhere with the root under it.
-    fn check(self, created_at: i64) -> Result<(TenantRow, Option<Held>), ControlError> {
+    fn check(self, created_at: i64) -> Result<(TenantRow, Option<LocalTenantKey>), ControlError> {
         let id = fields::slug("id", self.id)?;
         let name = self.name.map_or_else(|| Ok(id.clone()), |name| fields::label("name", name))?;
         let custody = self.custody.unwrap_or_else(|| "operator".to_owned());
-        if custody != "operator" && custody != BY_TENANT {
+        if custody != "operator" && custody != CUSTODY_TENANT {
             return Err(ControlError::invalid("custody", "custody must be \"operator\" or \"tenant\""));
         }
-        if self.local_key.is_some() && custody != BY_TENANT {
+        if self.local_key.is_some() && custody != CUSTODY_TENANT {
             return Err(ControlError::invalid("local_key", "local_key needs custody \"tenant\""));
         }
         let local = self.local_key.map(|local| local.check(&id, created_at)).transpose()?;
@@ -248,7 +248,7 @@ impl NewTenant {
 }
 
 impl LocalKey {
-    fn check(self, tenant: &str, created_at: i64) -> Result<Held, ControlError> {
+    fn check(self, tenant: &str, created_at: i64) -> Result<LocalTenantKey, ControlError> {
         let digits = self.id.strip_prefix("tk_").unwrap_or_default();
         if digits.len() != 32 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit() && !digit.is_ascii_uppercase()) {
             return Err(ControlError::invalid("local_key.id", "local_key.id must be tk_ and 32 hexadecimal digits"));
@@ -269,9 +269,9 @@ pub(super) fn get_tenant(connection: &mut AnyConnection, id: &str) -> Result<Ten
     tenants::find(connection, id)?.ok_or_else(|| ControlError::not_found("tenant", id))
 }
 
-fn keeps_its_root(connection: &mut AnyConnection, id: &str) -> Result<TenantRow, ControlError> {
+fn tenant_with_custody(connection: &mut AnyConnection, id: &str) -> Result<TenantRow, ControlError> {
     let tenant = get_tenant(connection, id)?;
-    if tenant.custody == BY_TENANT {
+    if tenant.custody == CUSTODY_TENANT {
         return Ok(tenant);
     }
     let message = "only a tenant with custody \"tenant\" has keys of its own; custody is chosen when a tenant is made".to_owned();

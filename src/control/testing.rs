@@ -9,7 +9,8 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 
 use super::directory::Frame;
 use super::keys::{IssuedKey, KeyFields};
-use super::sealing::{Sealing, Started};
+use super::sealing::Sealer;
+use super::sealing::start::KeyMaterial;
 use super::store::Store;
 use super::store::changes::Actor;
 use super::store::testing::{Fresh, on_each_database};
@@ -100,7 +101,7 @@ impl Bench {
 
     fn sealing(fresh: Arc<Fresh>, token: Option<&str>, settings: PathBuf, offerings: Offerings, keys: config::Sealing) -> Self {
         let (gateway, flushed) = (Arc::new(Recorder::default()), Arc::new(AtomicUsize::new(0)));
-        let Started { sealing, edge } = Sealing::start(&fresh.store, &keys).unwrap();
+        let KeyMaterial { sealing, edge } = Sealer::start(&fresh.store, &keys).unwrap();
         let frame = Frame { offerings: Arc::new(offerings), edge: edge.as_ref().map(|edge| edge.id.clone()), private_upstreams: false };
         let world = World::load(&fresh.store, frame).unwrap();
         gateway.adopt(world.snapshot.clone()).now_or_never();

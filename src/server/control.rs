@@ -20,7 +20,8 @@ use crate::catalog::snapshot::Snapshot;
 use crate::config::{self, ProcessEnvironment, Settings};
 use crate::control::admin::hosts::{self, Hosts};
 use crate::control::directory::Frame;
-use crate::control::sealing::{Sealing, Started};
+use crate::control::sealing::Sealer;
+use crate::control::sealing::start::KeyMaterial;
 use crate::control::store::Store;
 use crate::control::{self, Control, Flush, Parts, Publisher, World};
 use crate::guard::SelfListen;
@@ -33,7 +34,7 @@ use crate::secret::Secret;
 /// The control half before it runs: the database is open and the first snapshot is loaded.
 pub struct Opened {
     store: Store,
-    sealing: Option<Arc<Sealing>>,
+    sealing: Option<Arc<Sealer>>,
     edge: Option<Arc<Edge>>,
     initial: World,
 }
@@ -55,7 +56,7 @@ impl Opened {
     /// If the database fails or the keys do not match it.
     pub fn open(settings: &Settings, offerings: Arc<Offerings>) -> Result<Self, StartError> {
         let store = Store::open(&settings.database.url)?;
-        let Started { sealing, edge } = Sealing::start(&store, &settings.sealing)?;
+        let KeyMaterial { sealing, edge } = Sealer::start(&store, &settings.sealing)?;
         let frame = Frame {
             offerings,
             edge: edge.as_ref().map(|edge| edge.id.clone()),

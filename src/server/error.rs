@@ -3,8 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::control::sealing;
 use crate::control::sealing::rewrap::RotateError;
+use crate::control::sealing::start::KeyMaterialError;
 use crate::control::store::StoreError;
 
 /// A failure to start. The message is one line and names the remedy.
@@ -15,7 +15,7 @@ pub enum StartError {
     Store(#[from] StoreError),
     /// The database and the configured keys do not match.
     #[error(transparent)]
-    Sealing(#[from] sealing::StartError),
+    Sealing(#[from] KeyMaterialError),
     /// A rotation of the master key failed.
     #[error(transparent)]
     Rotation(#[from] RotateError),
@@ -43,7 +43,7 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             StartError::Sealing(error) | StartError::Rotation(RotateError::Start(error)) => match error {
-                sealing::StartError::Store(_) => 1,
+                KeyMaterialError::Store(_) => 1,
                 _ => 78,
             },
             StartError::Rotation(RotateError::NoMasterKey) => 78,

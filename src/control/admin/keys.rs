@@ -12,7 +12,8 @@ use super::gate::actor;
 use super::input::{Body, Parameters};
 use super::page::Page;
 use crate::control::error::ControlError;
-use crate::control::keys::{IssuedKey, KeyFields, is_active};
+use crate::control::keys::settings::is_active;
+use crate::control::keys::{IssuedKey, KeyFields};
 use crate::control::store::keys::KeyRow;
 use crate::control::{Control, now_ms};
 use crate::credential::CredentialKind;
@@ -122,7 +123,7 @@ async fn answer(control: &Control, row: &KeyRow) -> Result<HttpResponse, AdminEr
 }
 
 fn created(issued: &IssuedKey) -> HttpResponse {
-    HttpResponse::Created().json(shown(&issued.row, Some(issued.key.text().expose()), issued.spends))
+    HttpResponse::Created().json(shown(&issued.row, Some(issued.key.text().expose()), issued.has_grants))
 }
 
 fn shown<'a>(row: &'a KeyRow, key: Option<&'a str>, byo: bool) -> KeyJson<'a> {

@@ -11,7 +11,7 @@ use super::page::{List, Page};
 use crate::control::Control;
 use crate::control::store::roots::TenantKeyRow;
 use crate::control::store::tenants::TenantRow;
-use crate::control::tenants::{MadeTenant, NewTenant, TenantChange};
+use crate::control::tenants::{CreatedTenant, NewTenant, TenantChange};
 use crate::credential::CredentialKind;
 
 #[derive(Serialize, JsonSchema)]
@@ -62,7 +62,7 @@ pub(super) struct Deleted {
 }
 
 pub async fn create(request: HttpRequest, control: web::Data<Control>, body: Body<NewTenant>) -> Result<HttpResponse, AdminError> {
-    let MadeTenant { row, tenant_key } = control.create_tenant(actor(&request), body.0).await?;
+    let CreatedTenant { row, tenant_key } = control.create_tenant(actor(&request), body.0).await?;
     let mut json = shown(row);
     if let Some(issued) = tenant_key {
         (json.tenant_key, json.tenant_key_id) = (Some(issued.key.text().expose().to_owned()), Some(issued.row.id));

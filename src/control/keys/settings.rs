@@ -115,6 +115,11 @@ impl Checked {
     }
 }
 
+/// Whether a key is neither revoked nor expired. `now` is in Unix seconds.
+pub fn is_active(row: &KeyRow, now: i64) -> bool {
+    row.revoked_at.is_none() && row.expires_at.is_none_or(|at| now < at)
+}
+
 /// Ids sort by the time they were made.
 pub(super) fn new_id() -> String {
     format!("key_{}", uuid::Uuid::now_v7().simple())

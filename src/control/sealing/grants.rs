@@ -1,9 +1,9 @@
 //! What virtual keys are granted: ESCROW and GRANT blobs, rings and their epochs, and the provider keys sealed in them.
 
-use super::Sealing;
+use super::Sealer;
 use crate::control::error::ControlError;
-use crate::control::keys::is_active;
-use crate::control::master::{EdgeOf, Wrapped};
+use crate::control::keys::settings::is_active;
+use crate::control::master::keyring::{EdgeOf, Wrapped};
 use crate::control::now_ms;
 use crate::control::store::connection::AnyConnection;
 use crate::control::store::edges::{self, EdgeRow};
@@ -20,12 +20,12 @@ use crate::seal::spend::Edge;
 use crate::seal::{open, seal};
 use crate::terms::{KeyId, ProviderName, TenantId};
 
-impl Sealing {
+impl Sealer {
     /// Lets a new virtual key spend its tenant's providers: escrow, and a grant at every edge that serves the tenant.
     ///
     /// # Errors
     /// If an edge does not open, or the database fails; so for every function here.
-    pub fn issue(
+    pub fn grant_key(
         &self,
         connection: &mut AnyConnection,
         tenant: &TenantRow,
@@ -78,7 +78,7 @@ impl Sealing {
     ///
     /// # Errors
     /// If a blob does not open.
-    pub fn advance(&self, connection: &mut AnyConnection, tenant: &TenantRow, root: &TenantRoot) -> Result<i32, ControlError> {
+    pub fn advance_epoch(&self, connection: &mut AnyConnection, tenant: &TenantRow, root: &TenantRoot) -> Result<i32, ControlError> {
         main_ring(connection, &tenant.id)?;
         grants::delete_of_tenant(connection, &tenant.id)?;
         withdraw_ended(connection, &tenant.id)?;
@@ -218,7 +218,7 @@ fn sealed(root: &TenantRoot, row: &ProviderRow, payload: &Payload) -> Result<Vec
 }
 
 /// Where a row's SECRET belongs, in owned names.
-struct Place {
+struct SecretPlace {
     tenant: TenantId,
     ring: Ring,
     name: ProviderName,
@@ -226,9 +226,9 @@ struct Place {
     epoch: Epoch,
 }
 
-fn place(row: &ProviderRow) -> Result<Place, ControlError> {
+fn place(row: &ProviderRow) -> Result<SecretPlace, ControlError> {
     let damaged = || ControlError::Unopened { blob: "SECRET", of: format!("{}/{}", row.tenant, row.name) };
-    Ok(Place {
+    Ok(SecretPlace {
         tenant: row.tenant.as_str().into(),
         ring: Ring::parse(&row.ring).map_err(|_| damaged())?,
         name: row.name.as_str().into(),
@@ -237,7 +237,7 @@ fn place(row: &ProviderRow) -> Result<Place, ControlError> {
     })
 }
 
-impl Place {
+impl SecretPlace {
     fn with<T>(&self, work: impl FnOnce(&SecretContext<'_>, &Ring, Epoch) -> T) -> T {
         let Self { tenant, ring, name, version, epoch } = self;
         work(&SecretContext { tenant, ring, name, version: *version, epoch: *epoch }, ring, *epoch)

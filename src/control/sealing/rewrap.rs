@@ -2,10 +2,11 @@
 //!
 //! In batches, each a transaction of its own, so that a rotation that was cut short goes on where it stopped.
 
-use super::{Sealing, StartError, Started, kid_of};
+use super::start::{KeyMaterial, KeyMaterialError};
+use super::{Sealer, kid_of};
 use crate::config;
 use crate::control::error::ControlError;
-use crate::control::master::{EdgeOf, RootOf, Wrapped};
+use crate::control::master::keyring::{EdgeOf, RootOf, Wrapped};
 use crate::control::store::changes::{Actor, Mutation};
 use crate::control::store::edges;
 use crate::control::store::roots::{self, RootRow};
@@ -24,7 +25,7 @@ pub struct Progress {
 
 /// What a rotation came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rotated {
+pub struct RotationResult {
     /// The master key that everything is under now.
     pub kid: Kid,
     /// What was moved in this run.
@@ -36,7 +37,7 @@ pub struct Rotated {
 pub enum RotateError {
     /// As at the start of a gateway.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(#[from] KeyMaterialError),
     /// There is nothing to rotate to.
     #[error("sealing.master_key_env: no master key is set; set AIGW_MASTER_KEY to the new one and AIGW_OLD_MASTER_KEY to the old one")]
     NoMasterKey,
@@ -52,8 +53,8 @@ const BATCH: i64 = 100;
 ///
 /// # Errors
 /// If a master key is missing, a row does not open, or the database fails.
-pub fn rotate(store: &Store, keys: &config::Sealing, progress: impl Fn(Progress)) -> Result<Rotated, RotateError> {
-    let Started { sealing: Some(sealing), .. } = Sealing::start(store, keys)? else { return Err(RotateError::NoMasterKey) };
+pub fn rotate(store: &Store, keys: &config::Sealing, progress: impl Fn(Progress)) -> Result<RotationResult, RotateError> {
+    let KeyMaterial { sealing: Some(sealing), .. } = Sealer::start(store, keys)? else { return Err(RotateError::NoMasterKey) };
     let mut moved = Progress { roots: 0, edges: sealing.rewrap_edges(store).map_err(RotateError::Stopped)? };
     progress(moved);
     loop {
@@ -63,11 +64,11 @@ pub fn rotate(store: &Store, keys: &config::Sealing, progress: impl Fn(Progress)
         }
         progress(moved);
     }
-    store.forget_deleted().map_err(StartError::Store)?;
-    Ok(Rotated { kid: sealing.kid(), moved })
+    store.forget_deleted().map_err(KeyMaterialError::Store)?;
+    Ok(RotationResult { kid: sealing.kid(), moved })
 }
 
-impl Sealing {
+impl Sealer {
     fn rewrap_edges(&self, store: &Store) -> Result<usize, ControlError> {
         rewrapping(store, |connection| {
             let mut count = 0;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Sealing, holder_of, kid_of};
+use super::{Sealer, holder_of, kid_of};
 use crate::config::{self, EdgeIdentity};
 use crate::control::error::ControlError;
-use crate::control::master::{BadMasterKey, EdgeOf, Keyring, KeyringError, MasterKey};
+use crate::control::master::keyring::{EdgeOf, Keyring, KeyringError};
+use crate::control::master::{BadMasterKey, MasterKey};
 use crate::control::store::changes::{Actor, Mutation};
 use crate::control::store::connection::AnyConnection;
 use crate::control::store::edges::{self, EdgeRow, Served};
@@ -16,16 +17,16 @@ use crate::seal::names::{EdgeId, Kid};
 use crate::seal::spend::Edge;
 
 /// What sealing starts with.
-pub struct Started {
+pub struct KeyMaterial {
     /// The control half's part; nothing can be sealed without a master key.
-    pub sealing: Option<Arc<Sealing>>,
+    pub sealing: Option<Arc<Sealer>>,
     /// The gateway half's part; nothing can be spent without an edge.
     pub edge: Option<Arc<Edge>>,
 }
 
 /// Why the process must not start as configured. One line: what, and the remedy.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum KeyMaterialError {
     /// Something is sealed and nothing can open it.
     #[error(
         "sealing.master_key_env: the database holds sealed rows and no master key is set; set AIGW_MASTER_KEY (or master_key_file) to \
@@ -33,20 +34,20 @@ pub enum StartError {
     )]
     NoMasterKey,
     /// A master key is unusable, or one that is needed is missing.
-    #[error("sealing.{which}: {why}")]
+    #[error("sealing.{which}: {reason}")]
     Keyring {
         /// `master_key_env` or `old_master_key_env`.
         which: &'static str,
         /// What is wrong and the remedy.
-        why: String,
+        reason: String,
     },
     /// This gateway's edge is not what its configuration says.
-    #[error("sealing.{which}: {why}")]
+    #[error("sealing.{which}: {reason}")]
     Edge {
         /// `edge` or `edge_key_env`.
         which: &'static str,
         /// What is wrong and the remedy.
-        why: String,
+        reason: String,
     },
     /// A sealed row is not what was written.
     #[error("the database's sealed rows are damaged: {0}; restore them from a backup")]
@@ -56,53 +57,54 @@ pub enum StartError {
     Store(#[from] StoreError),
 }
 
-impl From<KeyringError> for StartError {
+impl From<KeyringError> for KeyMaterialError {
     fn from(error: KeyringError) -> Self {
         let which = if matches!(error, KeyringError::SameKid(_)) { "old_master_key_env" } else { "master_key_env" };
-        StartError::Keyring { which, why: error.to_string() }
+        KeyMaterialError::Keyring { which, reason: error.to_string() }
     }
 }
 
-impl From<diesel::result::Error> for StartError {
+impl From<diesel::result::Error> for KeyMaterialError {
     fn from(error: diesel::result::Error) -> Self {
-        StartError::Store(StoreError::Query(error))
+        KeyMaterialError::Store(StoreError::Query(error))
     }
 }
 
-impl Sealing {
+impl Sealer {
     /// Checks the database against the master keys and opens this process's edge, making it at the first start. Blocks.
     ///
     /// # Errors
     /// If a master key is missing, wrong or unusable: better no process than one that half works.
-    pub fn start(store: &Store, keys: &config::Sealing) -> Result<Started, StartError> {
+    pub fn start(store: &Store, keys: &config::Sealing) -> Result<KeyMaterial, KeyMaterialError> {
         let own = keys.edge.as_ref().map(own_edge).transpose()?;
         let row = own.as_ref().map(|edge| stored(store, &edge.id)).transpose()?;
         let Some(current) = &keys.master_key else {
-            let is_sealed = store.read(|connection| Ok::<_, StartError>(is_sealed(connection)?))?;
+            let is_sealed = store.read(|connection| Ok::<_, KeyMaterialError>(is_sealed(connection)?))?;
             // A gateway that only spends needs its edge key and no other.
             return if is_sealed && own.is_none() {
-                Err(StartError::NoMasterKey)
+                Err(KeyMaterialError::NoMasterKey)
             } else {
-                Ok(Started { sealing: None, edge: own.map(Arc::new) })
+                Ok(KeyMaterial { sealing: None, edge: own.map(Arc::new) })
             };
         };
-        let bad = |which| move |why: BadMasterKey| StartError::Keyring { which, why: why.to_string() };
+        let bad = |which| move |reason: BadMasterKey| KeyMaterialError::Keyring { which, reason: reason.to_string() };
         let current = MasterKey::from_base64(current).map_err(bad("master_key_env"))?;
         let old = keys.old_master_key.as_ref().map(MasterKey::from_base64).transpose().map_err(bad("old_master_key_env"))?;
         let sealing = Self { keyring: Keyring::new(current, old)? };
-        sealing.keyring.require(store.read(|connection| Ok::<_, StartError>(kids(connection)?))?)?;
+        sealing.keyring.require(store.read(|connection| Ok::<_, KeyMaterialError>(kids(connection)?))?)?;
         let edge = match (own, row) {
             (Some(own), Some(row)) => {
-                let theirs = sealing.open_edge(&row).map_err(StartError::Damaged)?;
+                let theirs = sealing.open_edge(&row).map_err(KeyMaterialError::Damaged)?;
                 if !theirs.key.is(&own.key) {
-                    let why = format!("this is not the key of the edge {}; `aigw edge remove` and `aigw edge add` give it another", own.id);
-                    return Err(StartError::Edge { which: "edge_key_env", why });
+                    let reason =
+                        format!("this is not the key of the edge {}; `aigw edge remove` and `aigw edge add` give it another", own.id);
+                    return Err(KeyMaterialError::Edge { which: "edge_key_env", reason });
                 }
                 own
             }
             _ => sealing.local_edge(store)?,
         };
-        Ok(Started { sealing: Some(Arc::new(sealing)), edge: Some(Arc::new(edge)) })
+        Ok(KeyMaterial { sealing: Some(Arc::new(sealing)), edge: Some(Arc::new(edge)) })
     }
 
     /// The kid that new blobs carry.
@@ -111,18 +113,18 @@ impl Sealing {
     }
 
     /// The edge of a process that is control and gateway in one.
-    fn local_edge(&self, store: &Store) -> Result<Edge, StartError> {
+    fn local_edge(&self, store: &Store) -> Result<Edge, KeyMaterialError> {
         let id = EdgeId::local();
-        let row = store.read(|connection| Ok::<_, StartError>(edges::find(connection, id.as_str())?))?;
+        let row = store.read(|connection| Ok::<_, KeyMaterialError>(edges::find(connection, id.as_str())?))?;
         let row = match row {
             Some(row) => row,
             None => self.make_local_edge(store, &id)?,
         };
-        self.open_edge(&row).map_err(StartError::Damaged)
+        self.open_edge(&row).map_err(KeyMaterialError::Damaged)
     }
 
     /// Of processes that start together on one database, one makes it.
-    fn make_local_edge(&self, store: &Store, id: &EdgeId) -> Result<EdgeRow, StartError> {
+    fn make_local_edge(&self, store: &Store, id: &EdgeId) -> Result<EdgeRow, KeyMaterialError> {
         let actor = Actor { who: "start", request_id: None, tenant_key: None };
         let made = store.mutate(&actor, crate::control::now_ms(), |connection| {
             let row = match edges::find(connection, id.as_str())? {
@@ -137,8 +139,8 @@ impl Sealing {
             Ok::<_, ControlError>(Mutation { answer: row, action: "edge.add", target: id.to_string(), changes: Vec::new() })
         });
         made.map_err(|error| match error {
-            ControlError::Store(error) => StartError::Store(error),
-            other => StartError::Damaged(other),
+            ControlError::Store(error) => KeyMaterialError::Store(error),
+            other => KeyMaterialError::Damaged(other),
         })
     }
 
@@ -162,8 +164,8 @@ impl Sealing {
 }
 
 /// The edge that the configuration makes this gateway.
-fn own_edge(identity: &EdgeIdentity) -> Result<Edge, StartError> {
-    let bad = |which, why: &str| StartError::Edge { which, why: why.to_owned() };
+fn own_edge(identity: &EdgeIdentity) -> Result<Edge, KeyMaterialError> {
+    let bad = |which, reason: &str| KeyMaterialError::Edge { which, reason: reason.to_owned() };
     let id = EdgeId::parse(&identity.id).map_err(|error| bad("edge", &error.to_string()))?;
     if id == EdgeId::local() {
         return Err(bad("edge", "the edge `local` has no key of its own to be given; leave it out to be `local`"));
@@ -173,10 +175,12 @@ fn own_edge(identity: &EdgeIdentity) -> Result<Edge, StartError> {
     Ok(Edge { id, key })
 }
 
-fn stored(store: &Store, id: &EdgeId) -> Result<EdgeRow, StartError> {
-    let row = store.read(|connection| Ok::<_, StartError>(edges::find(connection, id.as_str())?))?;
-    let unknown =
-        || StartError::Edge { which: "edge", why: format!("there is no edge {id} in the database; make it with `aigw edge add {id}`") };
+fn stored(store: &Store, id: &EdgeId) -> Result<EdgeRow, KeyMaterialError> {
+    let row = store.read(|connection| Ok::<_, KeyMaterialError>(edges::find(connection, id.as_str())?))?;
+    let unknown = || KeyMaterialError::Edge {
+        which: "edge",
+        reason: format!("there is no edge {id} in the database; make it with `aigw edge add {id}`"),
+    };
     row.ok_or_else(unknown)
 }
 

@@ -13,8 +13,9 @@ use crate::control::edges::NewEdge;
 use crate::control::error::ControlError;
 use crate::control::keys::{IssuedKey, KeyFields};
 use crate::control::providers::ProviderFields;
+use crate::control::sealing::Sealer;
 use crate::control::sealing::rewrap::{RotateError, rotate};
-use crate::control::sealing::{Sealing, StartError};
+use crate::control::sealing::start::KeyMaterialError;
 use crate::control::store::Store;
 use crate::control::store::changes::Actor;
 use crate::control::store::schema::{admin_events, byo_providers, edges, escrow, grants, tenant_roots, virtual_keys};
@@ -195,7 +196,7 @@ fn a_key_made_before_or_after_the_provider_spends_it() {
         let before = ready(&bench).await;
         let after = bench.key("acme").await;
         for key in [&before, &after] {
-            assert!(key.spends);
+            assert!(key.has_grants);
             assert_eq!(auth_header(&bench, key).unwrap(), format!("authorization: Bearer {KEY}"));
         }
         put(&bench, "1-mine", fields("azure", Some("az-0123456789"))).await.unwrap();
@@ -255,7 +256,7 @@ fn without_a_master_key_nothing_can_be_sealed_and_keys_are_for_brokered_provider
             let plain = Bench::sealed(Arc::clone(&fresh), &catalog("groq.example"), config::Sealing::default());
             plain.tenant("acme").await;
             let key = plain.key("acme").await;
-            assert!(!key.spends);
+            assert!(!key.has_grants);
             assert!(matches!(put(&plain, "1-mine", fields("groq", Some(KEY))).await, Err(ControlError::SealingUnavailable)));
             let own = NewTenant { id: "b".to_owned(), custody: Some("tenant".to_owned()), ..NewTenant::default() };
             assert!(matches!(plain.control.create_tenant(ACTOR, own).await, Err(ControlError::SealingUnavailable)));
@@ -264,7 +265,7 @@ fn without_a_master_key_nothing_can_be_sealed_and_keys_are_for_brokered_provider
             put(&sealed, "1-mine", fields("groq", Some(KEY))).await.unwrap();
             assert_eq!(auth_header(&sealed, &key), Err(ByoError::Unopened));
             let successor = sealed.control.rotate_key(ACTOR, "acme".to_owned(), key.row.id.clone(), Duration::ZERO).await.unwrap();
-            assert!(successor.spends && auth_header(&sealed, &successor).is_ok());
+            assert!(successor.has_grants && auth_header(&sealed, &successor).is_ok());
             assert_eq!(sealed.control.keys_with_grants("acme".to_owned()).await.unwrap().len(), 1);
         });
     });
@@ -439,8 +440,8 @@ fn p8_after_a_new_master_key_everything_works_under_it_alone() {
             for nth in 0..250 {
                 before.tenant(&format!("t-{nth}")).await;
             }
-            let start = |keys: &config::Sealing| Sealing::start(&fresh.store, keys).map(drop);
-            assert!(matches!(start(&config::Sealing::default()), Err(StartError::NoMasterKey)));
+            let start = |keys: &config::Sealing| Sealer::start(&fresh.store, keys).map(drop);
+            assert!(matches!(start(&config::Sealing::default()), Err(KeyMaterialError::NoMasterKey)));
             let wrong = start(&keys(2, None)).unwrap_err().to_string();
             assert!(wrong.contains("sealed under the master key"), "{wrong}");
             assert!(matches!(rotate(&fresh.store, &keys(2, None), |_| ()), Err(RotateError::Start(_))));
@@ -466,7 +467,7 @@ fn a_damaged_edge_refuses_to_start() {
             .store
             .write::<_, ControlError>(|c| Ok(diesel::update(edges::table).set(edges::blob.eq(vec![0u8; 78])).execute(c)?));
         spoil.unwrap();
-        assert!(matches!(Sealing::start(&bench.fresh.store, &keys(1, None)), Err(StartError::Damaged(_))));
+        assert!(matches!(Sealer::start(&bench.fresh.store, &keys(1, None)), Err(KeyMaterialError::Damaged(_))));
     });
 }
 

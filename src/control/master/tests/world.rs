@@ -1,7 +1,7 @@
 //! Two tenants and two edges with everything that is stored for them.
 
-use crate::control::master::keyring::Under;
-use crate::control::master::{AuditKeyOf, AuditPrivateKey, EdgeOf, Keyring, RootOf, Wrappable};
+use crate::control::master::AuditPrivateKey;
+use crate::control::master::keyring::{AuditKeyOf, EdgeOf, Keyring, RootOf, Under, Wrappable};
 use crate::credential::{Credential, CredentialKind};
 use crate::guard::{Policy, SelfListen, Source, check_url};
 use crate::seal::blob::{open, seal};
