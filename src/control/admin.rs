@@ -1,7 +1,7 @@
-//! The admin plane's route table: one resource, one file. Handlers read the request, ask [`Control`](super::Control) and
-//! answer in JSON; nothing is decided here.
+//! Route table of the admin API, one file per resource. Handlers parse the request, call
+//! [`Control`](super::Control) and return JSON; they make no decisions.
 //!
-//! The application must hold `web::Data<Control>`. Every route is behind `gate`.
+//! The application must provide `web::Data<Control>`. Every route is behind `gate`.
 
 mod catalog;
 mod edges;
@@ -24,7 +24,7 @@ mod tests;
 
 use actix_web::{Resource, middleware, web};
 
-/// Everything below `/admin/v1` and `/v1/organization`.
+/// Adds the routes below `/admin/v1` and `/v1/organization`.
 pub fn routes(config: &mut web::ServiceConfig) {
     config.service(
         web::scope("/admin/v1")
@@ -68,7 +68,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(at("/openapi.json").route(web::get().to(openapi::show)))
             .default_service(web::to(gate::unknown_endpoint)),
     );
-    // OpenAI's own Admin API, where it has what the ledger holds.
+    // The parts of OpenAI's Admin API that the ledger can answer.
     config.service(
         web::scope("/v1/organization")
             .wrap(middleware::from_fn(gate::gate))

@@ -1,4 +1,4 @@
-//! What can be done with edges: the gateways that tenants' provider keys are granted to (spec/security.md 1.5).
+//! Operations on edges, the gateways that tenants' provider keys are granted to (spec/security.md 1.5).
 
 use super::error::ControlError;
 use super::sealing::CUSTODY_TENANT;
@@ -9,31 +9,31 @@ use super::{Control, fields};
 use crate::credential::Credential;
 use crate::seal::names::EdgeId;
 
-/// An edge to be.
+/// Fields of a new edge.
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a JSON object")]
 pub struct NewEdge {
     /// Its id.
     pub id: String,
-    /// The tenants it serves; all if not said.
+    /// Tenants that the edge serves; all by default.
     pub tenants: Option<Vec<String>>,
 }
 
-/// An edge that has just been made: the only time its credential can be shown.
+/// A newly created edge, whose key can be shown only now.
 pub struct IssuedEdge {
     /// Its row.
     pub row: EdgeRow,
     /// `AIGW_EDGE_KEY` of that gateway.
     pub key: Credential,
-    /// Tenants that keep their own root: they grant it something when they next rotate or make a key.
+    /// Tenants with custody `tenant`: they grant nothing to the edge until their next epoch or new key.
     pub pending: Vec<String>,
 }
 
 impl Control {
-    /// Makes an edge and grants it what the tenants it serves have.
+    /// Creates an edge and grants it the provider keys of the tenants that it serves.
     ///
     /// # Errors
-    /// If the id is bad or taken, nothing can be sealed here, or the database fails.
+    /// If the id is invalid or taken, there is no master key, or the database fails.
     pub async fn create_edge(&self, actor: Actor, new: NewEdge) -> Result<IssuedEdge, ControlError> {
         let sealing = self.sealing()?;
         let id = EdgeId::parse(&new.id).map_err(|error| ControlError::invalid("id", error.to_string()))?;
@@ -58,7 +58,7 @@ impl Control {
         .await
     }
 
-    /// All edges.
+    /// Returns all edges.
     ///
     /// # Errors
     /// If the database fails.
@@ -66,19 +66,20 @@ impl Control {
         self.read(|connection| Ok(edges::all(connection)?)).await
     }
 
-    /// Removes an edge and everything granted to it.
+    /// Removes an edge and all its grants.
     ///
     /// # Errors
     /// If there is no such edge, it is this process's own, or the database fails.
     pub async fn delete_edge(&self, actor: Actor, id: String) -> Result<EdgeRow, ControlError> {
         if id == EdgeId::local().as_str() {
-            let message = "the edge `local` is this gateway's own; rotate its tenants' epochs instead".to_owned();
+            let message =
+                "the edge `local` is this gateway itself and cannot be removed; start new epochs of its tenants instead".to_owned();
             return Err(ControlError::Conflict { code: "own_edge", message });
         }
         self.mutate(actor, move |connection| {
             let Some(row) = edges::find(connection, &id)? else { return Err(ControlError::not_found("edge", id)) };
             edges::delete(connection, &id)?;
-            // A gateway that still runs with this edge reads anew what it is granted: nothing.
+            // Makes a gateway that still runs with this edge reload its grants, which are now empty.
             let served = tenants::all(connection)?.into_iter().filter(|tenant| row.tenants.includes(&tenant.id));
             let changes = served.map(|tenant| Change::Tenant(tenant.id.into())).collect();
             Ok(Mutation { answer: row, action: "edge.remove", target: id, changes })

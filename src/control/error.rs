@@ -1,4 +1,4 @@
-//! Why the control half did not do what it was asked. No statuses: those are [`admin::error`](super::admin)'s.
+//! Errors of the control half. [`admin`](super::admin) maps them to status codes.
 
 use super::master::keyring::KeyringError;
 use super::store::StoreError;
@@ -6,88 +6,88 @@ use crate::config::check::Problems;
 use crate::credential::NoRandomness;
 use crate::seal::SealError;
 
-/// A refusal or a failure. The text is for the operator and names no secret.
+/// A refusal or a failure. The message is for the operator and never contains a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// A value cannot be taken.
+    /// A value is invalid.
     #[error("{message}")]
     Invalid {
-        /// Which one.
+        /// Name of the parameter.
         param: String,
-        /// What it has to be.
+        /// The requirement.
         message: String,
     },
-    /// There is no such thing.
-    #[error("there is no {what} {id:?}")]
+    /// The object does not exist.
+    #[error("{what} {id:?} not found")]
     NotFound {
-        /// Such as `tenant`.
+        /// Kind of object, such as `tenant`.
         what: &'static str,
-        /// The id asked for.
+        /// The requested id.
         id: String,
     },
-    /// The catalog has no such model.
-    #[error("there is no model {0:?} in the catalog")]
+    /// The catalog does not have this model.
+    #[error("model {0:?} not found in the catalog")]
     UnknownModel(String),
-    /// There is one already.
-    #[error("{what} {id:?} exists already")]
+    /// An object with this id already exists.
+    #[error("{what} {id:?} already exists")]
     Exists {
-        /// Such as `tenant`.
+        /// Kind of object, such as `tenant`.
         what: &'static str,
-        /// The id asked for.
+        /// The requested id.
         id: String,
     },
-    /// It is in no state to be changed so.
+    /// The state of the object does not allow the change.
     #[error("{message}")]
     Conflict {
-        /// For programs.
+        /// Error code for programs.
         code: &'static str,
-        /// For people, with the remedy.
+        /// Message with the remedy.
         message: String,
     },
     /// There is no master key, so nothing can be sealed.
-    #[error("sealing is not available here: the gateway has no master key; set AIGW_MASTER_KEY (make one with: openssl rand -base64 32)")]
+    #[error("sealing is unavailable: the gateway has no master key; set AIGW_MASTER_KEY (generate one with: openssl rand -base64 32)")]
     SealingUnavailable,
-    /// The tenant keeps its own root, and its key is missing or wrong.
-    #[error("this tenant keeps its own key: send it as `x-aigw-tenant-key: aigw-tk-…`; the one sent is missing or wrong")]
+    /// The custody is `tenant`, and the tenant key is missing or wrong.
+    #[error("missing or invalid tenant key; this tenant has custody `tenant`, send its key as `x-aigw-tenant-key: aigw-tk-…`")]
     TenantKeyRequired,
-    /// A sealed row is not what was written there: edited by hand, or restored in part.
-    #[error("the {blob} blob of {of} does not open: it is not what was written there; restore the row from a backup")]
+    /// A sealed row was altered: edited by hand, or restored in part.
+    #[error("the {blob} blob of {of} does not open because its row was altered; restore the row from a backup")]
     Unopened {
-        /// Its type, such as `ROOT`.
+        /// Type of the blob, such as `ROOT`.
         blob: &'static str,
-        /// Whose it is. Ids only.
+        /// Ids of the owner.
         of: String,
     },
-    /// The master key that something is wrapped under is not here, or the row is damaged.
+    /// The master key of a blob is not configured, or the row was altered.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
-    /// Nothing was sealed.
+    /// Sealing failed.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// The configuration is refused; what was in effect still is.
-    #[error("the configuration is refused, nothing has changed: {0}")]
+    /// The configuration is invalid; the previous one stays in effect.
+    #[error("invalid configuration, nothing has changed: {0}")]
     Configuration(#[from] Problems),
     /// The change is in the database but could not be read back and published.
-    #[error("the change is stored but not yet in effect in this process: {0}; it will be as soon as the database can be read")]
+    #[error("the change is stored but not yet in effect in this process: {0}; it takes effect as soon as the database can be read")]
     NotYetInEffect(String),
-    /// The blocking threads are going away, or the work panicked.
-    #[error("the work was interrupted; try again")]
+    /// The process shuts down, or the operation panicked.
+    #[error("the operation was interrupted; try again")]
     Interrupted,
-    /// No credential could be made.
+    /// No credential could be generated.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl ControlError {
-    /// Shorthand for [`ControlError::Invalid`].
+    /// Returns [`ControlError::Invalid`].
     pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         ControlError::Invalid { param: param.into(), message: message.into() }
     }
 
-    /// Shorthand for [`ControlError::NotFound`].
+    /// Returns [`ControlError::NotFound`].
     pub fn not_found(what: &'static str, id: impl Into<String>) -> Self {
         ControlError::NotFound { what, id: id.into() }
     }

@@ -1,4 +1,4 @@
-//! What can be done with virtual keys. The key itself exists here for as long as it takes to answer with it.
+//! Operations on virtual keys. The key itself is only in memory until the response that shows it.
 
 pub mod settings;
 
@@ -16,28 +16,28 @@ use crate::credential::{Credential, CredentialKind};
 pub use settings::KeyFields;
 use settings::{is_active, new_id};
 
-/// A key that has just been made: the only time it can be shown.
+/// A newly created key, which can be shown only now.
 #[derive(Debug)]
 pub struct IssuedKey {
     /// Its row.
     pub row: KeyRow,
     /// The key.
     pub key: Credential,
-    /// Whether it opens the tenant's own providers.
+    /// Whether the key can use the tenant's own providers.
     pub has_grants: bool,
 }
 
-/// The longest a rotated key may go on working.
+/// Maximum time that a rotated key keeps working.
 pub const MAX_GRACE: Duration = Duration::from_secs(30 * 86_400);
 
 impl Control {
-    /// Makes a key of `tenant`.
+    /// Creates a key of `tenant`.
     ///
     /// # Errors
     /// If a value is bad, there is no such tenant, or the database fails.
     pub async fn create_key(&self, actor: Actor, tenant: String, new: KeyFields) -> Result<IssuedKey, ControlError> {
         let key = Credential::mint(CredentialKind::Virtual)?;
-        let row = new.check()?.first(tenant, &key, now_ms() / 1_000);
+        let row = new.validate()?.new_row(tenant, &key, now_ms() / 1_000);
         let (sealing, presented) = (self.sealing.clone(), actor.tenant_key.clone());
         self.mutate(actor, move |connection| {
             let tenant = get_tenant(connection, &row.tenant)?;
@@ -51,7 +51,8 @@ impl Control {
         .await
     }
 
-    /// The tenant's keys that open its own providers. One from before there was a master key does not.
+    /// Returns the ids of the tenant's keys that can use its own providers. Keys from before the master key
+    /// was set cannot.
     ///
     /// # Errors
     /// If the database fails.
@@ -59,7 +60,7 @@ impl Control {
         self.read(move |connection| Ok(grants::keys_with_grants(connection, &tenant)?.into_iter().collect())).await
     }
 
-    /// One page of a tenant's keys, the revoked ones too.
+    /// Returns one page of a tenant's keys, including revoked ones.
     ///
     /// # Errors
     /// If there is no such tenant, or the database fails.
@@ -71,10 +72,10 @@ impl Control {
         .await
     }
 
-    /// The tenant's key with that id.
+    /// Returns the tenant's key with this id.
     ///
     /// # Errors
-    /// If the tenant has none such, or the database fails.
+    /// If the tenant has no such key, or the database fails.
     pub async fn key(&self, tenant: String, id: String) -> Result<KeyRow, ControlError> {
         self.read(move |connection| find(connection, &tenant, &id)).await
     }
@@ -84,11 +85,11 @@ impl Control {
     /// # Errors
     /// If a value is bad, there is no such key, it is revoked, or the database fails.
     pub async fn change_key(&self, actor: Actor, tenant: String, id: String, change: KeyFields) -> Result<KeyRow, ControlError> {
-        let change = change.check()?;
+        let change = change.validate()?;
         self.mutate(actor, move |connection| {
             let mut row = find(connection, &tenant, &id)?;
             if row.revoked_at.is_some() {
-                return Err(conflict("key_revoked", "the key is revoked and cannot be changed; make a new one"));
+                return Err(conflict("key_revoked", "the key is revoked and cannot be changed; create a new one"));
             }
             change.apply(&mut row);
             keys::update(connection, row.clone())?;
@@ -97,7 +98,7 @@ impl Control {
         .await
     }
 
-    /// Revokes a key. Revoking it again changes nothing.
+    /// Revokes a key. Idempotent.
     ///
     /// # Errors
     /// If there is no such key, or the database fails.
@@ -113,10 +114,10 @@ impl Control {
         .await
     }
 
-    /// Makes a successor with the same settings; the key itself goes on working for `grace`.
+    /// Creates a successor with the same settings. The old key keeps working for `grace`.
     ///
     /// # Errors
-    /// If `grace` is too long, there is no such key, it has ended or has a successor, or the database fails.
+    /// If `grace` is too long, there is no such key, it is inactive or already rotated, or the database fails.
     pub async fn rotate_key(&self, actor: Actor, tenant: String, id: String, grace: Duration) -> Result<IssuedKey, ControlError> {
         if grace > MAX_GRACE {
             return Err(ControlError::invalid("grace", "grace must be at most 30d"));
@@ -129,10 +130,10 @@ impl Control {
             let old = find(connection, &tenant, &id)?;
             let successor = keys::successor(connection, &id)?;
             if let Some(successor) = successor {
-                return Err(conflict("key_rotated", &format!("the key is rotated already; rotate its successor {successor}")));
+                return Err(conflict("key_rotated", &format!("the key is already rotated; rotate its successor {successor}")));
             }
             if !is_active(&old, now) {
-                return Err(conflict("key_inactive", "the key is revoked or expired; make a new one"));
+                return Err(conflict("key_inactive", "the key is revoked or expired; create a new one"));
             }
             let row = old.succeeded_by(&key, now);
             let old = old.ending(now, grace);
@@ -154,7 +155,7 @@ impl Control {
 }
 
 impl KeyRow {
-    /// A key with the same settings.
+    /// Returns a successor with the same settings.
     fn succeeded_by(&self, key: &Credential, now: i64) -> Self {
         Self {
             id: new_id(),
@@ -166,7 +167,7 @@ impl KeyRow {
         }
     }
 
-    /// The same key, at its end after `grace`; it never lives longer than it would have.
+    /// Returns the same key, which ends after `grace` or at its own expiry, whichever is earlier.
     fn ending(mut self, now: i64, grace: Duration) -> Self {
         if grace.is_zero() {
             self.revoked_at = Some(now);
@@ -178,7 +179,7 @@ impl KeyRow {
     }
 }
 
-/// Another tenant's key is no key.
+/// Returns the tenant's key; another tenant's key is not found.
 fn find(connection: &mut AnyConnection, tenant: &str, id: &str) -> Result<KeyRow, ControlError> {
     let row = keys::find(connection, id)?.filter(|row| row.tenant == tenant);
     row.ok_or_else(|| ControlError::not_found("key", id))
@@ -188,24 +189,24 @@ fn conflict(code: &'static str, message: &str) -> ControlError {
     ControlError::Conflict { code, message: message.to_owned() }
 }
 
-fn done<T: Keyed>(answer: T, action: &'static str) -> Mutation<T> {
+fn done<T: HasKeyRow>(answer: T, action: &'static str) -> Mutation<T> {
     let row = answer.row();
     let (target, changes) = (format!("{}/{}", row.tenant, row.id), vec![Change::Key(row.id.as_str().into())]);
     Mutation { answer, action, target, changes }
 }
 
-/// An answer about one key.
-trait Keyed {
+/// A result that contains the row of a key.
+trait HasKeyRow {
     fn row(&self) -> &KeyRow;
 }
 
-impl Keyed for KeyRow {
+impl HasKeyRow for KeyRow {
     fn row(&self) -> &KeyRow {
         self
     }
 }
 
-impl Keyed for IssuedKey {
+impl HasKeyRow for IssuedKey {
     fn row(&self) -> &KeyRow {
         &self.row
     }

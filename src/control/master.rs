@@ -1,6 +1,6 @@
-//! The master key: what it derives and its name (spec/security.md 1.2).
+//! The master key, its id and the keys derived from it (spec/security.md 1.2).
 //!
-//! Only the control half can name it. What it wraps is [`keyring`]'s; where it comes from is the configuration's.
+//! Only the control half has it. [`keyring`] wraps with it; the configuration provides it.
 
 pub mod keyring;
 
@@ -22,34 +22,34 @@ keys! {
     RootKey: Key;
     /// Wraps edges' keys.
     EdgeWrapKey: Key;
-    /// Wraps the audit log's private key.
+    /// Wraps the private key of the audit log.
     AuditWrapKey: Key;
-    /// The audit log's X-Wing private key: 32 random bytes.
+    /// The X-Wing private key of the audit log: 32 random bytes.
     AuditPrivateKey: Content;
 }
 
-/// A master key. Of M itself nothing is kept but what HKDF extracts from it.
+/// A master key. Holds only the HKDF extract of M, not M itself.
 pub struct MasterKey {
     prk: Prk,
     kid: Kid,
 }
 
-/// Why a text is no master key.
+/// An invalid master key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadMasterKey {
     /// Not 32 bytes in base64.
-    #[error("the master key is not 32 bytes in base64; make one with: openssl rand -base64 32")]
+    #[error("the master key must be 32 bytes in base64; generate one with: openssl rand -base64 32")]
     Form,
-    /// Somebody's placeholder.
-    #[error("all bytes of the master key are equal; make one with: openssl rand -base64 32")]
+    /// A placeholder.
+    #[error("all bytes of the master key are equal; generate one with: openssl rand -base64 32")]
     AllEqual,
 }
 
 impl MasterKey {
-    /// Reads 32 bytes in standard base64.
+    /// Parses 32 bytes in standard base64.
     ///
     /// # Errors
-    /// If they are not, or are all equal.
+    /// If the text is anything else, or all bytes are equal.
     pub fn from_base64(text: &Secret) -> Result<Self, BadMasterKey> {
         let bytes = Zeroizing::new(STANDARD.decode(text.expose()).map_err(|_| BadMasterKey::Form)?);
         let bytes: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| BadMasterKey::Form)?;
@@ -67,22 +67,22 @@ impl MasterKey {
         Self { prk, kid }
     }
 
-    /// Its name, stored in clear beside what it wraps.
+    /// Its id, stored in clear with the blobs that it wraps.
     pub fn kid(&self) -> Kid {
         self.kid
     }
 
-    /// What wraps tenants' roots.
+    /// Derives the key that wraps tenants' roots.
     pub fn root_key(&self) -> RootKey {
         RootKey(expand(&self.prk, Fields::of("aigw/v1/root-key")))
     }
 
-    /// What wraps edges' keys.
+    /// Derives the key that wraps edge keys.
     pub fn edge_wrap_key(&self) -> EdgeWrapKey {
         EdgeWrapKey(expand(&self.prk, Fields::of("aigw/v1/edge-wrap-key")))
     }
 
-    /// What wraps the audit log's private key.
+    /// Derives the key that wraps the private key of the audit log.
     pub fn audit_wrap_key(&self) -> AuditWrapKey {
         AuditWrapKey(expand(&self.prk, Fields::of("aigw/v1/audit-wrap-key")))
     }
@@ -95,10 +95,10 @@ impl fmt::Debug for MasterKey {
 }
 
 impl AuditPrivateKey {
-    /// A new one.
+    /// Generates a new key.
     ///
     /// # Errors
-    /// If the operating system has no randomness to give.
+    /// If no random bytes are available.
     pub fn generate() -> Result<Self, NoRandomness> {
         crate::seal::key::SecretKey::generate().map(Self).map_err(|_| NoRandomness)
     }

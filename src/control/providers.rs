@@ -1,5 +1,5 @@
-//! What can be done with a tenant's own providers. Their keys come in here, are sealed for the places they may be sent to,
-//! and never go out again (spec/security.md 1.4, 1.5).
+//! Operations on tenants' own providers. Their keys are sealed for the destinations they may be sent to and
+//! never returned (spec/security.md 1.4, 1.5).
 
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ use crate::guard::{Denied, Policy, Source, check_url};
 use crate::seal::payload::{BadPayload, Destination, Payload, Presentation};
 use crate::secret::Secret;
 
-/// What is said about a provider. A field that is missing is left as it is; `base_url: null` is the kind's.
+/// Fields of a new or changed provider. A missing field is left as it is; `base_url: null` selects that of
+/// the kind.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a JSON object")]
 #[allow(missing_docs, reason = "the fields of a provider (DESIGN.md section 8)")]
@@ -32,17 +33,17 @@ pub struct ProviderFields {
     pub enabled: Option<bool>,
 }
 
-/// A provider as it shall be, and what is to be sealed for it.
+/// The row to write for a provider, and the payload to seal, if the key changes.
 struct PlannedProvider {
     row: ProviderRow,
     payload: Option<Payload>,
 }
 
 impl Control {
-    /// Writes a provider of `tenant`, new or changed.
+    /// Creates or changes a provider of `tenant`.
     ///
     /// # Errors
-    /// If nothing can be sealed here, a value is bad, its key is needed and not there, or the database fails.
+    /// If there is no master key, a value is invalid, a required key is missing, or the database fails.
     pub async fn put_provider(
         &self,
         actor: Actor,
@@ -52,7 +53,7 @@ impl Control {
     ) -> Result<ProviderRow, ControlError> {
         let sealing = self.sealing()?;
         if !names::is_name(&name) {
-            return Err(ControlError::invalid("name", format!("{name:?} cannot name a provider: {}", names::NAME_RULE)));
+            return Err(ControlError::invalid("name", format!("{name:?} is not a valid provider name: {}", names::NAME_RULE)));
         }
         let (offerings, presented, policy) = (self.snapshot().offerings, actor.tenant_key.clone(), self.provider_policy());
         let now = now_ms() / 1_000;
@@ -61,8 +62,8 @@ impl Control {
             let root = sealing.root(connection, &owner, presented.as_ref())?;
             let before = providers::find(connection, &tenant, &name)?;
             let kind = fields.kind.as_deref().or(before.as_ref().map(|row| row.kind.as_str()));
-            let kind = kind.ok_or_else(|| ControlError::invalid("kind", "kind is missing; GET /admin/v1/catalog lists the kinds"))?;
-            let unknown = || ControlError::invalid("kind", format!("there is no kind {kind:?}; GET /admin/v1/catalog lists them"));
+            let kind = kind.ok_or_else(|| ControlError::invalid("kind", "kind is required; GET /admin/v1/catalog lists the kinds"))?;
+            let unknown = || ControlError::invalid("kind", format!("unknown kind {kind:?}; GET /admin/v1/catalog lists the kinds"));
             let kind = Arc::clone(offerings.kinds.get(kind).ok_or_else(unknown)?);
             let PlannedProvider { mut row, payload } = policy.plan(&kind, before, tenant, name, fields, now)?;
             if let Some(payload) = payload {
@@ -74,10 +75,10 @@ impl Control {
         .await
     }
 
-    /// A provider of `tenant`.
+    /// Returns a provider of `tenant`.
     ///
     /// # Errors
-    /// If there is none such, or the database fails.
+    /// If there is no such provider, or the database fails.
     pub async fn provider(&self, tenant: String, name: String) -> Result<ProviderRow, ControlError> {
         self.read(move |connection| {
             get_tenant(connection, &tenant)?;
@@ -100,10 +101,10 @@ impl Control {
         .await
     }
 
-    /// Seals a provider's key for where its kind is now. The key stays the same and is not shown.
+    /// Reseals a provider's key for the current destination of its kind. The key itself stays the same.
     ///
     /// # Errors
-    /// If nothing can be sealed here, there is no such provider or key, it does not open, or the database fails.
+    /// If there is no master key, there is no such provider or key, it does not open, or the database fails.
     pub async fn reseal_provider(&self, actor: Actor, tenant: String, name: String) -> Result<ProviderRow, ControlError> {
         let sealing = self.sealing()?;
         let (offerings, presented, policy) = (self.snapshot().offerings, actor.tenant_key.clone(), self.provider_policy());
@@ -113,10 +114,10 @@ impl Control {
             let root = sealing.root(connection, &owner, presented.as_ref())?;
             let missing = || ControlError::not_found("provider", name.as_str());
             let mut row = providers::find(connection, &tenant, &name)?.ok_or_else(missing)?;
-            let gone = || conflict("unknown_kind", format!("its kind {:?} is not configured any more; write it with another", row.kind));
+            let gone = || conflict("unknown_kind", format!("its kind {:?} is no longer configured; change it to another kind", row.kind));
             let kind = Arc::clone(offerings.kinds.get(row.kind.as_str()).ok_or_else(gone)?);
             if row.secret.is_none() {
-                return Err(conflict("no_key", "it has no key to seal".to_owned()));
+                return Err(conflict("no_key", "the provider has no key to reseal".to_owned()));
             }
             let destination = policy.destination(&kind, row.base_url.as_deref())?;
             let payload = sealing.open_key(&root, &row)?.redirected([destination]).map_err(|error| bad_payload(&error))?;
@@ -138,9 +139,9 @@ impl Control {
     }
 }
 
-/// Decides whether a provider may be as it is wanted.
+/// Validates changes of providers and derives the destination of their keys.
 struct ProviderPolicy {
-    /// What holds for a URL that a tenant wrote.
+    /// Guard policy for URLs that tenants set.
     tenant_url: Policy,
 }
 
@@ -158,17 +159,17 @@ impl ProviderPolicy {
         let is_same_kind = before.as_ref().is_some_and(|row| row.kind == *kind.name);
         let kept = before.as_ref().filter(|_| is_same_kind).and_then(|row| row.base_url.clone());
         let base_url = base_url.unwrap_or(kept).filter(|url| !is_of_kind(kind, url));
-        let is_same_place = is_same_kind && before.as_ref().is_some_and(|row| row.base_url == base_url);
+        let is_same_destination = is_same_kind && before.as_ref().is_some_and(|row| row.base_url == base_url);
         let destination = self.destination(kind, base_url.as_deref());
         let takes_key = kind.auth != Auth::None && kind.dialect.is_remote();
         let has_key = before.as_ref().is_some_and(|row| row.secret.is_some());
         let payload = match (api_key, takes_key) {
-            (Some(_), false) => return Err(ControlError::invalid("api_key", format!("the kind {} takes no key", kind.name))),
-            (None, true) if !is_same_place || !has_key => {
-                // A URL that is refused is the greater trouble.
+            (Some(_), false) => return Err(ControlError::invalid("api_key", format!("kind {} has no key; omit api_key", kind.name))),
+            (None, true) if !is_same_destination || !has_key => {
+                // A refused URL is reported first.
                 destination?;
-                let what = if has_key { "with another kind or base_url the key has to be given again" } else { "api_key is missing" };
-                return Err(ControlError::invalid("api_key", what));
+                let message = if has_key { "api_key is required when kind or base_url changes" } else { "api_key is required" };
+                return Err(ControlError::invalid("api_key", message));
             }
             (Some(key), true) => Some(Payload::new([destination?], presentation(&kind.auth)?, key).map_err(|error| bad_payload(&error))?),
             (None, _) => {
@@ -179,7 +180,7 @@ impl ProviderPolicy {
             }
         };
         if base_url.is_some() && !kind.dialect.is_remote() {
-            return Err(ControlError::invalid("base_url", format!("the kind {} is nowhere else than here; leave it out", kind.name)));
+            return Err(ControlError::invalid("base_url", format!("kind {} has no remote endpoint; omit base_url", kind.name)));
         }
         let created_at = before.as_ref().map_or(now, |row| row.created_at);
         let enabled = enabled.or(before.as_ref().map(|row| row.enabled)).unwrap_or(true);
@@ -191,31 +192,31 @@ impl ProviderPolicy {
             enabled,
             created_at,
             updated_at: now,
-            ..kept_key(before, takes_key)
+            ..previous_key(before, takes_key)
         };
         Ok(PlannedProvider { row, payload })
     }
 
-    /// The one place a key of this kind may be sent to.
+    /// Returns the only destination that a key of this provider may be sent to.
     fn destination(&self, kind: &Kind, base_url: Option<&str>) -> Result<Destination, ControlError> {
         let refused = |denied: Denied| ControlError::invalid("base_url", format!("base_url is refused: {denied}"));
         if let Some(url) = base_url {
             return check_url(url, &self.tenant_url).map(|origin| (&origin).into()).map_err(refused);
         }
-        let missing = || ControlError::invalid("base_url", format!("base_url is missing: the kind {} has none of its own", kind.name));
+        let missing = || ControlError::invalid("base_url", format!("base_url is required: kind {} has no default", kind.name));
         let url = kind.base_url.as_deref().ok_or_else(missing)?;
         let policy = Policy { source: Source::Operator(kind.reach.clone()), self_listen: self.tenant_url.self_listen.clone() };
         check_url(url, &policy).map(|origin| (&origin).into()).map_err(refused)
     }
 }
 
-/// Whether a tenant has written out where its kind is anyway.
+/// Returns whether `url` is the base URL of the kind.
 fn is_of_kind(kind: &Kind, url: &str) -> bool {
     kind.base_url.as_deref().is_some_and(|of_kind| of_kind.trim_end_matches('/') == url.trim_end_matches('/'))
 }
 
-/// A row with the key there was and nothing else; a kind that takes no key keeps none.
-fn kept_key(before: Option<ProviderRow>, takes_key: bool) -> ProviderRow {
+/// Returns the previous row for its sealed key, or a blank row if there is none or the kind has no keys.
+fn previous_key(before: Option<ProviderRow>, takes_key: bool) -> ProviderRow {
     let blank = ProviderRow {
         tenant: String::new(),
         name: String::new(),
@@ -237,7 +238,7 @@ fn presentation(auth: &Auth) -> Result<Presentation, ControlError> {
     match auth {
         Auth::Header(name) => {
             let name = HeaderName::from_bytes(name.as_bytes());
-            name.map(Presentation::Header).map_err(|_| ControlError::invalid("kind", "the kind's auth header has no valid name"))
+            name.map(Presentation::Header).map_err(|_| ControlError::invalid("kind", "the kind's auth header has an invalid name"))
         }
         Auth::Bearer | Auth::None => Ok(Presentation::Bearer),
     }

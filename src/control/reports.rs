@@ -1,4 +1,4 @@
-//! What can be asked of the ledger. What was just settled is in every answer.
+//! Queries of the ledger. Results include entries settled just before the query.
 
 use super::Control;
 use super::error::ControlError;
@@ -7,7 +7,7 @@ use super::store::usage::{self, MAX_ROWS, UsageQuery, UsageRow};
 use crate::ledger::entry::Entry;
 
 impl Control {
-    /// Up to `limit` entries, the newest first.
+    /// Returns up to `limit` entries, newest first.
     ///
     /// # Errors
     /// If the database fails; so for every function here.
@@ -16,7 +16,10 @@ impl Control {
         self.read_ledger(move |connection| Ok(entries::page(connection, &filter, after.as_ref(), limit)?)).await
     }
 
-    /// The newest entry of a request; none is an error.
+    /// Returns the newest entry of a request.
+    ///
+    /// # Errors
+    /// If there is none.
     pub async fn entry(&self, request_id: String) -> Result<Entry, ControlError> {
         self.read_ledger(move |connection| {
             entries::newest_of_request(connection, &request_id)?.ok_or_else(|| ControlError::not_found("entry for the request", request_id))
@@ -24,11 +27,18 @@ impl Control {
         .await
     }
 
-    /// Sums; an answer that would be too long is an error.
+    /// Returns usage totals.
+    ///
+    /// # Errors
+    /// If the result has too many rows.
     pub async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, ControlError> {
         self.read_ledger(move |connection| {
-            let too_many =
-                || ControlError::invalid("group_by", format!("over {MAX_ROWS} rows; ask for less time, fewer groups or wider buckets"));
+            let too_many = || {
+                ControlError::invalid(
+                    "group_by",
+                    format!("result exceeds {MAX_ROWS} rows; query a shorter period, fewer groups or wider buckets"),
+                )
+            };
             usage::usage(connection, &query)?.ok_or_else(too_many)
         })
         .await

@@ -1,7 +1,7 @@
-//! How long entries are kept: once a day, those that are older are rolled up into monthly sums and deleted.
+//! Retention of ledger entries: once a day, older entries are rolled up into monthly totals and deleted.
 //!
-//! Several processes on one database may all do so; the store lets one at a time. What a kill interrupts, the next day's run
-//! (or the next start's) takes up.
+//! Several processes on one database may run it; the store admits one at a time. The next run, at the
+//! next start or a day later, continues after an interruption.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,39 +12,39 @@ use super::error::ControlError;
 use super::store::retention::RolledUp;
 use super::{Control, blocking, now_ms};
 
-/// Entries in one transaction: short enough for the ledger to get its turn between two.
+/// Entries per transaction: small enough for the ledger to write between two of them.
 const BATCH: i64 = 500;
-/// Between two batches.
+/// Pause between two batches.
 const PAUSE: Duration = Duration::from_millis(20);
 const DAY: Duration = Duration::from_secs(86_400);
-/// After a failure.
-const AGAIN: Duration = Duration::from_secs(600);
+/// Pause after a failure.
+const RETRY: Duration = Duration::from_secs(600);
 
 impl Control {
-    /// Keeps entries for `keep`, for as long as it is polled; at once, and then daily.
+    /// Rolls up entries older than `keep`, now and then daily. Never returns.
     pub async fn retain(self: Arc<Self>, keep: Duration) {
         loop {
             let age = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
             let pause = match self.roll_up(now_ms().saturating_sub(age)).await {
                 Ok(0) => DAY,
                 Ok(count) => {
-                    log::info!("{count} ledger entries older than {} are rolled up into monthly sums", humantime::format_duration(keep));
+                    log::info!("rolled up {count} ledger entries older than {} into monthly totals", humantime::format_duration(keep));
                     DAY
                 }
                 Err(error) => {
-                    log::warn!("ledger entries cannot be rolled up: {error}; trying again in 10 minutes");
-                    AGAIN
+                    log::warn!("cannot roll up ledger entries: {error}; retrying in 10 minutes");
+                    RETRY
                 }
             };
             sleep(pause).await;
         }
     }
 
-    /// Rolls up all entries made before `before` (Unix milliseconds) and says how many it was. Fewer than all, if another
-    /// process is at it too.
+    /// Rolls up all entries created before `before` (Unix milliseconds). Returns their number, which is lower
+    /// if another process rolls up too.
     ///
     /// # Errors
-    /// If the database fails. What was done until then stays done.
+    /// If the database fails. Batches already committed stay committed.
     pub async fn roll_up(&self, before: i64) -> Result<usize, ControlError> {
         let mut all = 0;
         loop {

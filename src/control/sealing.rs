@@ -1,7 +1,9 @@
-//! The control half's side of sealing: it opens tenants' roots and writes what gateways need (spec/security.md 1.5).
+//! Sealing in the control half: opens tenants' roots and writes the blobs that gateways need
+//! (spec/security.md 1.5).
 //!
-//! Every function here runs inside the transaction of a mutation. What can be asked of it is in [`tenants`](super::tenants),
-//! [`keys`](super::keys), [`providers`](super::providers) and [`edges`](super::edges); how blobs are made, in [`crate::seal`].
+//! Every function runs inside the transaction of a mutation. The operations that call them are in
+//! [`tenants`](super::tenants), [`keys`](super::keys), [`providers`](super::providers) and
+//! [`edges`](super::edges); [`crate::seal`] has the format of blobs.
 
 pub mod grants;
 pub mod rewrap;
@@ -22,12 +24,12 @@ use crate::seal::open;
 use crate::seal::tenant_key::TenantKeyHolder;
 use crate::terms::TenantId;
 
-/// What the control half seals with: the master key, and old ones while something is under them.
+/// Seals with the current master key; also opens blobs of old master keys.
 pub struct Sealer {
     keyring: Keyring,
 }
 
-/// A tenant key that has just been made: the only time it can be shown.
+/// A newly created tenant key, which can be shown only now.
 #[derive(Debug)]
 pub struct IssuedTenantKey {
     /// Its row.
@@ -36,17 +38,18 @@ pub struct IssuedTenantKey {
     pub key: Credential,
 }
 
-/// Custody in which neither the master key nor the operator opens a tenant's secrets.
+/// Custody in which neither the master key nor the operator can open a tenant's secrets.
 pub const CUSTODY_TENANT: &str = "tenant";
 
 const MASTER: &str = "master:";
 const TENANT_KEY: &str = "tk:";
 
 impl Sealer {
-    /// Makes a new tenant's root. In custody `tenant` it is under a tenant key alone, which is the answer.
+    /// Creates the root of a new tenant. With custody `tenant`, wraps it with a new tenant key only and returns
+    /// that key.
     ///
     /// # Errors
-    /// If there is no randomness, or the database fails; so for every function here.
+    /// If no random bytes are available, or the database fails; so for every function here.
     pub fn create_root(&self, connection: &mut AnyConnection, tenant: &TenantRow) -> Result<Option<IssuedTenantKey>, ControlError> {
         let root = TenantRoot::generate()?;
         if tenant.custody == CUSTODY_TENANT {
@@ -56,8 +59,8 @@ impl Sealer {
         Ok(None)
     }
 
-    /// A tenant's root, by the master key or by the tenant key that came with the request, as its custody says. A tenant
-    /// from before there was a master key gets its root now.
+    /// Opens a tenant's root with the master key or with the presented tenant key, depending on the custody.
+    /// Creates the root of a tenant from before the master key was set.
     ///
     /// # Errors
     /// If the tenant key is missing or wrong, or the blob does not open.
@@ -82,7 +85,7 @@ impl Sealer {
         }
     }
 
-    /// Puts a tenant's root under one more tenant key.
+    /// Creates another tenant key and wraps the root with it.
     pub fn add_tenant_key(
         &self,
         connection: &mut AnyConnection,
@@ -101,14 +104,15 @@ impl Sealer {
         Ok(IssuedTenantKey { row, key })
     }
 
-    /// Takes in a tenant key with the root that is under it, wherever they were made.
+    /// Stores a tenant key with the root that it wraps, wherever it was created.
     pub fn insert_tenant_key(&self, connection: &mut AnyConnection, row: &TenantKeyRow, root: Vec<u8>) -> Result<(), ControlError> {
         roots::insert_tenant_key(connection, row)?;
         roots::insert(connection, &RootRow { tenant: row.tenant.clone(), holder: format!("{TENANT_KEY}{}", row.id), blob: root })?;
         Ok(())
     }
 
-    /// Takes a tenant's root from under one of its keys. The last one stays: nothing would open again.
+    /// Deletes a tenant key with the root that it wraps. Without the last one nothing of the tenant could be
+    /// opened, so it must stay.
     ///
     /// # Errors
     /// If there is no such key, or it is the last one.
@@ -117,7 +121,9 @@ impl Sealer {
         let is_last = keys.len() == 1;
         let row = keys.into_iter().find(|row| row.id == id).ok_or_else(|| ControlError::not_found("tenant key", id))?;
         if is_last {
-            let message = "this is the last tenant key: without it nothing of the tenant opens again; make another first".to_owned();
+            let message =
+                "the last tenant key cannot be deleted, because nothing of the tenant could be opened again; create another first"
+                    .to_owned();
             return Err(ControlError::Conflict { code: "last_tenant_key", message });
         }
         roots::delete(connection, &tenant.id, &format!("{TENANT_KEY}{id}"))?;
@@ -142,7 +148,7 @@ impl Sealer {
         open(&TenantKeyRootContext { tenant: &owner, tenant_key: &id }, &wrap_key, &held.blob).map_err(|_| unopened())
     }
 
-    /// Puts a root under the master key.
+    /// Wraps a root with the master key and stores it.
     fn wrap_root(&self, connection: &mut AnyConnection, tenant: &TenantRow, root: &TenantRoot) -> Result<(), ControlError> {
         let id = TenantId::from(tenant.id.as_str());
         let Wrapped { kid, blob } = self.keyring.wrap(&RootOf(&id), root)?;

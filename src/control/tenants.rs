@@ -1,4 +1,4 @@
-//! What can be done with tenants, and with the keys of those that keep their own root.
+//! Operations on tenants and on tenant keys.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,41 +15,41 @@ use super::{Control, fields, now_ms};
 use crate::seal::blob::is_key_blob;
 use crate::seal::context::BlobType;
 
-/// A tenant to be.
+/// Fields of a new tenant.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a JSON object")]
 pub struct NewTenant {
-    /// A slug.
+    /// 1 to 64 characters of a-z, 0-9 and -.
     pub id: String,
-    /// For people; the id if not said.
+    /// Display name; defaults to the id.
     pub name: Option<String>,
     /// Default true.
     pub brokered: Option<bool>,
     /// Default false.
     pub broker_fallback: Option<bool>,
-    /// `operator` if not said.
+    /// `operator` (default) or `tenant`.
     pub custody: Option<String>,
-    /// With custody `tenant`: its first key was made elsewhere, and this is all that is known of it here.
+    /// With custody `tenant`: the public part of a tenant key that was created on the tenant's machine.
     pub local_key: Option<LocalKey>,
     /// Default true.
     pub enabled: Option<bool>,
 }
 
-/// A tenant key that was made on the tenant's own machine, with the tenant's root.
+/// Public part of a tenant key created on the tenant's machine, with the wrapped root.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a JSON object")]
 pub struct LocalKey {
     /// `tk_` and 32 hexadecimal digits.
     pub id: String,
-    /// The look-up value derived from the key, in base64.
+    /// The lookup value derived from the key, in base64.
     pub lookup: String,
-    /// The key's last four characters, for people.
+    /// The last four characters of the key, for display.
     pub last4: String,
-    /// The root under that key, a ROOT blob in base64.
+    /// The root wrapped with that key, a ROOT blob in base64.
     pub root: String,
 }
 
-/// What shall be different about a tenant.
+/// Changed fields of a tenant; missing fields are left as they are.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a JSON object")]
 #[allow(missing_docs, reason = "the fields of a tenant (DESIGN.md section 8)")]
@@ -60,20 +60,20 @@ pub struct TenantChange {
     pub enabled: Option<bool>,
 }
 
-/// A tenant that has just been made.
+/// A newly created tenant.
 #[derive(Debug)]
 pub struct CreatedTenant {
     /// Its row.
     pub row: TenantRow,
-    /// What alone opens its secrets, in custody `tenant`.
+    /// Its tenant key, with custody `tenant`; can be shown only now.
     pub tenant_key: Option<IssuedTenantKey>,
 }
 
-/// A tenant key, and the root under it as a ROOT blob.
+/// A tenant key, and the root that it wraps as a ROOT blob.
 type LocalTenantKey = (TenantKeyRow, Vec<u8>);
 
 impl Control {
-    /// Makes a tenant, with its root if something can be sealed here.
+    /// Creates a tenant, and its root if there is a master key.
     ///
     /// # Errors
     /// If a value is bad, the id is taken, or the database fails.
@@ -106,7 +106,7 @@ impl Control {
         .await
     }
 
-    /// The keys of a tenant that keeps its own root.
+    /// Returns the tenant keys of a tenant.
     ///
     /// # Errors
     /// If there is no such tenant, or the database fails.
@@ -118,10 +118,10 @@ impl Control {
         .await
     }
 
-    /// Makes one more tenant key, by one that is there.
+    /// Creates another tenant key. The request must carry an existing one.
     ///
     /// # Errors
-    /// If the tenant does not keep its own root, the key that came with the request does not open it, or the database fails.
+    /// If the custody is not `tenant`, the presented key does not open the root, or the database fails.
     pub async fn create_tenant_key(&self, actor: Actor, id: String) -> Result<IssuedTenantKey, ControlError> {
         let sealing = self.sealing()?;
         let presented = actor.tenant_key.clone();
@@ -135,7 +135,7 @@ impl Control {
         .await
     }
 
-    /// Takes a tenant key back. One that works has to come with the request.
+    /// Deletes a tenant key. The request must carry a valid one.
     ///
     /// # Errors
     /// As [`create_tenant_key`](Self::create_tenant_key), or if there is no such key or it is the last one.
@@ -151,11 +151,11 @@ impl Control {
         .await
     }
 
-    /// Moves a tenant to the next epoch: after a leak of one of its virtual keys, of an edge key or of a dump. Virtual keys
-    /// go on as they are; what was sealed before is sealed anew.
+    /// Moves a tenant to the next epoch, after a virtual key, an edge key or a database dump has leaked.
+    /// Reseals its provider keys; virtual keys keep working.
     ///
     /// # Errors
-    /// If nothing can be sealed here, the tenant's root does not open, or the database fails.
+    /// If there is no master key, the tenant's root does not open, or the database fails.
     pub async fn advance_epoch(&self, actor: Actor, id: String) -> Result<i32, ControlError> {
         let sealing = self.sealing()?;
         let presented = actor.tenant_key.clone();
@@ -173,7 +173,7 @@ impl Control {
         Ok(epoch)
     }
 
-    /// One page of tenants and whether there are more.
+    /// Returns one page of tenants.
     ///
     /// # Errors
     /// If the database fails.
@@ -181,10 +181,10 @@ impl Control {
         self.read(move |connection| Ok(tenants::page(connection, after.as_deref(), i64::try_from(limit).unwrap_or(i64::MAX))?)).await
     }
 
-    /// The tenant with that id.
+    /// Returns the tenant with this id.
     ///
     /// # Errors
-    /// If there is none, or the database fails.
+    /// If there is no such tenant, or the database fails.
     pub async fn tenant(&self, id: String) -> Result<TenantRow, ControlError> {
         self.read(move |connection| tenants::find(connection, &id)?.ok_or_else(|| ControlError::not_found("tenant", id))).await
     }
@@ -207,7 +207,7 @@ impl Control {
         .await
     }
 
-    /// Deletes a tenant and its keys. Its entries stay in the ledger.
+    /// Deletes a tenant and its keys. Its ledger entries stay.
     ///
     /// # Errors
     /// If there is no such tenant, or the database fails.
@@ -222,7 +222,7 @@ impl Control {
 }
 
 impl NewTenant {
-    /// The row, and the tenant key that was made elsewhere with the root under it.
+    /// Validates the fields. Returns the row, and the tenant key if it was created elsewhere.
     fn check(self, created_at: i64) -> Result<(TenantRow, Option<LocalTenantKey>), ControlError> {
         let id = fields::slug("id", self.id)?;
         let name = self.name.map_or_else(|| Ok(id.clone()), |name| fields::label("name", name))?;
@@ -231,7 +231,7 @@ impl NewTenant {
             return Err(ControlError::invalid("custody", "custody must be \"operator\" or \"tenant\""));
         }
         if self.local_key.is_some() && custody != CUSTODY_TENANT {
-            return Err(ControlError::invalid("local_key", "local_key needs custody \"tenant\""));
+            return Err(ControlError::invalid("local_key", "local_key requires custody \"tenant\""));
         }
         let local = self.local_key.map(|local| local.check(&id, created_at)).transpose()?;
         let row = TenantRow {
@@ -264,7 +264,10 @@ impl LocalKey {
     }
 }
 
-/// The tenant with that id; none is an error.
+/// Returns the tenant with this id.
+///
+/// # Errors
+/// If there is no such tenant, or the database fails.
 pub(super) fn get_tenant(connection: &mut AnyConnection, id: &str) -> Result<TenantRow, ControlError> {
     tenants::find(connection, id)?.ok_or_else(|| ControlError::not_found("tenant", id))
 }
@@ -274,7 +277,7 @@ fn tenant_with_custody(connection: &mut AnyConnection, id: &str) -> Result<Tenan
     if tenant.custody == CUSTODY_TENANT {
         return Ok(tenant);
     }
-    let message = "only a tenant with custody \"tenant\" has keys of its own; custody is chosen when a tenant is made".to_owned();
+    let message = "only tenants with custody \"tenant\" have tenant keys; the custody of a tenant cannot be changed".to_owned();
     Err(ControlError::Conflict { code: "operator_custody", message })
 }
 

@@ -35,7 +35,7 @@ pub struct Plaintext(Zeroizing<Vec<u8>>);
 
 impl Plaintext {
     /// Wraps bytes that the cipher has authenticated.
-    pub(in crate::seal) fn authentic(bytes: Zeroizing<Vec<u8>>) -> Self {
+    pub(super) fn authentic(bytes: Zeroizing<Vec<u8>>) -> Self {
         Self(bytes)
     }
 

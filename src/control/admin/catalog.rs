@@ -1,4 +1,4 @@
-//! `/catalog`: the models in effect, who serves each and at which price.
+//! `/catalog`: the current models with their providers and prices.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::error::AdminError;
 use super::input::Parameters;
-use super::page::List;
+use super::page::ListJson;
 use crate::catalog::offerings::Model;
 use crate::config::{Price, Rates, Served};
 use crate::control::Control;
@@ -28,12 +28,12 @@ pub(super) struct ModelJson<'a> {
 pub(super) struct ServedJson<'a> {
     kind: &'a str,
     upstream_model: &'a str,
-    /// Brokered providers that offer it now, in the order they are tried.
+    /// Brokered providers that offer the model now, in the order they are tried.
     providers: Vec<&'a str>,
     price: PriceJson,
 }
 
-/// As TOML says it: US dollars per million tokens, exact decimals.
+/// US dollars per million tokens as exact decimals, as in TOML.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Price")]
 pub(super) struct PriceJson {
@@ -65,7 +65,7 @@ pub(super) struct RatesJson {
 pub async fn show(request: HttpRequest, control: web::Data<Control>) -> Result<HttpResponse, AdminError> {
     Parameters::of(&request).finish()?;
     let offerings = control.snapshot().offerings;
-    Ok(HttpResponse::Ok().json(List::whole(offerings.models.iter().map(|model| shown(model)).collect())))
+    Ok(HttpResponse::Ok().json(ListJson::whole(offerings.models.iter().map(|model| shown(model)).collect())))
 }
 
 fn shown(model: &Model) -> ModelJson<'_> {
@@ -73,7 +73,7 @@ fn shown(model: &Model) -> ModelJson<'_> {
     let served = definition.served_by.iter().map(|(kind, served)| {
         let offers = model.offers.iter().filter(|offer| offer.provider.kind == *kind);
         let Served { upstream_model, price } = served;
-        ServedJson { kind, upstream_model, providers: offers.map(|offer| offer.provider.name.as_str()).collect(), price: priced(price) }
+        ServedJson { kind, upstream_model, providers: offers.map(|offer| offer.provider.name.as_str()).collect(), price: price_json(price) }
     });
     ModelJson {
         object: "model",
@@ -85,12 +85,12 @@ fn shown(model: &Model) -> ModelJson<'_> {
     }
 }
 
-fn priced(price: &Price) -> PriceJson {
-    let long_context = price.long_context.as_ref().map(|(above, rates)| LongContextJson { above: *above, rates: rated(rates) });
-    PriceJson { base: rated(&price.base), request: decimal(price.request, 12), long_context }
+fn price_json(price: &Price) -> PriceJson {
+    let long_context = price.long_context.as_ref().map(|(above, rates)| LongContextJson { above: *above, rates: rates_json(rates) });
+    PriceJson { base: rates_json(&price.base), request: decimal(price.request, 12), long_context }
 }
 
-fn rated(rates: &Rates) -> RatesJson {
+fn rates_json(rates: &Rates) -> RatesJson {
     // 1,000,000 pico-USD per token are 1 USD per million tokens.
     let per_million = |rate| decimal(rate, 6);
     RatesJson {
@@ -102,7 +102,7 @@ fn rated(rates: &Rates) -> RatesJson {
     }
 }
 
-/// `amount` with the point so many places from the right, trailing zeros cut.
+/// Formats `amount` with the decimal point `places` from the right and without trailing zeros.
 fn decimal(amount: PicoUsd, places: u32) -> String {
     let unit = 10u64.pow(places);
     let (whole, fraction) = (amount.0 / unit, amount.0 % unit);

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::error::AdminError;
 use super::gate::actor;
-use super::input::{Body, Parameters};
-use super::page::List;
+use super::input::{JsonBody, Parameters};
+use super::page::ListJson;
 use crate::control::Control;
 use crate::control::edges::{IssuedEdge, NewEdge};
 use crate::control::store::edges::EdgeRow;
@@ -17,11 +17,11 @@ use crate::control::store::edges::EdgeRow;
 pub(super) struct EdgeJson<'a> {
     object: &'static str,
     id: &'a str,
-    /// The edge key, the one time it is shown.
+    /// The edge key, shown only once.
     #[serde(skip_serializing_if = "Option::is_none")]
     edge_key: Option<&'a str>,
     tenants: Option<&'a [String]>,
-    /// Tenants that keep their own root and grant nothing here until their next rotation.
+    /// Tenants with custody `tenant`, which grant nothing to this edge until their next epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pending_tenants: Option<&'a [String]>,
     created_at: i64,
@@ -29,13 +29,13 @@ pub(super) struct EdgeJson<'a> {
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "EdgeDeleted")]
-pub(super) struct Deleted {
+pub(super) struct EdgeDeletedJson {
     object: &'static str,
     id: String,
     deleted: bool,
 }
 
-pub async fn create(request: HttpRequest, control: web::Data<Control>, body: Body<NewEdge>) -> Result<HttpResponse, AdminError> {
+pub async fn create(request: HttpRequest, control: web::Data<Control>, body: JsonBody<NewEdge>) -> Result<HttpResponse, AdminError> {
     let IssuedEdge { row, key, pending } = control.create_edge(actor(&request), body.0).await?;
     let json = EdgeJson { edge_key: Some(key.text().expose()), pending_tenants: Some(&pending), ..shown(&row) };
     Ok(HttpResponse::Created().json(json))
@@ -44,12 +44,12 @@ pub async fn create(request: HttpRequest, control: web::Data<Control>, body: Bod
 pub async fn list(request: HttpRequest, control: web::Data<Control>) -> Result<HttpResponse, AdminError> {
     Parameters::of(&request).finish()?;
     let rows = control.edges().await?;
-    Ok(HttpResponse::Ok().json(List::whole(rows.iter().map(shown).collect())))
+    Ok(HttpResponse::Ok().json(ListJson::whole(rows.iter().map(shown).collect())))
 }
 
 pub async fn delete(request: HttpRequest, control: web::Data<Control>, path: web::Path<String>) -> Result<HttpResponse, AdminError> {
     let row = control.delete_edge(actor(&request), path.into_inner()).await?;
-    Ok(HttpResponse::Ok().json(Deleted { object: "edge.deleted", id: row.id, deleted: true }))
+    Ok(HttpResponse::Ok().json(EdgeDeletedJson { object: "edge.deleted", id: row.id, deleted: true }))
 }
 
 fn shown(row: &EdgeRow) -> EdgeJson<'_> {

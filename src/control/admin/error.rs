@@ -1,4 +1,7 @@
-//! Refusals and failures as HTTP, in OpenAI's error shape: the admin plane's only file with statuses.
+//! Errors of the admin API as HTTP responses in OpenAI's format. The only admin file with status codes.
+//!
+//! Handlers return [`AdminError`] for errors of the request itself and pass on [`ControlError`] for
+//! everything else.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
@@ -9,28 +12,28 @@ use crate::config::check::Problems;
 use crate::control::error::ControlError;
 use crate::control::store::StoreError;
 
-/// Why a request of the admin plane is not answered as asked.
+/// An error of an admin request.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// There is no such path, or the admin API is off.
+    /// The path does not exist, or the admin API is off.
     #[error("unknown endpoint {0}")]
     UnknownEndpoint(String),
-    /// The path takes other methods.
-    #[error("{0} is not a method of this path")]
+    /// The path does not have this method.
+    #[error("method {0} is not allowed for this path")]
     MethodNotAllowed(String),
-    /// No token, or not the right one.
-    #[error("the admin token is missing or wrong; send it as `authorization: Bearer …`")]
+    /// The admin token is missing or wrong.
+    #[error("missing or invalid admin token; send it as `authorization: Bearer …`")]
     Unauthorized,
-    /// The request is addressed to a name that is not ours.
-    #[error("this host name is not served here; list it in [admin] hosts, or use an address or localhost")]
+    /// The `host` header is not allowed.
+    #[error("host name not allowed; add it to [admin] hosts, or use an IP address or localhost")]
     ForeignHost,
-    /// The body is too long.
-    #[error("the body is over {0} bytes")]
+    /// The body is too large.
+    #[error("request body exceeds {0} bytes")]
     TooLarge(usize),
-    /// The body is no JSON.
-    #[error("the body is not valid JSON: {0}")]
+    /// The body is not valid JSON.
+    #[error("invalid JSON body: {0}")]
     InvalidJson(String),
-    /// The control half says no.
+    /// The control half refused or failed.
     #[error(transparent)]
     Control(#[from] ControlError),
 }
@@ -52,7 +55,7 @@ pub(super) struct Shape<'a> {
     problems: Option<Vec<ProblemJson<'a>>>,
 }
 
-/// One problem of a configuration that is refused.
+/// One problem of a refused configuration.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Problem")]
 pub(super) struct ProblemJson<'a> {
@@ -87,15 +90,15 @@ impl AdminError {
         }
     }
 
-    /// What the client is told. What failed inside is for the log alone.
-    fn told(&self) -> String {
+    /// Returns the message for the client. Details of internal errors only go to the log.
+    fn client_message(&self) -> String {
         match self {
             AdminError::Control(ControlError::Store(error)) => {
-                log::error!("the admin API cannot answer: {error}");
-                "the database did not answer as it should; see the log of the gateway".to_owned()
+                log::error!("admin request failed: {error}");
+                "database error; see the log of the gateway".to_owned()
             }
             AdminError::Control(error @ (ControlError::Unopened { .. } | ControlError::Keyring(_) | ControlError::Seal(_))) => {
-                log::error!("the admin API cannot answer: {error}");
+                log::error!("admin request failed: {error}");
                 error.to_string()
             }
             other => other.to_string(),
@@ -111,10 +114,10 @@ impl ResponseError for AdminError {
     fn error_response(&self) -> HttpResponse {
         let (status, r#type, code) = self.classify();
         let problems = match self {
-            AdminError::Control(ControlError::Configuration(problems)) => Some(listed(problems)),
+            AdminError::Control(ControlError::Configuration(problems)) => Some(problems_json(problems)),
             _ => None,
         };
-        let message = self.told();
+        let message = self.client_message();
         HttpResponse::build(status).json(Envelope { error: Shape { message: &message, r#type, param: self.param(), code, problems } })
     }
 }
@@ -139,7 +142,7 @@ fn classify(error: &ControlError) -> (StatusCode, &'static str, &'static str) {
     }
 }
 
-fn listed(problems: &Problems) -> Vec<ProblemJson<'_>> {
+fn problems_json(problems: &Problems) -> Vec<ProblemJson<'_>> {
     problems
         .0
         .iter()

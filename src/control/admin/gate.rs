@@ -1,4 +1,4 @@
-//! What every route of the admin plane goes through: the token on the way in, the headers on the way out.
+//! Middleware of every admin route: checks the token and adds the common response headers.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::credential::Credential;
 use crate::http::{identity, response};
 use crate::terms::RequestId;
 
-/// What opens the secrets of a tenant that keeps its own root.
+/// Header with the tenant key, for tenants with custody `tenant`.
 const TENANT_KEY: &str = "x-aigw-tenant-key";
 
-/// Lets pass who holds the admin token. Without a configured token there is nothing behind the gate.
+/// Passes requests with the admin token. Without a configured token every path is unknown.
 pub async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse, Error> {
     let id = response::request_id(request.headers());
     request.extensions_mut().insert(id.clone());
@@ -35,17 +35,17 @@ pub async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 'static
     Ok(response)
 }
 
-/// Everything that is not in the table.
+/// Refuses a path that is not in the route table.
 pub async fn unknown_endpoint(request: HttpRequest) -> HttpResponse {
     AdminError::UnknownEndpoint(request.path().to_owned()).error_response()
 }
 
-/// A path of the table with a method that is not.
+/// Refuses a method that the path does not have.
 pub async fn wrong_method(request: HttpRequest) -> HttpResponse {
     AdminError::MethodNotAllowed(request.method().to_string()).error_response()
 }
 
-/// The holder of the admin token, for the record of a mutation, and the tenant key it sends along.
+/// Returns the actor to record for a mutation, with the tenant key of the request.
 pub fn actor(request: &HttpRequest) -> Actor {
     let request_id = request.extensions().get::<RequestId>().cloned();
     let mut keys = request.headers().get_all(TENANT_KEY);
@@ -56,7 +56,7 @@ pub fn actor(request: &HttpRequest) -> Actor {
     Actor { who: "admin", request_id, tenant_key }
 }
 
-/// The token of the one `authorization` header.
+/// Returns the bearer token; `None` unless there is exactly one `authorization` header.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION);
     let (Some(value), None) = (values.next(), values.next()) else { return None };

@@ -1,4 +1,5 @@
-//! Reading a request strictly: a body or a query parameter that is unknown, repeated or malformed is refused by name.
+//! Strict parsing of requests: unknown, repeated or malformed fields and query parameters are refused, and
+//! the error names them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,25 +11,26 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use super::error::AdminError;
 use crate::control::error::ControlError;
 
-/// A JSON body. An empty one counts as `{}`.
-pub struct Body<T>(pub T);
+/// A JSON body. An empty body counts as `{}`.
+pub struct JsonBody<T>(pub T);
 
-/// The query's parameters, taken out one by one.
+/// Query parameters, which handlers remove one by one.
 pub struct Parameters {
     left: Vec<(String, String)>,
     fingerprint: u32,
-    /// The name of one whose value no database takes.
+    /// Name of a parameter whose value contains NUL, which databases reject.
     with_nul: Option<String>,
 }
 
-/// What says which part of an answer is wanted, and not what is asked. A list that is read from the newest on may also be asked
-/// to go back to another moment than the page before was (`from`): who says "the last hour" means another one each time.
+/// Parameters that select a page of a result and so are not part of the fingerprint. `from` is one of
+/// them: lists are read from the newest row on, and a client that asks for the last hour sends another
+/// `from` with each page.
 const PAGING: [&str; 4] = ["limit", "cursor", "page", "from"];
 
-/// The longest body, in bytes.
+/// Maximum size of a body in bytes.
 const MAX_BODY: usize = 256 * 1024;
 
-impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
     type Error = AdminError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, AdminError>>>>;
 
@@ -38,20 +40,20 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
             let payload = payload.await.map_err(|error| AdminError::InvalidJson(error.to_string()))?;
             let bytes = match payload.to_bytes_limited(MAX_BODY).await {
                 Ok(Ok(bytes)) => bytes,
-                Ok(Err(_)) => return Err(AdminError::InvalidJson("it ends early".to_owned())),
+                Ok(Err(_)) => return Err(AdminError::InvalidJson("unexpected end of body".to_owned())),
                 Err(_) => return Err(AdminError::TooLarge(MAX_BODY)),
             };
-            parse(if bytes.is_empty() { b"{}" } else { &bytes }).map(Body)
+            parse(if bytes.is_empty() { b"{}" } else { &bytes }).map(JsonBody)
         })
     }
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, AdminError> {
-    // Is it JSON at all? Only then do its fields matter.
+    // Checks the syntax first: errors about fields only make sense for valid JSON.
     serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| AdminError::InvalidJson(error.to_string()))?;
-    // serde would take an array for the fields in their order.
+    // serde would accept an array with the fields in order.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
-        return Err(ControlError::invalid("body", "the body must be a JSON object").into());
+        return Err(ControlError::invalid("body", "request body must be a JSON object").into());
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -60,7 +62,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, AdminError> {
     })
 }
 
-/// serde says which field is missing, unknown or there twice only in words.
+/// Extracts the field name from the message of serde, which has no other way to get it.
 fn refusal(path: &str, error: &serde_json::Error) -> ControlError {
     let text = error.to_string();
     let message = text.split(" at line ").next().unwrap_or_default();
@@ -74,14 +76,14 @@ fn refusal(path: &str, error: &serde_json::Error) -> ControlError {
 }
 
 impl Parameters {
-    /// The parameters of `request`.
+    /// Parses the query parameters of `request`.
     pub fn of(request: &HttpRequest) -> Self {
         let left: Vec<_> = url::form_urlencoded::parse(request.query_string().as_bytes()).into_owned().collect();
-        let mut asked: Vec<_> = left.iter().filter(|(name, _)| !PAGING.contains(&name.as_str())).collect();
-        asked.sort_unstable();
+        let mut relevant: Vec<_> = left.iter().filter(|(name, _)| !PAGING.contains(&name.as_str())).collect();
+        relevant.sort_unstable();
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(request.path().as_bytes());
-        for (name, value) in asked {
+        for (name, value) in relevant {
             for text in [name, value] {
                 hasher.update(&[0]);
                 hasher.update(text.as_bytes());
@@ -91,52 +93,52 @@ impl Parameters {
         Self { left, fingerprint: hasher.finalize(), with_nul }
     }
 
-    /// The same for every page of one question, in all likelihood another for another.
+    /// A checksum of path and parameters that all pages of one query share.
     pub fn fingerprint(&self) -> u32 {
         self.fingerprint
     }
 
-    /// Whether a parameter is given and not yet taken.
+    /// Returns whether a parameter is given and not removed yet.
     pub fn has(&self, name: &str) -> bool {
         self.left.iter().any(|(given, _)| given == name)
     }
 
-    /// The values of a parameter that may be given more than once.
+    /// Removes a parameter that may be repeated and returns its values.
     pub fn many(&mut self, name: &str) -> Vec<String> {
         let (taken, left) = std::mem::take(&mut self.left).into_iter().partition(|(given, _)| given == name);
         self.left = left;
         taken.into_iter().map(|(_, value): (String, String)| value).collect()
     }
 
-    /// The value of a parameter that may be given once.
+    /// Removes a parameter that may be given once and returns its value.
     ///
     /// # Errors
-    /// If it is given more often or is empty.
+    /// If it is repeated or empty.
     pub fn one(&mut self, name: &str) -> Result<Option<String>, ControlError> {
         let mut values = self.many(name).into_iter();
         match (values.next(), values.next()) {
-            (_, Some(_)) => Err(ControlError::invalid(name, format!("{name} is given more than once"))),
-            (Some(value), None) if value.is_empty() => Err(ControlError::invalid(name, format!("{name} is empty; leave it out"))),
+            (_, Some(_)) => Err(ControlError::invalid(name, format!("{name} must not be repeated"))),
+            (Some(value), None) if value.is_empty() => Err(ControlError::invalid(name, format!("{name} must not be empty; omit it"))),
             (value, None) => Ok(value),
         }
     }
 
-    /// As [`one`](Self::one), as a whole number.
+    /// Like [`one`](Self::one), for an integer.
     ///
     /// # Errors
-    /// If it is none.
+    /// If it is not an integer.
     pub fn number(&mut self, name: &str) -> Result<Option<i64>, ControlError> {
-        let invalid = |_| ControlError::invalid(name, format!("{name} must be a whole number"));
+        let invalid = |_| ControlError::invalid(name, format!("{name} must be an integer"));
         self.one(name)?.map(|value| value.parse().map_err(invalid)).transpose()
     }
 
-    /// Refuses what nobody asked for, and text with NUL in it.
+    /// Refuses parameters that the handler did not remove, and values with NUL.
     ///
     /// # Errors
-    /// Names the first parameter that is left.
+    /// Names the first such parameter.
     pub fn finish(self) -> Result<(), ControlError> {
         if let Some(name) = self.with_nul {
-            return Err(ControlError::invalid(&name, format!("{name} holds a NUL")));
+            return Err(ControlError::invalid(&name, format!("{name} must not contain NUL")));
         }
         match self.left.into_iter().next() {
             Some((name, _)) => Err(ControlError::invalid(&name, format!("unknown parameter {name:?}"))),
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_said_to_be_none() {
+    fn invalid_json_is_refused_as_such() {
         for text in ["{", "{} x", "nonsense", "{\"a\" 1}", "\u{feff}{}"] {
             assert!(matches!(parse::<KeyFields>(text.as_bytes()), Err(AdminError::InvalidJson(_))), "{text}");
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::error::AdminError;
 use super::gate::actor;
-use super::input::{Body, Parameters};
+use super::input::{JsonBody, Parameters};
 use super::page::Page;
 use crate::control::error::ControlError;
 use crate::control::keys::settings::is_active;
@@ -22,7 +22,7 @@ use crate::credential::CredentialKind;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a JSON object")]
 pub struct Rotation {
-    /// Such as `"1h"`; none if missing.
+    /// Time that the old key keeps working, such as `"1h"`; zero by default.
     grace: Option<String>,
 }
 
@@ -31,7 +31,7 @@ pub struct Rotation {
 pub(super) struct KeyJson<'a> {
     object: &'static str,
     id: &'a str,
-    /// The key itself, the one time it is shown.
+    /// The key itself, shown only once.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
     display: String,
@@ -49,7 +49,8 @@ pub(super) struct KeyJson<'a> {
     max_concurrency: Option<i64>,
     expires_at: Option<i64>,
     status: &'static str,
-    /// Whether it opens the tenant's own providers. A key that is older than the gateway's master key does not: rotate it.
+    /// Whether the key can use the tenant's own providers. A key from before the gateway had a master key
+    /// cannot; rotate it.
     byo: bool,
     created_at: i64,
     revoked_at: Option<i64>,
@@ -60,7 +61,7 @@ pub async fn create(
     request: HttpRequest,
     control: web::Data<Control>,
     path: web::Path<String>,
-    body: Body<KeyFields>,
+    body: JsonBody<KeyFields>,
 ) -> Result<HttpResponse, AdminError> {
     let issued = control.create_key(actor(&request), path.into_inner(), body.0).await?;
     Ok(created(&issued))
@@ -86,7 +87,7 @@ pub async fn change(
     request: HttpRequest,
     control: web::Data<Control>,
     path: web::Path<(String, String)>,
-    body: Body<KeyFields>,
+    body: JsonBody<KeyFields>,
 ) -> Result<HttpResponse, AdminError> {
     let (tenant, id) = path.into_inner();
     answer(&control, &control.change_key(actor(&request), tenant, id, body.0).await?).await
@@ -105,7 +106,7 @@ pub async fn rotate(
     request: HttpRequest,
     control: web::Data<Control>,
     path: web::Path<(String, String)>,
-    body: Body<Rotation>,
+    body: JsonBody<Rotation>,
 ) -> Result<HttpResponse, AdminError> {
     let (tenant, id) = path.into_inner();
     let grace = grace(body.0.grace.as_deref())?;
@@ -118,8 +119,8 @@ fn grace(text: Option<&str>) -> Result<Duration, ControlError> {
 }
 
 async fn answer(control: &Control, row: &KeyRow) -> Result<HttpResponse, AdminError> {
-    let spends = control.keys_with_grants(row.tenant.clone()).await?.contains(&row.id);
-    Ok(HttpResponse::Ok().json(shown(row, None, spends)))
+    let has_grants = control.keys_with_grants(row.tenant.clone()).await?.contains(&row.id);
+    Ok(HttpResponse::Ok().json(shown(row, None, has_grants)))
 }
 
 fn created(issued: &IssuedKey) -> HttpResponse {
@@ -159,7 +160,7 @@ fn status(row: &KeyRow) -> &'static str {
     }
 }
 
-/// Pairs as a JSON object.
+/// Serializes pairs as a JSON object.
 pub(super) fn object<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(pairs.len()))?;
     for (name, value) in pairs {

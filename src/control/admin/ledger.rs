@@ -24,13 +24,13 @@ pub async fn list(request: HttpRequest, control: web::Data<Control>) -> Result<H
     let is_limited = parameters.has("limit");
     let page = Page::of(&mut parameters)?;
     parameters.finish()?;
-    let after = page.after.as_deref().map(|text| read_place(text).ok_or_else(bad_cursor)).transpose()?;
+    let after = page.after.as_deref().map(|text| parse_position(text).ok_or_else(bad_cursor)).transpose()?;
     if wants_csv(&request) {
         return csv::answer(control.into_inner(), filter, after, is_limited.then_some(page.limit)).await;
     }
     let entries = control.entries(filter, after, page.fetched()).await?;
     let entries: Vec<&Entry> = entries.iter().collect();
-    Ok(HttpResponse::Ok().json(page.list(entries, |entry| place(entry), EntryJson::from)))
+    Ok(HttpResponse::Ok().json(page.list(entries, |entry| position(entry), EntryJson::from)))
 }
 
 pub async fn show(control: web::Data<Control>, path: web::Path<String>) -> Result<HttpResponse, AdminError> {
@@ -38,7 +38,7 @@ pub async fn show(control: web::Data<Control>, path: web::Path<String>) -> Resul
     Ok(HttpResponse::Ok().json(EntryJson::from(&entry)))
 }
 
-/// The filters that the ledger and usage share.
+/// Parses the filters that `/ledger` and `/usage` share.
 pub(super) fn filter(parameters: &mut Parameters) -> Result<LedgerFilter, ControlError> {
     let (from, to) = range(parameters)?;
     Ok(LedgerFilter {
@@ -47,17 +47,17 @@ pub(super) fn filter(parameters: &mut Parameters) -> Result<LedgerFilter, Contro
         model: parameters.one("model")?,
         provider: parameters.one("provider")?,
         subject: parameters.one("subject")?,
-        tag: parameters.one("tag")?.map(read_tag),
-        outcome: parameters.one("outcome")?.map(|name| read_outcome(&name)).transpose()?,
+        tag: parameters.one("tag")?.map(parse_tag),
+        outcome: parameters.one("outcome")?.map(|name| parse_outcome(&name)).transpose()?,
         from,
         to,
     })
 }
 
-/// `from` and `to`, in Unix milliseconds.
+/// Parses `from` and `to`, in Unix milliseconds.
 fn range(parameters: &mut Parameters) -> Result<(Option<i64>, Option<i64>), ControlError> {
     let mut moment = |name| match parameters.number(name)? {
-        Some(at) if !(0..=LATEST).contains(&at) => Err(ControlError::invalid(name, format!("{name} must be in unix milliseconds"))),
+        Some(at) if !(0..=LATEST).contains(&at) => Err(ControlError::invalid(name, format!("{name} must be in Unix milliseconds"))),
         at => Ok(at),
     };
     let (from, to) = (moment("from")?, moment("to")?);
@@ -67,24 +67,24 @@ fn range(parameters: &mut Parameters) -> Result<(Option<i64>, Option<i64>), Cont
     }
 }
 
-/// `name=value`, or a name alone for any value.
-fn read_tag(text: String) -> (String, Option<String>) {
+/// Parses `name=value`, or a name alone for any value.
+fn parse_tag(text: String) -> (String, Option<String>) {
     match text.split_once('=') {
         Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
         None => (text, None),
     }
 }
 
-fn read_outcome(name: &str) -> Result<Outcome, ControlError> {
+fn parse_outcome(name: &str) -> Result<Outcome, ControlError> {
     let all = "outcome must be one of ok, client_error, upstream_error, interrupted, client_closed";
     Outcome::from_name(name).ok_or_else(|| ControlError::invalid("outcome", all))
 }
 
-fn place(entry: &Entry) -> String {
+fn position(entry: &Entry) -> String {
     format!("{}.{}", entry.created_at, entry.id)
 }
 
-fn read_place(text: &str) -> Option<Place> {
+fn parse_position(text: &str) -> Option<Place> {
     let (created_at, id) = text.split_once('.')?;
     Some(Place { created_at: created_at.parse().ok()?, id: id.to_owned() })
 }

@@ -1,5 +1,5 @@
-//! `/openapi.json`: the admin plane described for programs, OpenAPI 3.1. Schemas come from the types that are read and written;
-//! what each route is for, and how it refuses, from the table in `operations`.
+//! `/openapi.json`: OpenAPI 3.1 description of the admin API. Schemas are derived from the request and
+//! response types; summaries and errors come from the table in `operations`.
 
 mod operations;
 
@@ -15,9 +15,9 @@ use serde_json::{Map, Value, json};
 
 use super::error::{AdminError, Envelope};
 use super::input::Parameters;
-use operations::{Operation, Parameter};
+use operations::{Parameter, Route};
 
-/// Refusals that any route may answer with; 404 also where the admin API is off.
+/// Error statuses of every route; 404 also if the admin API is off.
 const ALWAYS: [u16; 5] = [400, 401, 404, 500, 503];
 
 pub async fn show(request: HttpRequest) -> Result<HttpResponse, AdminError> {
@@ -26,7 +26,7 @@ pub async fn show(request: HttpRequest) -> Result<HttpResponse, AdminError> {
     Ok(HttpResponse::Ok().content_type("application/json").body(TEXT.as_str()))
 }
 
-/// The whole description.
+/// Builds the whole description.
 fn document() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
@@ -34,10 +34,10 @@ fn document() -> Value {
     });
     let mut answers = settings.clone().for_serialize().into_generator();
     let mut bodies = settings.for_deserialize().into_generator();
-    let refusal = answers.subschema_for::<Envelope<'static>>();
+    let error_schema = answers.subschema_for::<Envelope<'static>>();
     let mut paths = Map::new();
     for operation in operations::all() {
-        let described = describe(&operation, &refusal, &mut answers, &mut bodies);
+        let described = describe(&operation, &error_schema, &mut answers, &mut bodies);
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
         path[operation.method] = described;
     }
@@ -48,7 +48,7 @@ fn document() -> Value {
         "info": {
             "title": "aigw admin API",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Administers an aigw gateway: tenants, virtual keys, providers, and the ledger of what was used and what it cost.",
+            "description": "Administration of an aigw gateway: tenants, virtual keys, providers, and the ledger of usage and costs.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}
         },
         "security": [{"adminToken": []}],
@@ -60,20 +60,21 @@ fn document() -> Value {
     })
 }
 
-fn describe(operation: &Operation, refusal: &Schema, answers: &mut SchemaGenerator, bodies: &mut SchemaGenerator) -> Value {
+fn describe(operation: &Route, error_schema: &Schema, answers: &mut SchemaGenerator, bodies: &mut SchemaGenerator) -> Value {
     let mut responses = Map::new();
     let mut content = json!({"application/json": {"schema": (operation.answer)(answers)}});
     if operation.is_csv_too {
         content["text/csv"] = json!({"schema": {"type": "string"}});
     }
-    responses.insert(operation.status.to_string(), json!({"description": "Done.", "content": content}));
-    let mut refusals: Vec<u16> = ALWAYS.iter().chain(&operation.refusals).copied().collect();
+    responses.insert(operation.status.to_string(), json!({"description": "Success.", "content": content}));
+    let mut statuses: Vec<u16> = ALWAYS.iter().chain(&operation.errors).copied().collect();
     if operation.body.is_some() {
-        refusals.push(413);
+        statuses.push(413);
     }
-    refusals.sort_unstable();
-    for status in refusals {
-        responses.insert(status.to_string(), json!({"description": meaning(status), "content": {"application/json": {"schema": refusal}}}));
+    statuses.sort_unstable();
+    for status in statuses {
+        responses
+            .insert(status.to_string(), json!({"description": meaning(status), "content": {"application/json": {"schema": error_schema}}}));
     }
     let of_path = operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let of_path = of_path.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
@@ -88,23 +89,23 @@ fn describe(operation: &Operation, refusal: &Schema, answers: &mut SchemaGenerat
 }
 
 fn parameter(parameter: &Parameter) -> Value {
-    let Parameter { name, place, what, r#type, is_required } = parameter;
+    let Parameter { name, location, description, r#type, is_required } = parameter;
     let schema = match *r#type {
         "array" => json!({"type": "array", "items": {"type": "string"}}),
         other => json!({"type": other}),
     };
-    json!({"name": name, "in": place, "required": is_required, "description": what, "schema": schema})
+    json!({"name": name, "in": location, "required": is_required, "description": description, "schema": schema})
 }
 
 fn meaning(status: u16) -> &'static str {
     match status {
-        400 => "A value makes no sense; `param` says which.",
-        401 => "The admin token is missing or wrong.",
-        403 => "The tenant key is missing or wrong.",
-        404 => "There is no such thing, or the admin API is off.",
-        409 => "It exists already, or is in no state for this; `code` says why.",
-        413 => "The body is too long.",
-        503 => "The database does not answer.",
-        _ => "Something failed inside; the gateway's log says what.",
+        400 => "Invalid value; `param` names it.",
+        401 => "Missing or invalid admin token.",
+        403 => "Missing or invalid tenant key.",
+        404 => "Not found, or the admin API is off.",
+        409 => "Conflict with an existing object or its state; `code` names the reason.",
+        413 => "Request body too large.",
+        503 => "Database unavailable.",
+        _ => "Internal error; see the log of the gateway.",
     }
 }

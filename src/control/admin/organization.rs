@@ -1,9 +1,9 @@
-//! `/v1/organization/usage/*` and `/v1/organization/costs`: the ledger in the shapes of OpenAI's Admin API, as its SDKs ask and
-//! read them. A project is a tenant, a user a subject.
+//! `/v1/organization/usage/*` and `/v1/organization/costs`: usage and costs in the format of OpenAI's Admin
+//! API, for its SDKs. A project is a tenant, a user a subject.
 //!
-//! What is asked is read in `question`; here are the sums, put into buckets, in OpenAI's words.
+//! `usage_request` parses the request; this file puts the totals into buckets and OpenAI's format.
 
-mod question;
+mod usage_request;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use schemars::JsonSchema;
@@ -15,25 +15,33 @@ use super::page;
 use crate::control::Control;
 use crate::control::store::usage::UsageRow;
 use crate::terms::{NanoUsd, Operation};
-use question::{Endpoint, Field, Question};
+use usage_request::{Endpoint, GroupField, UsageRequest};
 
 const COMPLETIONS: Endpoint = Endpoint {
     operations: &[Operation::Chat, Operation::Completions],
-    fields: &[Field::Project, Field::User, Field::Key, Field::Model, Field::Batch, Field::ServiceTier, Field::Source],
+    fields: &[
+        GroupField::Project,
+        GroupField::User,
+        GroupField::Key,
+        GroupField::Model,
+        GroupField::Batch,
+        GroupField::ServiceTier,
+        GroupField::Source,
+    ],
     hours_and_minutes: true,
-    longest: 31,
+    max_days: 31,
 };
 const EMBEDDINGS: Endpoint = Endpoint {
     operations: &[Operation::Embeddings],
-    fields: &[Field::Project, Field::User, Field::Key, Field::Model],
+    fields: &[GroupField::Project, GroupField::User, GroupField::Key, GroupField::Model],
     hours_and_minutes: true,
-    longest: 31,
+    max_days: 31,
 };
 const COSTS: Endpoint = Endpoint {
     operations: &[],
-    fields: &[Field::Project, Field::User, Field::Key, Field::LineItem, Field::Source],
+    fields: &[GroupField::Project, GroupField::User, GroupField::Key, GroupField::LineItem, GroupField::Source],
     hours_and_minutes: false,
-    longest: 180,
+    max_days: 180,
 };
 
 #[derive(Serialize, JsonSchema)]
@@ -54,7 +62,7 @@ pub(super) struct BucketJson<T> {
     results: Vec<T>,
 }
 
-/// What a result is grouped by; `null` for what it is not.
+/// Values of the dimensions that a result is grouped by; `null` for the others.
 #[derive(Serialize, Default, JsonSchema)]
 pub(super) struct Groups<'a> {
     project_id: Option<&'a str>,
@@ -78,7 +86,7 @@ pub(super) struct CompletionsResult<'a> {
     groups: Groups<'a>,
     model: Option<&'a str>,
     batch: Option<bool>,
-    /// The ledger does not know it.
+    /// Always null: the ledger does not record it.
     service_tier: Option<&'static str>,
 }
 
@@ -96,7 +104,7 @@ pub(super) struct EmbeddingsResult<'a> {
 pub(super) struct CostsResult<'a> {
     object: &'static str,
     amount: Amount,
-    /// The model: what an entry cost is one sum.
+    /// The model: an entry has one total cost.
     line_item: Option<&'a str>,
     quantity: Option<f64>,
     quantity_unit: Option<&'static str>,
@@ -106,23 +114,23 @@ pub(super) struct CostsResult<'a> {
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Amount {
-    /// US dollars: the exact decimal, to the nano-dollar.
+    /// US dollars as an exact decimal, in steps of a nano-dollar.
     #[schemars(with = "f64")]
     value: Box<RawValue>,
     currency: &'static str,
 }
 
-/// What was asked and what the ledger says.
-struct Asked {
-    question: Question,
+/// A request and its totals.
+struct UsageAnswer {
+    usage: UsageRequest,
     fingerprint: u32,
     rows: Vec<UsageRow>,
 }
 
 pub async fn completions(request: HttpRequest, control: web::Data<Control>) -> Result<HttpResponse, AdminError> {
-    let asked = ask(&request, &control, &COMPLETIONS).await?;
-    let question = &asked.question;
-    Ok(asked.page(|row| CompletionsResult {
+    let answer = ask(&request, &control, &COMPLETIONS).await?;
+    let usage = &answer.usage;
+    Ok(answer.page(|row| CompletionsResult {
         object: "organization.usage.completions.result",
         input_tokens: row.totals.prompt_tokens,
         input_cached_tokens: row.totals.cached_tokens,
@@ -132,68 +140,68 @@ pub async fn completions(request: HttpRequest, control: web::Data<Control>) -> R
         input_audio_tokens: 0,
         output_audio_tokens: 0,
         num_model_requests: row.totals.requests,
-        groups: groups(row, question),
-        model: question.value(row, Field::Model),
-        batch: question.groups_by(Field::Batch).then_some(false),
+        groups: groups(row, usage),
+        model: usage.value(row, GroupField::Model),
+        batch: usage.groups_by(GroupField::Batch).then_some(false),
         service_tier: None,
     }))
 }
 
 pub async fn embeddings(request: HttpRequest, control: web::Data<Control>) -> Result<HttpResponse, AdminError> {
-    let asked = ask(&request, &control, &EMBEDDINGS).await?;
-    let question = &asked.question;
-    Ok(asked.page(|row| EmbeddingsResult {
+    let answer = ask(&request, &control, &EMBEDDINGS).await?;
+    let usage = &answer.usage;
+    Ok(answer.page(|row| EmbeddingsResult {
         object: "organization.usage.embeddings.result",
         input_tokens: row.totals.prompt_tokens,
         num_model_requests: row.totals.requests,
-        groups: groups(row, question),
-        model: question.value(row, Field::Model),
+        groups: groups(row, usage),
+        model: usage.value(row, GroupField::Model),
     }))
 }
 
 pub async fn costs(request: HttpRequest, control: web::Data<Control>) -> Result<HttpResponse, AdminError> {
-    let asked = ask(&request, &control, &COSTS).await?;
-    let question = &asked.question;
-    Ok(asked.page(|row| CostsResult {
+    let answer = ask(&request, &control, &COSTS).await?;
+    let usage = &answer.usage;
+    Ok(answer.page(|row| CostsResult {
         object: "organization.costs.result",
         amount: amount(NanoUsd(row.totals.cost_nanousd)),
-        line_item: question.value(row, Field::LineItem),
+        line_item: usage.value(row, GroupField::LineItem),
         quantity: None,
         quantity_unit: None,
-        groups: groups(row, question),
+        groups: groups(row, usage),
     }))
 }
 
-async fn ask(request: &HttpRequest, control: &Control, endpoint: &Endpoint) -> Result<Asked, AdminError> {
-    let (question, fingerprint) = Question::read(request, endpoint)?;
-    let rows = match question.usage() {
+async fn ask(request: &HttpRequest, control: &Control, endpoint: &Endpoint) -> Result<UsageAnswer, AdminError> {
+    let (usage, fingerprint) = UsageRequest::read(request, endpoint)?;
+    let rows = match usage.query() {
         Some(query) => control.usage(query).await?,
         None => Vec::new(),
     };
-    Ok(Asked { question, fingerprint, rows })
+    Ok(UsageAnswer { usage, fingerprint, rows })
 }
 
-impl Asked {
-    /// Every bucket of the page, those without usage too. Rows come in the order of their buckets.
+impl UsageAnswer {
+    /// Builds the page with every bucket, including empty ones. Rows are sorted by bucket.
     fn page<'a, T: Serialize>(&'a self, shown: impl Fn(&'a UsageRow) -> T) -> HttpResponse {
         let mut rows = self.rows.iter().peekable();
-        let data = self.question.buckets().map(|(start_time, end_time)| {
+        let data = self.usage.buckets().map(|(start_time, end_time)| {
             let is_in = |row: &&UsageRow| row.bucket.is_some_and(|bucket| bucket < end_time * 1_000);
             let results = std::iter::from_fn(|| rows.next_if(is_in)).map(&shown).collect();
             BucketJson { object: "bucket", start_time, end_time, results }
         });
         let data = data.collect();
-        let next_page = self.question.next().map(|start| page::encode(&start.to_string(), self.fingerprint));
+        let next_page = self.usage.next().map(|start| page::encode(&start.to_string(), self.fingerprint));
         HttpResponse::Ok().json(PageJson { object: "page", data, has_more: next_page.is_some(), next_page })
     }
 }
 
-fn groups<'a>(row: &'a UsageRow, question: &Question) -> Groups<'a> {
+fn groups<'a>(row: &'a UsageRow, usage: &UsageRequest) -> Groups<'a> {
     Groups {
-        project_id: question.value(row, Field::Project),
-        user_id: question.value(row, Field::User),
-        api_key_id: question.value(row, Field::Key),
-        api_source: question.groups_by(Field::Source).then_some("unlabeled"),
+        project_id: usage.value(row, GroupField::Project),
+        user_id: usage.value(row, GroupField::User),
+        api_key_id: usage.value(row, GroupField::Key),
+        api_source: usage.groups_by(GroupField::Source).then_some("unlabeled"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! `/providers`, the brokered providers and how they have been doing; `/tenants/{t}/providers`, those of one tenant in the
-//! order they are tried, and the tenant's own among them.
+//! `/providers`, the brokered providers with their health; `/tenants/{t}/providers`, the providers of one
+//! tenant in the order they are tried, including its own.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use schemars::JsonSchema;
@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::error::AdminError;
 use super::gate::actor;
-use super::input::{Body, Parameters};
-use super::page::List;
+use super::input::{JsonBody, Parameters};
+use super::page::ListJson;
 use crate::catalog::byo::{Inactive, TenantProvider, TenantProviders};
 use crate::catalog::caller::Tenant;
 use crate::catalog::chain::{merge, providers_for};
@@ -41,7 +41,7 @@ pub(super) struct ProviderJson<'a> {
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "ProviderDeleted")]
-pub(super) struct Deleted {
+pub(super) struct ProviderDeletedJson {
     object: &'static str,
     name: String,
     deleted: bool,
@@ -49,7 +49,7 @@ pub(super) struct Deleted {
 
 /// A provider in a tenant's list.
 #[derive(Clone, Copy)]
-enum Either<'a> {
+enum ListedProvider<'a> {
     Own(&'a TenantProvider),
     Brokered(&'a BrokeredProvider),
 }
@@ -58,10 +58,11 @@ pub async fn list(request: HttpRequest, control: web::Data<Control>) -> Result<H
     Parameters::of(&request).finish()?;
     let offerings = control.snapshot().offerings;
     let providers = offerings.providers.iter().map(|listed| brokered(listed, &control));
-    Ok(HttpResponse::Ok().json(List::whole(providers.collect())))
+    Ok(HttpResponse::Ok().json(ListJson::whole(providers.collect())))
 }
 
-/// With `model`: the chain of a request for it. Without: every provider the tenant may use, and its own that take no part.
+/// With `model`: the chain of a request for this model. Without: every provider that the tenant may use, and
+/// its own inactive ones.
 pub async fn chain(request: HttpRequest, control: web::Data<Control>, path: web::Path<String>) -> Result<HttpResponse, AdminError> {
     let mut parameters = Parameters::of(&request);
     let model = parameters.one("model")?;
@@ -71,31 +72,31 @@ pub async fn chain(request: HttpRequest, control: web::Data<Control>, path: web:
     let own = snapshot.directory.byo.get(row.id.as_str());
     let tenant = directory::tenant(row, own.is_some());
     let listed = match &model {
-        Some(name) => tried(&tenant, own.map(AsRef::as_ref), &snapshot.offerings, name)?,
+        Some(name) => chain_of(&tenant, own.map(AsRef::as_ref), &snapshot.offerings, name)?,
         None => usable(&tenant, own.map(AsRef::as_ref), &snapshot.offerings),
     };
-    let providers = listed.into_iter().map(|either| match either {
-        Either::Own(provider) => owned(provider, &tenant.id, &snapshot.offerings, &control),
-        Either::Brokered(provider) => brokered(provider, &control),
+    let providers = listed.into_iter().map(|listed| match listed {
+        ListedProvider::Own(provider) => owned(provider, &tenant.id, &snapshot.offerings, &control),
+        ListedProvider::Brokered(provider) => brokered(provider, &control),
     });
-    Ok(HttpResponse::Ok().json(List::whole(providers.collect())))
+    Ok(HttpResponse::Ok().json(ListJson::whole(providers.collect())))
 }
 
 pub async fn put(
     request: HttpRequest,
     control: web::Data<Control>,
     path: web::Path<(String, String)>,
-    body: Body<ProviderFields>,
+    body: JsonBody<ProviderFields>,
 ) -> Result<HttpResponse, AdminError> {
     let (tenant, name) = path.into_inner();
     let row = control.put_provider(actor(&request), tenant, name, body.0).await?;
-    Ok(answer(&control, &row))
+    Ok(respond(&control, &row))
 }
 
 pub async fn show(control: web::Data<Control>, path: web::Path<(String, String)>) -> Result<HttpResponse, AdminError> {
     let (tenant, name) = path.into_inner();
     let row = control.provider(tenant, name).await?;
-    Ok(answer(&control, &row))
+    Ok(respond(&control, &row))
 }
 
 pub async fn delete(
@@ -105,7 +106,7 @@ pub async fn delete(
 ) -> Result<HttpResponse, AdminError> {
     let (tenant, name) = path.into_inner();
     let row = control.delete_provider(actor(&request), tenant, name).await?;
-    Ok(HttpResponse::Ok().json(Deleted { object: "provider.deleted", name: row.name, deleted: true }))
+    Ok(HttpResponse::Ok().json(ProviderDeletedJson { object: "provider.deleted", name: row.name, deleted: true }))
 }
 
 pub async fn reseal(
@@ -115,11 +116,11 @@ pub async fn reseal(
 ) -> Result<HttpResponse, AdminError> {
     let (tenant, name) = path.into_inner();
     let row = control.reseal_provider(actor(&request), tenant, name).await?;
-    Ok(answer(&control, &row))
+    Ok(respond(&control, &row))
 }
 
-/// A tenant's own provider, as the snapshot has it; the row alone where the snapshot does not have it yet.
-fn answer(control: &Control, row: &ProviderRow) -> HttpResponse {
+/// Returns a tenant's own provider from the snapshot, or from its row if it is not in the snapshot yet.
+fn respond(control: &Control, row: &ProviderRow) -> HttpResponse {
     let snapshot = control.snapshot();
     let tenant = TenantId::from(row.tenant.as_str());
     let own = snapshot.directory.byo.get(&tenant);
@@ -142,30 +143,32 @@ fn answer(control: &Control, row: &ProviderRow) -> HttpResponse {
     }
 }
 
-/// Who is tried for a model, in order.
-fn tried<'a>(
+/// Returns the providers tried for a model, in order.
+fn chain_of<'a>(
     tenant: &Tenant,
     own: Option<&'a TenantProviders>,
     offerings: &'a Offerings,
     name: &str,
-) -> Result<Vec<Either<'a>>, ControlError> {
+) -> Result<Vec<ListedProvider<'a>>, ControlError> {
     let model = offerings.model(name).ok_or_else(|| ControlError::UnknownModel(name.to_owned()))?;
     let chain = own.and_then(|own| own.chain(model)).cloned().unwrap_or_else(|| providers_for(tenant, model));
     let listed = chain.iter().filter_map(|offer| match offer.provider.billing {
-        Billing::Byo => own?.providers.iter().find(|own| own.account.name == offer.provider.name).map(Either::Own),
-        Billing::Brokered => offerings.providers.iter().find(|listed| listed.provider.name == offer.provider.name).map(Either::Brokered),
+        Billing::Byo => own?.providers.iter().find(|own| own.account.name == offer.provider.name).map(ListedProvider::Own),
+        Billing::Brokered => {
+            offerings.providers.iter().find(|listed| listed.provider.name == offer.provider.name).map(ListedProvider::Brokered)
+        }
     });
     Ok(listed.collect())
 }
 
-/// Whom a tenant may use at all, in natural order.
-fn usable<'a>(tenant: &Tenant, own: Option<&'a TenantProviders>, offerings: &'a Offerings) -> Vec<Either<'a>> {
+/// Returns all providers that a tenant may use, in natural order.
+fn usable<'a>(tenant: &Tenant, own: Option<&'a TenantProviders>, offerings: &'a Offerings) -> Vec<ListedProvider<'a>> {
     let brokered = offerings.providers.iter().filter(|listed| tenant.brokered && listed.provider.serves(&tenant.id));
-    let brokered: Vec<Either<'_>> = brokered.map(Either::Brokered).collect();
-    let own: Vec<Either<'_>> = own.into_iter().flat_map(|own| &own.providers).map(Either::Own).collect();
-    merge(&own, &brokered, true, |either| match either {
-        Either::Own(provider) => &provider.account.name,
-        Either::Brokered(listed) => &listed.provider.name,
+    let brokered: Vec<ListedProvider<'_>> = brokered.map(ListedProvider::Brokered).collect();
+    let own: Vec<ListedProvider<'_>> = own.into_iter().flat_map(|own| &own.providers).map(ListedProvider::Own).collect();
+    merge(&own, &brokered, true, |listed| match listed {
+        ListedProvider::Own(provider) => &provider.account.name,
+        ListedProvider::Brokered(listed) => &listed.provider.name,
     })
 }
 
@@ -209,9 +212,9 @@ fn owned<'a>(own: &'a TenantProvider, tenant: &TenantId, offerings: &'a Offering
 fn inactive_reason(inactive: Inactive, kind: &str) -> String {
     match inactive {
         Inactive::Disabled => "enabled = false".to_owned(),
-        Inactive::UnknownKind => format!("the kind {kind} is not configured any more"),
-        Inactive::NoBaseUrl => format!("neither it nor the kind {kind} has a base_url"),
-        Inactive::RolledBack => "its sealed key is older than the one before; write it again".to_owned(),
+        Inactive::UnknownKind => format!("kind {kind} is no longer configured"),
+        Inactive::NoBaseUrl => format!("neither the provider nor kind {kind} has a base_url"),
+        Inactive::RolledBack => "the sealed key is older than the previous one; set the key again".to_owned(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `/tenants`, the keys of those that keep their own root, and their epochs
+//! `/tenants`, tenant keys and epochs
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use schemars::JsonSchema;
@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::error::AdminError;
 use super::gate::actor;
-use super::input::{Body, Parameters};
-use super::page::{List, Page};
+use super::input::{JsonBody, Parameters};
+use super::page::{ListJson, Page};
 use crate::control::Control;
 use crate::control::store::roots::TenantKeyRow;
 use crate::control::store::tenants::TenantRow;
@@ -25,7 +25,7 @@ pub(super) struct TenantJson {
     custody: String,
     enabled: bool,
     created_at: i64,
-    /// What alone opens the secrets of a tenant that keeps its own root: shown this once.
+    /// The tenant key, for a tenant with custody `tenant`; shown only once.
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,7 +38,7 @@ pub(super) struct TenantKeyJson<'a> {
     object: &'static str,
     id: &'a str,
     tenant: &'a str,
-    /// The key itself, the one time it is shown.
+    /// The key itself, shown only once.
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant_key: Option<&'a str>,
     display: String,
@@ -55,13 +55,13 @@ pub(super) struct EpochJson {
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "TenantDeleted")]
-pub(super) struct Deleted {
+pub(super) struct TenantDeletedJson {
     object: &'static str,
     id: String,
     deleted: bool,
 }
 
-pub async fn create(request: HttpRequest, control: web::Data<Control>, body: Body<NewTenant>) -> Result<HttpResponse, AdminError> {
+pub async fn create(request: HttpRequest, control: web::Data<Control>, body: JsonBody<NewTenant>) -> Result<HttpResponse, AdminError> {
     let CreatedTenant { row, tenant_key } = control.create_tenant(actor(&request), body.0).await?;
     let mut json = shown(row);
     if let Some(issued) = tenant_key {
@@ -72,7 +72,7 @@ pub async fn create(request: HttpRequest, control: web::Data<Control>, body: Bod
 
 pub async fn list_keys(control: web::Data<Control>, path: web::Path<String>) -> Result<HttpResponse, AdminError> {
     let rows = control.tenant_keys(path.into_inner()).await?;
-    Ok(HttpResponse::Ok().json(List::whole(rows.iter().map(|row| shown_key(row, None)).collect())))
+    Ok(HttpResponse::Ok().json(ListJson::whole(rows.iter().map(|row| shown_key(row, None)).collect())))
 }
 
 pub async fn create_key(request: HttpRequest, control: web::Data<Control>, path: web::Path<String>) -> Result<HttpResponse, AdminError> {
@@ -87,10 +87,10 @@ pub async fn delete_key(
 ) -> Result<HttpResponse, AdminError> {
     let (tenant, id) = path.into_inner();
     let row = control.delete_tenant_key(actor(&request), tenant, id).await?;
-    Ok(HttpResponse::Ok().json(Deleted { object: "tenant_key.deleted", id: row.id, deleted: true }))
+    Ok(HttpResponse::Ok().json(TenantDeletedJson { object: "tenant_key.deleted", id: row.id, deleted: true }))
 }
 
-/// The next epoch: after a leak.
+/// Starts the next epoch, after a leak.
 pub async fn advance_epoch(request: HttpRequest, control: web::Data<Control>, path: web::Path<String>) -> Result<HttpResponse, AdminError> {
     let tenant = path.into_inner();
     let epoch = control.advance_epoch(actor(&request), tenant.clone()).await?;
@@ -113,14 +113,14 @@ pub async fn change(
     request: HttpRequest,
     control: web::Data<Control>,
     path: web::Path<String>,
-    body: Body<TenantChange>,
+    body: JsonBody<TenantChange>,
 ) -> Result<HttpResponse, AdminError> {
     Ok(HttpResponse::Ok().json(shown(control.change_tenant(actor(&request), path.into_inner(), body.0).await?)))
 }
 
 pub async fn delete(request: HttpRequest, control: web::Data<Control>, path: web::Path<String>) -> Result<HttpResponse, AdminError> {
     let row = control.delete_tenant(actor(&request), path.into_inner()).await?;
-    Ok(HttpResponse::Ok().json(Deleted { object: "tenant.deleted", id: row.id, deleted: true }))
+    Ok(HttpResponse::Ok().json(TenantDeletedJson { object: "tenant.deleted", id: row.id, deleted: true }))
 }
 
 fn shown(row: TenantRow) -> TenantJson {

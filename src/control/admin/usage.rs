@@ -8,7 +8,7 @@ use serde::ser::{SerializeMap, Serializer};
 use super::error::AdminError;
 use super::input::Parameters;
 use super::ledger::filter;
-use super::page::{List, Page, bad_cursor};
+use super::page::{ListJson, Page, bad_cursor};
 use crate::control::Control;
 use crate::control::error::ControlError;
 use crate::control::store::usage::{BucketWidth, Dimension, MAX_DIMENSIONS, Totals, UsageQuery, UsageRow};
@@ -17,16 +17,16 @@ use crate::control::store::usage::{BucketWidth, Dimension, MAX_DIMENSIONS, Total
 #[schemars(rename = "Usage")]
 pub(super) struct UsageJson<'a> {
     #[serde(flatten)]
-    list: List<Row<'a>>,
-    /// Of the whole answer, whatever page of it this is.
+    list: ListJson<UsageRowJson<'a>>,
+    /// Totals of the whole result, on every page.
     totals: Totals,
 }
 
-/// Where a row stands: rows are ordered by it.
-type Place = (Option<i64>, Vec<Option<String>>);
+/// Sort key of a row: bucket and group.
+type UsagePosition = (Option<i64>, Vec<Option<String>>);
 
-/// One sum: when, of what, how much.
-struct Row<'a> {
+/// Totals of one bucket and group.
+struct UsageRowJson<'a> {
     names: &'a [String],
     row: &'a UsageRow,
     width: Option<BucketWidth>,
@@ -44,22 +44,22 @@ pub async fn list(request: HttpRequest, control: web::Data<Control>) -> Result<H
     let page = is_paged.then(|| Page::of(&mut parameters)).transpose()?;
     parameters.finish()?;
     let after = page.as_ref().and_then(|page| page.after.as_deref());
-    let after: Option<Place> = after.map(|text| serde_json::from_str(text).map_err(|_| bad_cursor())).transpose()?;
+    let after: Option<UsagePosition> = after.map(|text| serde_json::from_str(text).map_err(|_| bad_cursor())).transpose()?;
     let names: Vec<String> = query.group_by.iter().map(Dimension::name).collect();
     let width = query.bucket_width;
     let rows = control.usage(query).await?;
     let mut totals = Totals::default();
     rows.iter().for_each(|row| totals.add(&row.totals));
-    let shown = |row| Row { names: &names, row, width };
-    let further = rows.iter().filter(|row| after.as_ref().is_none_or(|(bucket, group)| (&row.bucket, &row.group) > (bucket, group)));
+    let shown = |row| UsageRowJson { names: &names, row, width };
+    let remaining = rows.iter().filter(|row| after.as_ref().is_none_or(|(bucket, group)| (&row.bucket, &row.group) > (bucket, group)));
     let list = match page {
-        Some(page) => page.list(further.take(page.fetched()).collect(), |row| place(row), shown),
-        None => List::whole(further.map(shown).collect()),
+        Some(page) => page.list(remaining.take(page.fetched()).collect(), |row| position(row), shown),
+        None => ListJson::whole(remaining.map(shown).collect()),
     };
     Ok(HttpResponse::Ok().json(UsageJson { list, totals }))
 }
 
-fn place(row: &UsageRow) -> String {
+fn position(row: &UsageRow) -> String {
     serde_json::to_string(&(row.bucket, &row.group)).unwrap_or_default()
 }
 
@@ -76,7 +76,7 @@ fn dimensions(parameters: &mut Parameters) -> Result<Vec<Dimension>, ControlErro
         }
     }
     if dimensions.len() > MAX_DIMENSIONS {
-        return Err(ControlError::invalid("group_by", format!("group_by may name at most {MAX_DIMENSIONS}")));
+        return Err(ControlError::invalid("group_by", format!("group_by must name at most {MAX_DIMENSIONS} dimensions")));
     }
     Ok(dimensions)
 }
@@ -85,11 +85,11 @@ fn read_width(name: &str) -> Result<BucketWidth, ControlError> {
     BucketWidth::from_name(name).ok_or_else(|| ControlError::invalid("bucket_width", "bucket_width must be 1m, 1h, 1d or 1mo"))
 }
 
-/// What [`Row`] looks like. Besides these it holds each of `group_by`, by its name.
+/// Schema of [`UsageRowJson`]. A row also has a field for each dimension of `group_by`.
 #[derive(JsonSchema)]
-#[allow(dead_code, reason = "only described")]
-struct RowShape {
-    /// Absent without buckets, as is `end_time`.
+#[allow(dead_code, reason = "only used for the schema")]
+struct UsageRowSchema {
+    /// Only with buckets, as is `end_time`.
     #[schemars(skip_serializing_if = "Option::is_none")]
     start_time: Option<i64>,
     #[schemars(skip_serializing_if = "Option::is_none")]
@@ -100,17 +100,17 @@ struct RowShape {
     groups: std::collections::BTreeMap<String, Option<String>>,
 }
 
-impl JsonSchema for Row<'_> {
+impl JsonSchema for UsageRowJson<'_> {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "UsageRow".into()
     }
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        RowShape::json_schema(generator)
+        UsageRowSchema::json_schema(generator)
     }
 }
 
-impl Serialize for Row<'_> {
+impl Serialize for UsageRowJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         if let (Some(start), Some(width)) = (self.row.bucket, self.width) {

@@ -1,4 +1,4 @@
-//! What can be said about a virtual key, checked and laid over a row.
+//! Settings of virtual keys: the fields of the admin API, their validation and how they change a row.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::control::fields;
 use crate::control::store::keys::{AllowedModels, KeyRow, Tags};
 use crate::credential::Credential;
 
-/// What is said about a key, new or changed. A field that is missing is left as it is, one that is null is cleared.
+/// Fields of a new or changed key. A missing field is left as it is; a null field is cleared.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a JSON object")]
 #[allow(missing_docs, reason = "the fields of a virtual key (DESIGN.md section 4)")]
@@ -34,9 +34,9 @@ pub struct KeyFields {
     pub expires_at: Option<Option<i64>>,
 }
 
-/// [`KeyFields`] whose values may be stored.
+/// Validated [`KeyFields`].
 #[derive(Debug)]
-pub(super) struct Checked {
+pub(super) struct ValidKeyFields {
     name: Option<String>,
     subject: Option<String>,
     team: Option<Option<String>>,
@@ -50,9 +50,9 @@ pub(super) struct Checked {
 }
 
 impl KeyFields {
-    /// Refuses what cannot be stored.
-    pub(super) fn check(self) -> Result<Checked, ControlError> {
-        Ok(Checked {
+    /// Validates all fields.
+    pub(super) fn validate(self) -> Result<ValidKeyFields, ControlError> {
+        Ok(ValidKeyFields {
             name: self.name.map(|name| fields::label("name", name)).transpose()?,
             subject: self.subject.map(|subject| fields::label("subject", subject)).transpose()?,
             team: each("team", self.team, fields::label)?,
@@ -62,14 +62,14 @@ impl KeyFields {
             rpm: each("rpm", self.rpm, fields::limit)?,
             tpm: each("tpm", self.tpm, fields::limit)?,
             max_concurrency: each("max_concurrency", self.max_concurrency, fields::limit)?,
-            expires_at: each("expires_at", self.expires_at, fields::moment)?,
+            expires_at: each("expires_at", self.expires_at, fields::unix_seconds)?,
         })
     }
 }
 
-impl Checked {
-    /// A new key: named and standing for itself unless said otherwise.
-    pub(super) fn first(self, tenant: String, key: &Credential, now: i64) -> KeyRow {
+impl ValidKeyFields {
+    /// Returns the row of a new key. Its name defaults to the id, its subject to the name.
+    pub(super) fn new_row(self, tenant: String, key: &Credential, now: i64) -> KeyRow {
         let id = new_id();
         let name = self.name.clone().unwrap_or_else(|| id.clone());
         let mut row = KeyRow {
@@ -95,10 +95,10 @@ impl Checked {
         row
     }
 
-    /// Lays what was said over `row`.
+    /// Applies the given fields to `row`.
     pub(super) fn apply(self, row: &mut KeyRow) {
-        fn set<T>(field: &mut T, said: Option<T>) {
-            if let Some(value) = said {
+        fn set<T>(field: &mut T, given: Option<T>) {
+            if let Some(value) = given {
                 *field = value;
             }
         }
@@ -115,21 +115,21 @@ impl Checked {
     }
 }
 
-/// Whether a key is neither revoked nor expired. `now` is in Unix seconds.
+/// Returns whether a key is neither revoked nor expired. `now` is in Unix seconds.
 pub fn is_active(row: &KeyRow, now: i64) -> bool {
     row.revoked_at.is_none() && row.expires_at.is_none_or(|at| now < at)
 }
 
-/// Ids sort by the time they were made.
+/// Returns a new key id. Ids sort by creation time.
 pub(super) fn new_id() -> String {
     format!("key_{}", uuid::Uuid::now_v7().simple())
 }
 
-/// Checks a value if there is one to check.
+/// Validates a value unless it is missing or null.
 fn each<T, U>(
     param: &str,
-    said: Option<Option<T>>,
+    given: Option<Option<T>>,
     check: impl FnOnce(&str, T) -> Result<U, ControlError>,
 ) -> Result<Option<Option<U>>, ControlError> {
-    said.map(|value| value.map(|value| check(param, value)).transpose()).transpose()
+    given.map(|value| value.map(|value| check(param, value)).transpose()).transpose()
 }

@@ -1,6 +1,7 @@
-//! What master keys wrap, and moving it from an old one to a new one (spec/security.md 1.3 types 3, 5 and 7, and 1.5).
+//! Wrapping with master keys, and rewrapping from an old one to a new one (spec/security.md 1.3 types 3, 5
+//! and 7, and 1.5).
 //!
-//! Rows and progress are the store's; here one blob at a time is wrapped, opened or re-wrapped.
+//! Handles one blob at a time; callers read and write the rows.
 
 use std::fmt;
 
@@ -13,80 +14,80 @@ use crate::seal::key::{Content, Key};
 use crate::seal::names::{EdgeId, Kid};
 use crate::terms::TenantId;
 
-/// The current master key, and old ones as long as something is wrapped under them.
+/// The current master key and the old ones.
 #[derive(Debug)]
 pub struct Keyring {
     current: MasterKey,
     old: Vec<MasterKey>,
 }
 
-/// A blob under a master key, and which one.
+/// A blob with the id of the master key that wrapped it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Wrapped {
-    /// The master key's name.
+    /// Id of the master key.
     pub kid: Kid,
     /// The blob.
     pub blob: Vec<u8>,
 }
 
-/// Why something is not what the keyring makes of it.
+/// An error of the keyring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyringError {
-    /// Two different master keys of one name: one of them must be replaced.
-    #[error("two different master keys have the kid {0}; make another with: openssl rand -base64 32")]
+    /// Two different master keys have the same id: one of them must be replaced.
+    #[error("two different master keys have the id {0}; generate another with: openssl rand -base64 32")]
     SameKid(Kid),
-    /// No such master key here.
-    #[error("sealed under the master key {0}, which is not here; give that key too, as the old one")]
+    /// The master key is not configured.
+    #[error("sealed under the master key {0}, which is not configured; set it too, as the old one")]
     UnknownKid(Kid),
-    /// The blob is not what was written there.
+    /// The blob does not open.
     #[error("wrapped under the master key {0}: {1}")]
     Unopened(Kid, Unopened),
-    /// Not wrapped again.
+    /// The blob cannot be wrapped.
     #[error(transparent)]
     Seal(#[from] SealError),
 }
 
-/// What a master key can wrap.
+/// A value that a master key wraps.
 pub trait Wrappable {
     /// The type byte.
     const TYPE: BlobType;
-    /// The context's first field.
+    /// The first field of the context.
     const LABEL: &'static str;
-    /// What of the master key wraps it.
+    /// The derived key that wraps it.
     type Key: Key;
-    /// What is inside.
+    /// The wrapped content.
     type Content: Content;
 
     /// Derives the key.
     fn key(master: &MasterKey) -> Self::Key;
 
-    /// Writes the context's fields behind the label.
+    /// Appends the fields of the context after the label.
     fn fields(&self, kid: Kid, to: Fields) -> Fields;
 }
 
-/// ROOT in custody `operator`: this tenant's root.
+/// ROOT in custody `operator`: the root of this tenant.
 #[derive(Clone, Copy, Debug)]
 pub struct RootOf<'a>(pub &'a TenantId);
 
-/// EDGE: this edge's key.
+/// EDGE: the key of this edge.
 #[derive(Clone, Copy, Debug)]
 pub struct EdgeOf<'a>(pub &'a EdgeId);
 
-/// AUDITKEY: the audit log's private key.
+/// AUDITKEY: the private key of the audit log.
 #[derive(Clone, Copy, Debug)]
 pub struct AuditKeyOf;
 
-/// A thing's place under one master key.
+/// The context of a value under one master key.
 pub(super) struct Under<'a, W> {
     pub(super) what: &'a W,
     pub(super) kid: Kid,
 }
 
 impl Keyring {
-    /// A current master key and the old ones; an old one that is the current one counts once.
+    /// Creates a keyring. Duplicate keys count once.
     ///
     /// # Errors
-    /// If two different keys have one name.
+    /// If two different keys have the same id.
     pub fn new(current: MasterKey, old: impl IntoIterator<Item = MasterKey>) -> Result<Self, KeyringError> {
         let mut keyring = Self { current, old: Vec::new() };
         for key in old {
@@ -99,12 +100,12 @@ impl Keyring {
         Ok(keyring)
     }
 
-    /// The kid that new blobs carry.
+    /// The kid of new blobs.
     pub fn current(&self) -> Kid {
         self.current.kid
     }
 
-    /// Checks at start that every master key in use is here.
+    /// Checks that every master key in use is configured.
     ///
     /// # Errors
     /// Names the first that is not.
@@ -112,29 +113,29 @@ impl Keyring {
         in_use.into_iter().try_for_each(|kid| self.get(kid).map(|_| ()))
     }
 
-    /// Wraps under the current master key.
+    /// Wraps with the current master key.
     ///
     /// # Errors
-    /// If the operating system has no randomness to give, or the thing has a name that none can have.
+    /// If no random bytes are available, or a name is invalid.
     pub fn wrap<W: Wrappable>(&self, what: &W, content: &W::Content) -> Result<Wrapped, SealError> {
         let kid = self.current.kid;
         let blob = seal(&Under { what, kid }, &W::key(&self.current), content)?;
         Ok(Wrapped { kid, blob })
     }
 
-    /// Opens what any of the keyring's keys wrapped.
+    /// Opens a blob of any master key of the keyring.
     ///
     /// # Errors
-    /// If the key is not here, or the blob does not open.
+    /// If the key is not configured, or the blob does not open.
     pub fn open<W: Wrappable>(&self, what: &W, wrapped: &Wrapped) -> Result<W::Content, KeyringError> {
         let kid = wrapped.kid;
         open(&Under { what, kid }, &W::key(self.get(kid)?), &wrapped.blob).map_err(|unopened| KeyringError::Unopened(kid, unopened))
     }
 
-    /// Moves a blob under the current master key; `None` if it is there already.
+    /// Rewraps a blob with the current master key; `None` if it has it already.
     ///
     /// # Errors
-    /// If it does not open, or cannot be wrapped again.
+    /// If the blob does not open or cannot be wrapped.
     pub fn rewrap<W: Wrappable>(&self, what: &W, wrapped: &Wrapped) -> Result<Option<Wrapped>, KeyringError> {
         if wrapped.kid == self.current.kid {
             return Ok(None);

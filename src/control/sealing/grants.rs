@@ -1,4 +1,5 @@
-//! What virtual keys are granted: ESCROW and GRANT blobs, rings and their epochs, and the provider keys sealed in them.
+//! Grants of virtual keys: ESCROW and GRANT blobs, rings with their epochs, and the provider keys sealed in
+//! them.
 
 use super::Sealer;
 use crate::control::error::ControlError;
@@ -21,7 +22,8 @@ use crate::seal::{open, seal};
 use crate::terms::{KeyId, ProviderName, TenantId};
 
 impl Sealer {
-    /// Lets a new virtual key spend its tenant's providers: escrow, and a grant at every edge that serves the tenant.
+    /// Lets a new virtual key use its tenant's own providers: writes its escrow, and a grant for every edge that
+    /// serves the tenant.
     ///
     /// # Errors
     /// If an edge does not open, or the database fails; so for every function here.
@@ -42,10 +44,10 @@ impl Sealer {
         grant(connection, &ring, root, &edges, &[(id, wrap_key)])
     }
 
-    /// Seals a provider key as the newest version of its ring; the row says where it lies.
+    /// Seals a provider key as the newest version of its ring and stores it in `row`.
     ///
     /// # Errors
-    /// If the operating system has no randomness to give.
+    /// If no random bytes are available, or the database fails.
     pub fn seal_key(
         &self,
         connection: &mut AnyConnection,
@@ -63,26 +65,26 @@ impl Sealer {
         Ok(())
     }
 
-    /// Opens a provider key, to seal it for other destinations.
+    /// Opens a provider key, to reseal it for other destinations.
     ///
     /// # Errors
-    /// If it does not open.
+    /// If the blob does not open.
     pub fn open_key(&self, root: &TenantRoot, row: &ProviderRow) -> Result<Payload, ControlError> {
         let unopened = || ControlError::Unopened { blob: "SECRET", of: format!("{}/{}", row.tenant, row.name) };
         let blob = row.secret.as_deref().ok_or_else(unopened)?;
-        place(row)?.with(|context, ring, epoch| open(context, &SpendKey::of(root, ring, epoch), blob).map_err(|_| unopened()))
+        secret_context(row)?.with(|context, ring, epoch| open(context, &SpendKey::of(root, ring, epoch), blob).map_err(|_| unopened()))
     }
 
-    /// Moves every ring of a tenant to its next epoch: provider keys are sealed anew, virtual keys granted anew, and what was
-    /// granted before opens nothing that is written from now on. The virtual keys themselves go on as they are.
+    /// Moves every ring of a tenant to its next epoch: reseals provider keys and replaces grants. Old grants
+    /// cannot open anything written from now on. Virtual keys keep working.
     ///
     /// # Errors
     /// If a blob does not open.
     pub fn advance_epoch(&self, connection: &mut AnyConnection, tenant: &TenantRow, root: &TenantRoot) -> Result<i32, ControlError> {
         main_ring(connection, &tenant.id)?;
         grants::delete_of_tenant(connection, &tenant.id)?;
-        withdraw_ended(connection, &tenant.id)?;
-        let holders = self.escrowed(connection, tenant, root)?;
+        withdraw_expired(connection, &tenant.id)?;
+        let keys = self.escrowed(connection, tenant, root)?;
         let edges = self.edges_of(connection, &tenant.id)?;
         let mut reached = 0;
         for mut ring in grants::rings(connection, &tenant.id)? {
@@ -97,12 +99,12 @@ impl Sealer {
                 }
             }
             reached = ring.epoch;
-            grant(connection, &ring, root, &edges, &holders)?;
+            grant(connection, &ring, root, &edges, &keys)?;
         }
         Ok(reached)
     }
 
-    /// Grants a tenant's virtual keys at one more edge.
+    /// Grants a tenant's virtual keys at another edge.
     ///
     /// # Errors
     /// If a blob does not open.
@@ -113,19 +115,19 @@ impl Sealer {
         root: &TenantRoot,
         edge: &EdgeRow,
     ) -> Result<(), ControlError> {
-        let holders = self.escrowed(connection, tenant, root)?;
-        if holders.is_empty() {
+        let keys = self.escrowed(connection, tenant, root)?;
+        if keys.is_empty() {
             return Ok(());
         }
         main_ring(connection, &tenant.id)?;
         let edges = [self.open_edge(edge)?];
         for ring in grants::rings(connection, &tenant.id)? {
-            grant(connection, &ring, root, &edges, &holders)?;
+            grant(connection, &ring, root, &edges, &keys)?;
         }
         Ok(())
     }
 
-    /// An edge's own half of every grant.
+    /// Opens an edge key.
     ///
     /// # Errors
     /// If its blob does not open.
@@ -159,8 +161,8 @@ impl Sealer {
     }
 }
 
-/// Keys that have expired are not granted anything again.
-fn withdraw_ended(connection: &mut AnyConnection, tenant: &str) -> Result<(), ControlError> {
+/// Deletes the grants of expired keys.
+fn withdraw_expired(connection: &mut AnyConnection, tenant: &str) -> Result<(), ControlError> {
     let now = now_ms() / 1_000;
     for key in keys::active_of(connection, tenant)?.iter().filter(|key| !is_active(key, now)) {
         grants::withdraw(connection, &key.id)?;
@@ -168,7 +170,7 @@ fn withdraw_ended(connection: &mut AnyConnection, tenant: &str) -> Result<(), Co
     Ok(())
 }
 
-/// The tenant's ring `main`, made if need be.
+/// Returns the tenant's ring `main`; creates it if it is missing.
 fn main_ring(connection: &mut AnyConnection, tenant: &str) -> Result<RingRow, ControlError> {
     let name = Ring::main();
     if let Some(row) = grants::ring(connection, tenant, name.as_str())? {
@@ -185,7 +187,7 @@ fn grant(
     row: &RingRow,
     root: &TenantRoot,
     edges: &[Edge],
-    holders: &[(KeyId, WrapKey)],
+    keys: &[(KeyId, WrapKey)],
 ) -> Result<(), ControlError> {
     let damaged = || ControlError::Unopened { blob: "GRANT", of: format!("{}, ring {}", row.tenant, row.ring) };
     let ring = Ring::parse(&row.ring).map_err(|_| damaged())?;
@@ -194,7 +196,7 @@ fn grant(
     }
     let epoch = Epoch(u32::try_from(row.epoch).map_err(|_| damaged())?);
     let (tenant, spend_key) = (TenantId::from(row.tenant.as_str()), SpendKey::of(root, &ring, epoch));
-    for (key_id, wrap_key) in holders {
+    for (key_id, wrap_key) in keys {
         for edge in edges {
             let context = GrantContext { tenant: &tenant, key_id, edge_id: &edge.id, ring: &ring, epoch };
             let blob = seal(&context, &GrantKey::of(&edge.key, wrap_key, &edge.id), &spend_key)?;
@@ -212,13 +214,13 @@ fn grant(
     Ok(())
 }
 
-/// The SECRET of a row.
+/// Seals the SECRET of a row.
 fn sealed(root: &TenantRoot, row: &ProviderRow, payload: &Payload) -> Result<Vec<u8>, ControlError> {
-    Ok(place(row)?.with(|context, ring, epoch| seal(context, &SpendKey::of(root, ring, epoch), payload))?)
+    Ok(secret_context(row)?.with(|context, ring, epoch| seal(context, &SpendKey::of(root, ring, epoch), payload))?)
 }
 
-/// Where a row's SECRET belongs, in owned names.
-struct SecretPlace {
+/// The context of a row's SECRET, with owned names.
+struct OwnedSecretContext {
     tenant: TenantId,
     ring: Ring,
     name: ProviderName,
@@ -226,9 +228,9 @@ struct SecretPlace {
     epoch: Epoch,
 }
 
-fn place(row: &ProviderRow) -> Result<SecretPlace, ControlError> {
+fn secret_context(row: &ProviderRow) -> Result<OwnedSecretContext, ControlError> {
     let damaged = || ControlError::Unopened { blob: "SECRET", of: format!("{}/{}", row.tenant, row.name) };
-    Ok(SecretPlace {
+    Ok(OwnedSecretContext {
         tenant: row.tenant.as_str().into(),
         ring: Ring::parse(&row.ring).map_err(|_| damaged())?,
         name: row.name.as_str().into(),
@@ -237,7 +239,7 @@ fn place(row: &ProviderRow) -> Result<SecretPlace, ControlError> {
     })
 }
 
-impl SecretPlace {
+impl OwnedSecretContext {
     fn with<T>(&self, work: impl FnOnce(&SecretContext<'_>, &Ring, Epoch) -> T) -> T {
         let Self { tenant, ring, name, version, epoch } = self;
         work(&SecretContext { tenant, ring, name, version: *version, epoch: *epoch }, ring, *epoch)

@@ -1,6 +1,6 @@
-//! A new master key: moving what is wrapped under old ones (spec/security.md 1.5, `aigw seal rotate`).
+//! Rotation of the master key: rewraps blobs of old master keys (spec/security.md 1.5, `aigw seal rotate`).
 //!
-//! In batches, each a transaction of its own, so that a rotation that was cut short goes on where it stopped.
+//! Works in batches, each in a transaction of its own, so that an interrupted rotation can be resumed.
 
 use super::start::{KeyMaterial, KeyMaterialError};
 use super::{Sealer, kid_of};
@@ -14,7 +14,7 @@ use crate::control::store::{Store, StoreError};
 use crate::seal::names::{EdgeId, Kid};
 use crate::terms::TenantId;
 
-/// How far a rotation is.
+/// Progress of a rotation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Tenants' roots moved.
@@ -23,33 +23,33 @@ pub struct Progress {
     pub edges: usize,
 }
 
-/// What a rotation came to.
+/// Result of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RotationResult {
-    /// The master key that everything is under now.
+    /// The master key that everything is wrapped with now.
     pub kid: Kid,
-    /// What was moved in this run.
+    /// Rows moved in this run.
     pub moved: Progress,
 }
 
-/// Why a rotation stopped. What was moved stays moved; running it again goes on.
+/// An error of a rotation. Rows already moved stay moved; another run continues with the rest.
 #[derive(Debug, thiserror::Error)]
 pub enum RotateError {
-    /// As at the start of a gateway.
+    /// The key material does not match the database.
     #[error(transparent)]
     Start(#[from] KeyMaterialError),
-    /// There is nothing to rotate to.
+    /// No new master key is set.
     #[error("sealing.master_key_env: no master key is set; set AIGW_MASTER_KEY to the new one and AIGW_OLD_MASTER_KEY to the old one")]
     NoMasterKey,
     /// A row could not be moved.
-    #[error("stopped, and may be run again: {0}")]
+    #[error("rotation stopped, run it again to continue: {0}")]
     Stopped(ControlError),
 }
 
-/// Rows moved in one transaction.
+/// Rows per transaction.
 const BATCH: i64 = 100;
 
-/// Moves everything to the current master key of `keys`, telling `progress` after each batch. Blocks.
+/// Rewraps everything with the current master key of `keys` and calls `progress` after each batch. Blocks.
 ///
 /// # Errors
 /// If a master key is missing, a row does not open, or the database fails.
@@ -102,7 +102,7 @@ impl Sealer {
     }
 }
 
-/// One recorded transaction.
+/// Runs `statements` in one recorded mutation.
 fn rewrapping(
     store: &Store,
     statements: impl FnOnce(&mut crate::control::store::connection::AnyConnection) -> Result<usize, ControlError>,

@@ -1,4 +1,5 @@
-//! Sealing at start: is every master key here that something is sealed under, and what is this process's own edge?
+//! Key material at start: checks that every master key in use is configured, and opens the edge of this
+//! process.
 
 use std::sync::Arc;
 
@@ -16,40 +17,40 @@ use crate::seal::derivation::EdgeKey;
 use crate::seal::names::{EdgeId, Kid};
 use crate::seal::spend::Edge;
 
-/// What sealing starts with.
+/// The key material of a process.
 pub struct KeyMaterial {
-    /// The control half's part; nothing can be sealed without a master key.
+    /// For the control half; `None` without a master key.
     pub sealing: Option<Arc<Sealer>>,
-    /// The gateway half's part; nothing can be spent without an edge.
+    /// For the gateway half; `None` if it cannot use tenants' own providers.
     pub edge: Option<Arc<Edge>>,
 }
 
-/// Why the process must not start as configured. One line: what, and the remedy.
+/// An error that keeps the process from starting. The message is one line and names the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyMaterialError {
-    /// Something is sealed and nothing can open it.
+    /// The database has sealed rows, but no master key is set.
     #[error(
         "sealing.master_key_env: the database holds sealed rows and no master key is set; set AIGW_MASTER_KEY (or master_key_file) to \
-         the key they were sealed under"
+         the key they were sealed with"
     )]
     NoMasterKey,
-    /// A master key is unusable, or one that is needed is missing.
+    /// A master key is invalid, or one that is in use is missing.
     #[error("sealing.{which}: {reason}")]
     Keyring {
         /// `master_key_env` or `old_master_key_env`.
         which: &'static str,
-        /// What is wrong and the remedy.
+        /// The problem and the remedy.
         reason: String,
     },
-    /// This gateway's edge is not what its configuration says.
+    /// The configured edge does not match the database.
     #[error("sealing.{which}: {reason}")]
     Edge {
         /// `edge` or `edge_key_env`.
         which: &'static str,
-        /// What is wrong and the remedy.
+        /// The problem and the remedy.
         reason: String,
     },
-    /// A sealed row is not what was written.
+    /// A sealed row was altered.
     #[error("the database's sealed rows are damaged: {0}; restore them from a backup")]
     Damaged(ControlError),
     /// The database failed.
@@ -71,16 +72,17 @@ impl From<diesel::result::Error> for KeyMaterialError {
 }
 
 impl Sealer {
-    /// Checks the database against the master keys and opens this process's edge, making it at the first start. Blocks.
+    /// Checks the database against the master keys and opens the edge of this process, which it creates at the
+    /// first start. Blocks.
     ///
     /// # Errors
-    /// If a master key is missing, wrong or unusable: better no process than one that half works.
+    /// If a master key is missing, wrong or invalid.
     pub fn start(store: &Store, keys: &config::Sealing) -> Result<KeyMaterial, KeyMaterialError> {
         let own = keys.edge.as_ref().map(own_edge).transpose()?;
         let row = own.as_ref().map(|edge| stored(store, &edge.id)).transpose()?;
         let Some(current) = &keys.master_key else {
             let is_sealed = store.read(|connection| Ok::<_, KeyMaterialError>(is_sealed(connection)?))?;
-            // A gateway that only spends needs its edge key and no other.
+            // A gateway with a configured edge needs its edge key and no master key.
             return if is_sealed && own.is_none() {
                 Err(KeyMaterialError::NoMasterKey)
             } else {
@@ -97,7 +99,7 @@ impl Sealer {
                 let theirs = sealing.open_edge(&row).map_err(KeyMaterialError::Damaged)?;
                 if !theirs.key.is(&own.key) {
                     let reason =
-                        format!("this is not the key of the edge {}; `aigw edge remove` and `aigw edge add` give it another", own.id);
+                        format!("the key does not belong to edge {}; create a new one with `aigw edge remove` and `aigw edge add`", own.id);
                     return Err(KeyMaterialError::Edge { which: "edge_key_env", reason });
                 }
                 own
@@ -107,12 +109,12 @@ impl Sealer {
         Ok(KeyMaterial { sealing: Some(Arc::new(sealing)), edge: Some(Arc::new(edge)) })
     }
 
-    /// The kid that new blobs carry.
+    /// The kid of new blobs.
     pub fn kid(&self) -> Kid {
         self.keyring.current()
     }
 
-    /// The edge of a process that is control and gateway in one.
+    /// Opens the edge `local` of a process that runs both halves.
     fn local_edge(&self, store: &Store) -> Result<Edge, KeyMaterialError> {
         let id = EdgeId::local();
         let row = store.read(|connection| Ok::<_, KeyMaterialError>(edges::find(connection, id.as_str())?))?;
@@ -123,14 +125,14 @@ impl Sealer {
         self.open_edge(&row).map_err(KeyMaterialError::Damaged)
     }
 
-    /// Of processes that start together on one database, one makes it.
+    /// Creates the edge `local`. If several processes start together on one database, one of them does.
     fn make_local_edge(&self, store: &Store, id: &EdgeId) -> Result<EdgeRow, KeyMaterialError> {
         let actor = Actor { who: "start", request_id: None, tenant_key: None };
         let made = store.mutate(&actor, crate::control::now_ms(), |connection| {
             let row = match edges::find(connection, id.as_str())? {
                 Some(row) => row,
                 None => {
-                    // Nobody needs its credential: the two halves are one process.
+                    // Its credential is not needed: both halves are in one process.
                     let (row, _) = self.new_edge(id, Served::default())?;
                     edges::insert(connection, row.clone())?;
                     row
@@ -144,10 +146,10 @@ impl Sealer {
         })
     }
 
-    /// A new edge and its credential.
+    /// Generates a new edge and its credential.
     ///
     /// # Errors
-    /// If the operating system has no randomness to give.
+    /// If no random bytes are available.
     pub fn new_edge(&self, id: &EdgeId, tenants: Served) -> Result<(EdgeRow, Credential), ControlError> {
         let credential = Credential::mint(CredentialKind::Edge)?;
         let key = EdgeKey::of(&credential).ok_or(crate::credential::NoRandomness)?;
@@ -157,21 +159,22 @@ impl Sealer {
         Ok((row, credential))
     }
 
-    /// How roots under the current master key are marked.
+    /// The `holder` of roots that are wrapped with the current master key.
     pub(super) fn current_holder(&self) -> String {
         holder_of(self.keyring.current())
     }
 }
 
-/// The edge that the configuration makes this gateway.
+/// Parses the configured edge of this gateway.
 fn own_edge(identity: &EdgeIdentity) -> Result<Edge, KeyMaterialError> {
     let bad = |which, reason: &str| KeyMaterialError::Edge { which, reason: reason.to_owned() };
     let id = EdgeId::parse(&identity.id).map_err(|error| bad("edge", &error.to_string()))?;
     if id == EdgeId::local() {
-        return Err(bad("edge", "the edge `local` has no key of its own to be given; leave it out to be `local`"));
+        return Err(bad("edge", "the edge `local` has no configurable key; omit sealing.edge to use it"));
     }
     let key = Credential::parse(identity.key.expose()).as_ref().and_then(EdgeKey::of);
-    let key = key.ok_or_else(|| bad("edge_key_env", "this is no edge key, which begins with aigw-ek-; make one with `aigw edge add`"))?;
+    let key =
+        key.ok_or_else(|| bad("edge_key_env", "not a valid edge key, which starts with aigw-ek-; create one with `aigw edge add`"))?;
     Ok(Edge { id, key })
 }
 
@@ -179,7 +182,7 @@ fn stored(store: &Store, id: &EdgeId) -> Result<EdgeRow, KeyMaterialError> {
     let row = store.read(|connection| Ok::<_, KeyMaterialError>(edges::find(connection, id.as_str())?))?;
     let unknown = || KeyMaterialError::Edge {
         which: "edge",
-        reason: format!("there is no edge {id} in the database; make it with `aigw edge add {id}`"),
+        reason: format!("edge {id} not found in the database; create it with `aigw edge add {id}`"),
     };
     row.ok_or_else(unknown)
 }
@@ -188,7 +191,7 @@ fn is_sealed(connection: &mut AnyConnection) -> diesel::QueryResult<bool> {
     Ok(!roots::holders(connection)?.is_empty() || !edges::all(connection)?.is_empty() || providers::any_sealed(connection)?)
 }
 
-/// Every master key that something is wrapped under.
+/// Returns the ids of all master keys in use.
 fn kids(connection: &mut AnyConnection) -> diesel::QueryResult<Vec<Kid>> {
     let roots = roots::holders(connection)?.into_iter().filter_map(|holder| kid_of(&holder));
     let edges = edges::all(connection)?.into_iter().filter_map(|row| Kid::parse(&row.kid));

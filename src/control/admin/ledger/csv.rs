@@ -1,5 +1,5 @@
-//! Entries as CSV, streamed: a page is read when the one before it is on its way, so any number of entries costs the memory
-//! of one page.
+//! Export of entries as CSV. Reads a page after the previous one was sent, so that an export of any length
+//! needs the memory of one page.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::control::Control;
 use crate::control::admin::error::AdminError;
-use crate::control::admin::page::LONGEST;
+use crate::control::admin::page::MAX_LIMIT;
 use crate::control::error::ControlError;
 use crate::control::store::entries::{LedgerFilter, Place};
 use crate::ledger::entry::Entry;
 
-/// Where an export stands.
+/// State of an export.
 struct Export {
     control: Arc<Control>,
     filter: LedgerFilter,
     after: Option<Place>,
-    /// Entries still to come; `None`: all there are.
+    /// Entries left to send; `None`: all.
     left: Option<usize>,
     page: Vec<Entry>,
 }
@@ -59,8 +59,9 @@ const COLUMNS: [&str; 32] = [
     "ttfb_ms",
 ];
 
-/// All entries after `after`, or the first `limit` of them. The first page is read before the answer begins, so that a
-/// database that is away is said with a status; one that goes away later cuts the answer off.
+/// Streams all entries after `after`, or the first `limit` of them. Reads the first page before the
+/// response starts, so that an unreachable database is reported with a status code. A later failure
+/// aborts the response.
 pub async fn answer(
     control: Arc<Control>,
     filter: LedgerFilter,
@@ -90,7 +91,7 @@ impl Export {
         if let Some(last) = self.page.last() {
             self.after = Some(Place { created_at: last.created_at, id: last.id.clone() });
         }
-        let limit = self.left.unwrap_or(LONGEST).min(LONGEST);
+        let limit = self.left.unwrap_or(MAX_LIMIT).min(MAX_LIMIT);
         self.page = if limit == 0 { Vec::new() } else { self.control.entries(self.filter.clone(), self.after.clone(), limit).await? };
         self.left = self.left.map(|left| left - self.page.len());
         Ok(())

@@ -1,4 +1,4 @@
-//! An entry as the contract spells it (DESIGN.md section 7): flat.
+//! JSON format of an entry: flat (DESIGN.md section 7).
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use crate::control::admin::keys::object;
 use crate::ledger::entry::{AttemptRecord, Entry};
 use crate::terms::Usage;
 
-/// One entry, borrowed.
+/// A ledger entry.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Entry")]
 pub struct EntryJson<'a> {

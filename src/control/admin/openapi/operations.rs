@@ -1,8 +1,8 @@
-//! Every route of the admin plane: what it is for, what it takes, what it answers.
+//! Table of all admin routes with their summaries, parameters, bodies and responses.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use crate::control::admin::page::List;
+use crate::control::admin::page::ListJson;
 use crate::control::admin::{catalog, edges, keys, ledger, organization, providers, reload, tenants, usage};
 use crate::control::edges::NewEdge;
 use crate::control::keys::KeyFields;
@@ -10,7 +10,7 @@ use crate::control::providers::ProviderFields;
 use crate::control::tenants::{NewTenant, TenantChange};
 
 /// One method of one path.
-pub struct Operation {
+pub struct Route {
     pub method: &'static str,
     pub path: &'static str,
     pub summary: &'static str,
@@ -18,195 +18,206 @@ pub struct Operation {
     pub body: Option<fn(&mut SchemaGenerator) -> Schema>,
     pub status: u16,
     pub answer: fn(&mut SchemaGenerator) -> Schema,
-    /// Whether `Accept: text/csv` gets CSV.
+    /// Whether `Accept: text/csv` returns CSV.
     pub is_csv_too: bool,
-    /// Besides those any route may answer with.
-    pub refusals: Vec<u16>,
+    /// Error statuses besides those of every route.
+    pub errors: Vec<u16>,
 }
 
 /// A parameter of the query, or a header.
 #[derive(Clone)]
 pub struct Parameter {
     pub name: &'static str,
-    pub place: &'static str,
-    pub what: &'static str,
+    pub location: &'static str,
+    pub description: &'static str,
     pub r#type: &'static str,
     pub is_required: bool,
 }
 
-type Told = (&'static str, &'static str, &'static str);
+/// Name, type and description of a query parameter.
+type ParameterRow = (&'static str, &'static str, &'static str);
 
-const PAGE: [Told; 2] = [("limit", "integer", "How many: 1 to 1000."), ("cursor", "string", "The next_cursor of the page before.")];
-const FILTERS: [Told; 9] = [
-    ("tenant", "string", "Only this tenant's."),
-    ("key_id", "string", "Only this key's."),
-    ("model", "string", "Only this model's."),
-    ("provider", "string", "Only this provider's."),
-    ("subject", "string", "Only of whom the key stood for."),
-    ("tag", "string", "Only with this tag: `name=value`, or a name for any value."),
-    ("outcome", "string", "Only with this outcome: ok, client_error, upstream_error, interrupted or client_closed."),
-    ("from", "integer", "From then on, in Unix milliseconds."),
-    ("to", "integer", "Before then, in Unix milliseconds."),
+const PAGE: [ParameterRow; 2] =
+    [("limit", "integer", "Maximum number of rows: 1 to 1000."), ("cursor", "string", "The next_cursor of the previous page.")];
+const FILTERS: [ParameterRow; 9] = [
+    ("tenant", "string", "Only this tenant."),
+    ("key_id", "string", "Only this key."),
+    ("model", "string", "Only this model."),
+    ("provider", "string", "Only this provider."),
+    ("subject", "string", "Only this subject."),
+    ("tag", "string", "Only entries with this tag: `name=value`, or a name for any value."),
+    ("outcome", "string", "Only this outcome: ok, client_error, upstream_error, interrupted or client_closed."),
+    ("from", "integer", "Start of the period, in Unix milliseconds."),
+    ("to", "integer", "End of the period (exclusive), in Unix milliseconds."),
 ];
-const BY: Told = ("group_by", "array", "Any of tenant, team, key, subject, model, provider, tag:NAME.");
-const WIDTH: Told = ("bucket_width", "string", "Sums by 1m, 1h, 1d or 1mo of UTC.");
-const TIME: [Told; 6] = [
-    ("end_time", "integer", "Before then, in Unix seconds; now if not said."),
-    ("bucket_width", "string", "1m, 1h or 1d; costs by 1d only."),
-    ("group_by[]", "array", "What results are grouped by, as OpenAI documents it."),
-    ("limit", "integer", "Buckets of a page."),
-    ("page", "string", "The next_page of the page before."),
+const BY: ParameterRow = ("group_by", "array", "Dimensions to group by: any of tenant, team, key, subject, model, provider, tag:NAME.");
+const WIDTH: ParameterRow = ("bucket_width", "string", "Length of a bucket in UTC: 1m, 1h, 1d or 1mo.");
+const TIME: [ParameterRow; 6] = [
+    ("end_time", "integer", "End of the period (exclusive), in Unix seconds; defaults to now."),
+    ("bucket_width", "string", "Length of a bucket: 1m, 1h or 1d; 1d for costs."),
+    ("group_by[]", "array", "Fields to group by, as documented by OpenAI."),
+    ("limit", "integer", "Maximum number of buckets on a page."),
+    ("page", "string", "The next_page of the previous page."),
     ("models[]", "array", "Only these models."),
 ];
-const AMONG: [Told; 3] = [
+const SELECTION: [ParameterRow; 3] = [
     ("project_ids[]", "array", "Only these tenants."),
     ("user_ids[]", "array", "Only these subjects."),
-    ("api_key_ids[]", "array", "Only these keys, by their ids."),
+    ("api_key_ids[]", "array", "Only these keys (ids)."),
 ];
-const START: Parameter =
-    Parameter { name: "start_time", place: "query", what: "From then on, in Unix seconds.", r#type: "integer", is_required: true };
+const START: Parameter = Parameter {
+    name: "start_time",
+    location: "query",
+    description: "Start of the period, in Unix seconds.",
+    r#type: "integer",
+    is_required: true,
+};
 
 const TENANT_KEY: Parameter = Parameter {
     name: "X-Aigw-Tenant-Key",
-    place: "header",
-    what: "The tenant key, for a tenant whose custody is `tenant`.",
+    location: "header",
+    description: "The tenant key, for tenants with custody `tenant`.",
     r#type: "string",
     is_required: false,
 };
 
-/// The table.
-pub fn all() -> Vec<Operation> {
-    let mut all = of_tenants();
-    all.extend(of_keys());
-    all.extend(of_providers());
-    all.extend(of_the_ledger());
-    all.extend(of_openai());
+/// Returns all routes.
+pub fn all() -> Vec<Route> {
+    let mut all = tenant_routes();
+    all.extend(key_routes());
+    all.extend(provider_routes());
+    all.extend(ledger_routes());
+    all.extend(openai_routes());
     all
 }
 
-fn of_tenants() -> Vec<Operation> {
+fn tenant_routes() -> Vec<Route> {
     type Tenant = tenants::TenantJson;
     type Key = tenants::TenantKeyJson<'static>;
     vec![
-        Operation::new::<List<Tenant>>("get", "/admin/v1/tenants", "List tenants").query(&PAGE),
-        Operation::new::<Tenant>("post", "/admin/v1/tenants", "Make a tenant").takes::<NewTenant>().makes().refuses(&[409]),
-        Operation::new::<Tenant>("get", "/admin/v1/tenants/{tenant}", "Show a tenant"),
-        Operation::new::<Tenant>("patch", "/admin/v1/tenants/{tenant}", "Change a tenant").takes::<TenantChange>().refuses(&[409]),
-        Operation::new::<tenants::Deleted>("delete", "/admin/v1/tenants/{tenant}", "Delete a tenant and its keys").refuses(&[409]),
-        Operation::new::<List<Key>>("get", "/admin/v1/tenants/{tenant}/tenant-keys", "List a tenant's own root's keys"),
-        Operation::new::<Key>("post", "/admin/v1/tenants/{tenant}/tenant-keys", "Make another tenant key").opened().makes(),
-        Operation::new::<tenants::Deleted>("delete", "/admin/v1/tenants/{tenant}/tenant-keys/{key}", "Delete a tenant key").opened(),
-        Operation::new::<tenants::EpochJson>("post", "/admin/v1/tenants/{tenant}/epoch", "Begin a new epoch, after a leak").opened(),
-        Operation::new::<List<edges::EdgeJson<'static>>>("get", "/admin/v1/edges", "List edges"),
-        Operation::new::<edges::EdgeJson<'static>>("post", "/admin/v1/edges", "Make an edge").takes::<NewEdge>().makes().refuses(&[409]),
-        Operation::new::<edges::Deleted>("delete", "/admin/v1/edges/{edge}", "Delete an edge").refuses(&[409]),
+        Route::new::<ListJson<Tenant>>("get", "/admin/v1/tenants", "List tenants").query(&PAGE),
+        Route::new::<Tenant>("post", "/admin/v1/tenants", "Create a tenant").takes::<NewTenant>().creates().fails_with(&[409]),
+        Route::new::<Tenant>("get", "/admin/v1/tenants/{tenant}", "Show a tenant"),
+        Route::new::<Tenant>("patch", "/admin/v1/tenants/{tenant}", "Change a tenant").takes::<TenantChange>().fails_with(&[409]),
+        Route::new::<tenants::TenantDeletedJson>("delete", "/admin/v1/tenants/{tenant}", "Delete a tenant and its keys").fails_with(&[409]),
+        Route::new::<ListJson<Key>>("get", "/admin/v1/tenants/{tenant}/tenant-keys", "List tenant keys"),
+        Route::new::<Key>("post", "/admin/v1/tenants/{tenant}/tenant-keys", "Create a tenant key").takes_tenant_key().creates(),
+        Route::new::<tenants::TenantDeletedJson>("delete", "/admin/v1/tenants/{tenant}/tenant-keys/{key}", "Delete a tenant key")
+            .takes_tenant_key(),
+        Route::new::<tenants::EpochJson>("post", "/admin/v1/tenants/{tenant}/epoch", "Start a new epoch after a leak").takes_tenant_key(),
+        Route::new::<ListJson<edges::EdgeJson<'static>>>("get", "/admin/v1/edges", "List edges"),
+        Route::new::<edges::EdgeJson<'static>>("post", "/admin/v1/edges", "Create an edge").takes::<NewEdge>().creates().fails_with(&[409]),
+        Route::new::<edges::EdgeDeletedJson>("delete", "/admin/v1/edges/{edge}", "Delete an edge").fails_with(&[409]),
     ]
 }
 
-fn of_keys() -> Vec<Operation> {
+fn key_routes() -> Vec<Route> {
     type Key = keys::KeyJson<'static>;
     vec![
-        Operation::new::<List<Key>>("get", "/admin/v1/tenants/{tenant}/keys", "List virtual keys").query(&PAGE),
-        Operation::new::<Key>("post", "/admin/v1/tenants/{tenant}/keys", "Make a virtual key").takes::<KeyFields>().opened().makes(),
-        Operation::new::<Key>("get", "/admin/v1/tenants/{tenant}/keys/{key}", "Show a virtual key"),
-        Operation::new::<Key>("patch", "/admin/v1/tenants/{tenant}/keys/{key}", "Change a virtual key")
+        Route::new::<ListJson<Key>>("get", "/admin/v1/tenants/{tenant}/keys", "List virtual keys").query(&PAGE),
+        Route::new::<Key>("post", "/admin/v1/tenants/{tenant}/keys", "Create a virtual key")
             .takes::<KeyFields>()
-            .refuses(&[409]),
-        Operation::new::<Key>("delete", "/admin/v1/tenants/{tenant}/keys/{key}", "Revoke a virtual key"),
-        Operation::new::<Key>("post", "/admin/v1/tenants/{tenant}/keys/{key}/rotate", "Replace a virtual key")
+            .takes_tenant_key()
+            .creates(),
+        Route::new::<Key>("get", "/admin/v1/tenants/{tenant}/keys/{key}", "Show a virtual key"),
+        Route::new::<Key>("patch", "/admin/v1/tenants/{tenant}/keys/{key}", "Change a virtual key").takes::<KeyFields>().fails_with(&[409]),
+        Route::new::<Key>("delete", "/admin/v1/tenants/{tenant}/keys/{key}", "Revoke a virtual key"),
+        Route::new::<Key>("post", "/admin/v1/tenants/{tenant}/keys/{key}/rotate", "Rotate a virtual key")
             .takes::<keys::Rotation>()
-            .opened()
-            .makes(),
+            .takes_tenant_key()
+            .creates(),
     ]
 }
 
-fn of_providers() -> Vec<Operation> {
+fn provider_routes() -> Vec<Route> {
     type Provider = providers::ProviderJson<'static>;
     vec![
-        Operation::new::<List<Provider>>(
+        Route::new::<ListJson<Provider>>(
             "get",
             "/admin/v1/tenants/{tenant}/providers",
             "List a tenant's providers in the order they are tried",
         )
-        .query(&[("model", "string", "The chain of a request for this model.")]),
-        Operation::new::<Provider>("put", "/admin/v1/tenants/{tenant}/providers/{name}", "Write a provider of the tenant's own")
+        .query(&[("model", "string", "Return the chain of requests for this model.")]),
+        Route::new::<Provider>("put", "/admin/v1/tenants/{tenant}/providers/{name}", "Create or change a tenant's own provider")
             .takes::<ProviderFields>()
-            .opened(),
-        Operation::new::<Provider>("get", "/admin/v1/tenants/{tenant}/providers/{name}", "Show a provider of the tenant's own"),
-        Operation::new::<providers::Deleted>(
+            .takes_tenant_key(),
+        Route::new::<Provider>("get", "/admin/v1/tenants/{tenant}/providers/{name}", "Show a tenant's own provider"),
+        Route::new::<providers::ProviderDeletedJson>(
             "delete",
             "/admin/v1/tenants/{tenant}/providers/{name}",
-            "Delete a provider of the tenant's own",
+            "Delete a tenant's own provider",
         )
-        .opened(),
-        Operation::new::<Provider>("post", "/admin/v1/tenants/{tenant}/providers/{name}/reseal", "Seal a provider's key anew").opened(),
-        Operation::new::<List<Provider>>("get", "/admin/v1/providers", "List brokered providers and how they have been doing"),
-        Operation::new::<List<catalog::ModelJson<'static>>>(
+        .takes_tenant_key(),
+        Route::new::<Provider>("post", "/admin/v1/tenants/{tenant}/providers/{name}/reseal", "Reseal the key of a tenant's own provider")
+            .takes_tenant_key(),
+        Route::new::<ListJson<Provider>>("get", "/admin/v1/providers", "List brokered providers with their health"),
+        Route::new::<ListJson<catalog::ModelJson<'static>>>(
             "get",
             "/admin/v1/catalog",
-            "Show the models in effect, who serves each, at which price",
+            "Show the current models with providers and prices",
         ),
-        Operation::new::<reload::ReloadedJson>("post", "/admin/v1/reload", "Read the configuration again"),
-        Operation::new::<serde_json::Map<String, serde_json::Value>>("get", "/admin/v1/openapi.json", "This description"),
+        Route::new::<reload::ReloadedJson>("post", "/admin/v1/reload", "Reload the configuration"),
+        Route::new::<serde_json::Map<String, serde_json::Value>>("get", "/admin/v1/openapi.json", "Show this description"),
     ]
 }
 
-fn of_the_ledger() -> Vec<Operation> {
+fn ledger_routes() -> Vec<Route> {
     type Entry = ledger::EntryJson<'static>;
     vec![
-        Operation::new::<List<Entry>>("get", "/admin/v1/ledger", "List entries, newest first").query(&FILTERS).query(&PAGE).csv(),
-        Operation::new::<Entry>("get", "/admin/v1/ledger/{request_id}", "Show the newest entry of a request"),
-        Operation::new::<usage::UsageJson<'static>>("get", "/admin/v1/usage", "Sum up what was used and what it cost")
+        Route::new::<ListJson<Entry>>("get", "/admin/v1/ledger", "List entries, newest first").query(&FILTERS).query(&PAGE).csv(),
+        Route::new::<Entry>("get", "/admin/v1/ledger/{request_id}", "Show the newest entry of a request"),
+        Route::new::<usage::UsageJson<'static>>("get", "/admin/v1/usage", "Report usage and cost")
             .query(&FILTERS)
             .query(&[BY, WIDTH])
             .query(&PAGE),
     ]
 }
 
-fn of_openai() -> Vec<Operation> {
+fn openai_routes() -> Vec<Route> {
     use organization::{CompletionsResult, CostsResult, EmbeddingsResult, PageJson};
     vec![
-        Operation::new::<PageJson<CompletionsResult<'static>>>(
+        Route::new::<PageJson<CompletionsResult<'static>>>(
             "get",
             "/v1/organization/usage/completions",
-            "Usage of chat and completions, as OpenAI's Admin API tells it",
+            "Usage of chat and completions, in the format of OpenAI's Admin API",
         )
         .over_time()
-        .query(&[("batch", "boolean", "Only batches, of which there are none, or only others.")]),
-        Operation::new::<PageJson<EmbeddingsResult<'static>>>(
+        .query(&[("batch", "boolean", "True returns nothing, because there are no batches.")]),
+        Route::new::<PageJson<EmbeddingsResult<'static>>>(
             "get",
             "/v1/organization/usage/embeddings",
-            "Usage of embeddings, as OpenAI's Admin API tells it",
+            "Usage of embeddings, in the format of OpenAI's Admin API",
         )
         .over_time(),
-        Operation::new::<PageJson<CostsResult<'static>>>("get", "/v1/organization/costs", "Costs by day, as OpenAI's Admin API tells them")
+        Route::new::<PageJson<CostsResult<'static>>>("get", "/v1/organization/costs", "Costs by day, in the format of OpenAI's Admin API")
             .over_time()
             .query(&[("line_items[]", "array", "Only these line items: models.")]),
     ]
 }
 
-impl Operation {
+impl Route {
     fn new<T: JsonSchema>(method: &'static str, path: &'static str, summary: &'static str) -> Self {
-        let (answer, refusals) = (schema::<T>, Vec::new());
-        Self { method, path, summary, parameters: Vec::new(), body: None, status: 200, answer, is_csv_too: false, refusals }
+        let (answer, errors) = (schema::<T>, Vec::new());
+        Self { method, path, summary, parameters: Vec::new(), body: None, status: 200, answer, is_csv_too: false, errors }
     }
 
-    /// A name for generated clients, such as `get_tenants_keys`.
+    /// Operation id for generated clients, such as `get_tenants_keys`.
     pub fn id(&self) -> String {
         let parts = self.path.split('/').map(|part| part.trim_matches(['{', '}'])).filter(|part| !matches!(*part, "" | "admin" | "v1"));
         let words = std::iter::once(self.method).chain(parts).map(|part| part.replace(['-', '.'], "_"));
         words.collect::<Vec<_>>().join("_")
     }
 
-    fn query(mut self, parameters: &[Told]) -> Self {
-        let of_query = |(name, r#type, what): &Told| Parameter { name, place: "query", what, r#type, is_required: false };
-        self.parameters.extend(parameters.iter().map(of_query));
+    fn query(mut self, parameters: &[ParameterRow]) -> Self {
+        let parameter =
+            |(name, r#type, description): &ParameterRow| Parameter { name, location: "query", description, r#type, is_required: false };
+        self.parameters.extend(parameters.iter().map(parameter));
         self
     }
 
     fn over_time(mut self) -> Self {
         self.parameters.push(START);
-        self.query(&TIME).query(&AMONG)
+        self.query(&TIME).query(&SELECTION)
     }
 
     fn takes<T: JsonSchema>(mut self) -> Self {
@@ -214,20 +225,20 @@ impl Operation {
         self
     }
 
-    fn makes(mut self) -> Self {
+    fn creates(mut self) -> Self {
         self.status = 201;
         self
     }
 
-    fn refuses(mut self, statuses: &[u16]) -> Self {
-        self.refusals.extend(statuses);
+    fn fails_with(mut self, statuses: &[u16]) -> Self {
+        self.errors.extend(statuses);
         self
     }
 
-    /// It touches secrets: those of a tenant that keeps its own root need its key.
-    fn opened(mut self) -> Self {
+    /// The route opens sealed data, which needs the tenant key for custody `tenant`.
+    fn takes_tenant_key(mut self) -> Self {
         self.parameters.push(TENANT_KEY);
-        self.refuses(&[403, 409])
+        self.fails_with(&[403, 409])
     }
 
     fn csv(mut self) -> Self {

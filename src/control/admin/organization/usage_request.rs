@@ -1,5 +1,5 @@
-//! What OpenAI's Admin API can be asked about usage, read strictly: which time, in which buckets, of what, grouped by what, and
-//! which page of the answer. Times are in Unix seconds, and buckets begin at whole minutes, hours and days of UTC.
+//! Usage requests of OpenAI's Admin API, parsed strictly: period, buckets, filters, groups and page. Times
+//! are in Unix seconds; buckets start at whole minutes, hours and days of UTC.
 
 use actix_web::HttpRequest;
 
@@ -11,21 +11,21 @@ use crate::control::store::entries::LedgerFilter;
 use crate::control::store::usage::{Among, BucketWidth, Dimension, UsageQuery, UsageRow};
 use crate::terms::Operation;
 
-/// What an endpoint counts and how it may be asked.
+/// An endpoint: what it counts and which parameters it has.
 pub struct Endpoint {
-    /// Empty: all.
+    /// Operations to count; empty: all.
     pub operations: &'static [Operation],
-    /// What it groups by.
-    pub fields: &'static [Field],
-    /// Whether buckets may be shorter than a day.
+    /// Fields to group by.
+    pub fields: &'static [GroupField],
+    /// Whether buckets can be shorter than a day.
     pub hours_and_minutes: bool,
-    /// Days on one page at most.
-    pub longest: i64,
+    /// Maximum number of days on one page.
+    pub max_days: i64,
 }
 
-/// What can be grouped by, in OpenAI's words.
+/// A field to group by, in OpenAI's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
+pub enum GroupField {
     /// `project_id`: the tenant.
     Project,
     /// `user_id`: the subject.
@@ -36,80 +36,80 @@ pub enum Field {
     Model,
     /// `line_item`: the model.
     LineItem,
-    /// `batch`: nothing is.
+    /// `batch`: always false.
     Batch,
-    /// `service_tier`: not known.
+    /// `service_tier`: not recorded.
     ServiceTier,
-    /// `api_source`: `unlabeled`.
+    /// `api_source`: always `unlabeled`.
     Source,
 }
 
-/// A question that makes sense.
+/// A valid usage request.
 #[derive(Debug)]
-pub struct Question {
+pub struct UsageRequest {
     start: i64,
     end: i64,
     width: BucketWidth,
-    /// When the first bucket of this page begins.
+    /// Start of the first bucket of this page.
     first: i64,
     limit: i64,
-    fields: Vec<Field>,
+    fields: Vec<GroupField>,
     among: Among,
-    /// `batch=true`: only what does not exist.
+    /// `batch=true`, which matches no entry.
     only_batches: bool,
 }
 
 /// The end of the year 9999 in Unix seconds.
-const LATEST: i64 = 253_402_300_799;
-/// Values of one list.
+const MAX_TIME: i64 = 253_402_300_799;
+/// Maximum values of one list.
 const MAX_VALUES: usize = 1_000;
 
-impl Field {
-    const ALL: [(&'static str, Field); 8] = [
-        ("project_id", Field::Project),
-        ("user_id", Field::User),
-        ("api_key_id", Field::Key),
-        ("model", Field::Model),
-        ("line_item", Field::LineItem),
-        ("batch", Field::Batch),
-        ("service_tier", Field::ServiceTier),
-        ("api_source", Field::Source),
+impl GroupField {
+    const ALL: [(&'static str, GroupField); 8] = [
+        ("project_id", GroupField::Project),
+        ("user_id", GroupField::User),
+        ("api_key_id", GroupField::Key),
+        ("model", GroupField::Model),
+        ("line_item", GroupField::LineItem),
+        ("batch", GroupField::Batch),
+        ("service_tier", GroupField::ServiceTier),
+        ("api_source", GroupField::Source),
     ];
 
     fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, field)| *field == self).map_or("", |(name, _)| name)
     }
 
-    /// The ledger's own dimension, if entries differ in it.
+    /// The dimension of the ledger; `None` for fields with a constant value.
     fn dimension(self) -> Option<Dimension> {
         match self {
-            Field::Project => Some(Dimension::Tenant),
-            Field::User => Some(Dimension::Subject),
-            Field::Key => Some(Dimension::Key),
-            Field::Model | Field::LineItem => Some(Dimension::Model),
-            Field::Batch | Field::ServiceTier | Field::Source => None,
+            GroupField::Project => Some(Dimension::Tenant),
+            GroupField::User => Some(Dimension::Subject),
+            GroupField::Key => Some(Dimension::Key),
+            GroupField::Model | GroupField::LineItem => Some(Dimension::Model),
+            GroupField::Batch | GroupField::ServiceTier | GroupField::Source => None,
         }
     }
 }
 
-impl Question {
-    /// The question of a request, and the fingerprint that its pages share.
+impl UsageRequest {
+    /// Parses a request. Also returns the fingerprint that its pages share.
     ///
     /// # Errors
-    /// Names the parameter that makes no sense.
+    /// Names the invalid parameter.
     pub fn read(request: &HttpRequest, endpoint: &Endpoint) -> Result<(Self, u32), ControlError> {
         let mut parameters = Parameters::of(request);
         let fingerprint = parameters.fingerprint();
-        let question = Self::of(&mut parameters, endpoint, now_ms() / 1_000)?;
+        let parsed = Self::of(&mut parameters, endpoint, now_ms() / 1_000)?;
         parameters.finish()?;
-        Ok((question, fingerprint))
+        Ok((parsed, fingerprint))
     }
 
     fn of(parameters: &mut Parameters, endpoint: &Endpoint, now: i64) -> Result<Self, ControlError> {
         let fingerprint = parameters.fingerprint();
-        let missing = || ControlError::invalid("start_time", "start_time is required, in unix seconds");
+        let missing = || ControlError::invalid("start_time", "start_time is required, in Unix seconds");
         let start = moment(parameters, "start_time")?.ok_or_else(missing)?;
-        // What is settled within this second counts too.
+        // Entries settled within this second count too.
         let end = moment(parameters, "end_time")?;
         if end.is_some_and(|end| end <= start) {
             return Err(ControlError::invalid("end_time", "end_time must be after start_time"));
@@ -135,15 +135,15 @@ impl Question {
         })
     }
 
-    /// The sums to ask for; `None` if there can be none.
-    pub fn usage(&self) -> Option<UsageQuery> {
+    /// The ledger query; `None` if it cannot match any entry.
+    pub fn query(&self) -> Option<UsageQuery> {
         let (from, to) = (self.start.max(self.first), self.page_end().min(self.end));
         let filter = LedgerFilter { from: Some(from * 1_000), to: Some(to * 1_000), ..LedgerFilter::default() };
         let query = UsageQuery { filter, among: self.among.clone(), group_by: self.dimensions(), bucket_width: Some(self.width) };
         (from < to && !self.only_batches).then_some(query)
     }
 
-    /// When each bucket of this page begins and ends.
+    /// Start and end of each bucket of this page.
     pub fn buckets(&self) -> impl Iterator<Item = (i64, i64)> {
         let (seconds, last) = (seconds(self.width), self.page_end().min(self.end));
         (0..self.limit)
@@ -152,18 +152,18 @@ impl Question {
             .map(move |start| (start, start + seconds))
     }
 
-    /// When the next page begins.
+    /// Start of the next page; `None` on the last.
     pub fn next(&self) -> Option<i64> {
         Some(self.page_end()).filter(|next| *next < self.end)
     }
 
-    /// Whether results are grouped by it.
-    pub fn groups_by(&self, field: Field) -> bool {
+    /// Returns whether results are grouped by `field`.
+    pub fn groups_by(&self, field: GroupField) -> bool {
         self.fields.contains(&field)
     }
 
-    /// What a row says of a field that results are grouped by.
-    pub fn value<'r>(&self, row: &'r UsageRow, field: Field) -> Option<&'r str> {
+    /// Returns the value of a field that results are grouped by.
+    pub fn value<'r>(&self, row: &'r UsageRow, field: GroupField) -> Option<&'r str> {
         let dimension = field.dimension().filter(|_| self.groups_by(field))?;
         let nth = self.dimensions().iter().position(|known| *known == dimension)?;
         row.group.get(nth)?.as_deref()
@@ -182,15 +182,15 @@ fn seconds(width: BucketWidth) -> i64 {
     match width {
         BucketWidth::Minute => 60,
         BucketWidth::Hour => 3_600,
-        // OpenAI's API knows no months.
+        // OpenAI's API has no monthly buckets.
         BucketWidth::Day | BucketWidth::Month => 86_400,
     }
 }
 
 fn moment(parameters: &mut Parameters, name: &str) -> Result<Option<i64>, ControlError> {
     match parameters.number(name)? {
-        Some(at) if !(0..=LATEST).contains(&at) => {
-            Err(ControlError::invalid(name, format!("{name} must be in unix seconds (not milliseconds)")))
+        Some(at) if !(0..=MAX_TIME).contains(&at) => {
+            Err(ControlError::invalid(name, format!("{name} must be in Unix seconds, not milliseconds")))
         }
         at => Ok(at),
     }
@@ -208,31 +208,31 @@ fn width(parameters: &mut Parameters, endpoint: &Endpoint) -> Result<BucketWidth
     }
 }
 
-/// Buckets of one page.
+/// Parses the number of buckets of one page.
 fn limit(parameters: &mut Parameters, endpoint: &Endpoint, width: BucketWidth) -> Result<i64, ControlError> {
-    let (usual, longest) = match width {
+    let (default, max) = match width {
         BucketWidth::Minute => (60, 1_440),
         BucketWidth::Hour => (24, 168),
-        BucketWidth::Day | BucketWidth::Month => (7, endpoint.longest),
+        BucketWidth::Day | BucketWidth::Month => (7, endpoint.max_days),
     };
     match parameters.number("limit")? {
-        Some(limit) if !(1..=longest).contains(&limit) => {
-            Err(ControlError::invalid("limit", format!("limit must be 1 to {longest} for this bucket_width")))
+        Some(limit) if !(1..=max).contains(&limit) => {
+            Err(ControlError::invalid("limit", format!("limit must be 1 to {max} for this bucket_width")))
         }
-        limit => Ok(limit.unwrap_or(usual)),
+        limit => Ok(limit.unwrap_or(default)),
     }
 }
 
-/// When the first bucket of the page begins.
+/// Parses the start of the first bucket of the page.
 fn page(parameters: &mut Parameters, fingerprint: u32, start: i64, end: i64, width: BucketWidth) -> Result<i64, ControlError> {
     let aligned = |at: i64| at - at % seconds(width);
     let Some(cursor) = parameters.one("page")? else { return Ok(aligned(start)) };
     let next = page::decode(&cursor, fingerprint).and_then(|text| text.parse().ok());
     let fits = |next: &i64| *next > start && *next < end && *next == aligned(*next);
-    next.filter(fits).ok_or_else(|| ControlError::invalid("page", "page must be the next_page of an earlier answer to the same question"))
+    next.filter(fits).ok_or_else(|| ControlError::invalid("page", "page must be the next_page of an earlier response to the same query"))
 }
 
-fn fields(parameters: &mut Parameters, endpoint: &Endpoint) -> Result<Vec<Field>, ControlError> {
+fn fields(parameters: &mut Parameters, endpoint: &Endpoint) -> Result<Vec<GroupField>, ControlError> {
     let mut fields = Vec::new();
     for name in list(parameters, "group_by")? {
         let field = endpoint.fields.iter().find(|field| field.name() == name).ok_or_else(|| {
@@ -246,17 +246,17 @@ fn fields(parameters: &mut Parameters, endpoint: &Endpoint) -> Result<Vec<Field>
     Ok(fields)
 }
 
-/// Costs are asked for by line items; they are models.
+/// Parses the models; for costs also the line items, which are models.
 fn models(parameters: &mut Parameters, endpoint: &Endpoint) -> Result<Vec<String>, ControlError> {
     let mut models = list(parameters, "models")?;
-    if endpoint.fields.contains(&Field::LineItem) {
+    if endpoint.fields.contains(&GroupField::LineItem) {
         models.extend(list(parameters, "line_items")?);
     }
     Ok(models)
 }
 
 fn batch(parameters: &mut Parameters, endpoint: &Endpoint) -> Result<bool, ControlError> {
-    if !endpoint.fields.contains(&Field::Batch) {
+    if !endpoint.fields.contains(&GroupField::Batch) {
         return Ok(false);
     }
     match parameters.one("batch")?.as_deref() {
@@ -266,15 +266,15 @@ fn batch(parameters: &mut Parameters, endpoint: &Endpoint) -> Result<bool, Contr
     }
 }
 
-/// `name[]=a&name[]=b`, as the SDKs spell it, and `name=a&name=b` mean the same.
+/// Parses a list. `name[]=a&name[]=b`, which the SDKs send, and `name=a&name=b` are the same.
 fn list(parameters: &mut Parameters, name: &str) -> Result<Vec<String>, ControlError> {
     let mut values = parameters.many(&format!("{name}[]"));
     values.extend(parameters.many(name));
     if values.iter().any(String::is_empty) {
-        return Err(ControlError::invalid(name, format!("a value of {name} is empty; leave it out")));
+        return Err(ControlError::invalid(name, format!("values of {name} must not be empty; omit them")));
     }
     if values.len() > MAX_VALUES {
-        return Err(ControlError::invalid(name, format!("{name} must be at most {MAX_VALUES} values")));
+        return Err(ControlError::invalid(name, format!("{name} must have at most {MAX_VALUES} values")));
     }
     Ok(values)
 }
