@@ -1,7 +1,7 @@
-//! The families that settled entries are counted in, and their labels.
+//! Counters and histograms of settled entries, and their labels.
 //!
-//! Labels come from the catalog and the contract, never from what a client sent; names of BYO providers are tenants' own,
-//! so the number of pairs of model and provider is bounded here: what is beyond it is counted as `other`.
+//! Labels come from the catalog and from fixed sets, never from requests. Tenants name their own providers,
+//! so the number of model and provider pairs is bounded: further pairs are counted as `other`.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write};
@@ -16,13 +16,13 @@ use prometheus_client::registry::Registry;
 use crate::ledger::entry::{Billing, Entry, Outcome};
 use crate::terms::{ModelId, NanoUsd, Operation, ProviderName};
 
-/// Pairs of model and provider that are counted apart.
-const PAIRS: usize = 2_000;
+/// Maximum number of model and provider pairs with labels of their own.
+const MAX_PAIRS: usize = 2_000;
 
-/// Upper bounds in seconds: from a local answer to a long stream.
+/// Bucket bounds in seconds, from a local response to a long stream.
 const SECONDS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0];
 
-/// Everything that is counted of entries.
+/// All metrics of entries.
 pub struct Series {
     requests: Family<ByOutcome, Counter>,
     duration: Family<ByOutcome, Histogram, fn() -> Histogram>,
@@ -30,19 +30,19 @@ pub struct Series {
     tokens: Family<ByType, Counter>,
     cost: Family<ByBilling, Counter<f64>>,
     retries: Family<ByError, Counter>,
-    /// Found once for all entries of a sort: finding each by its labels takes longer than counting.
-    sorts: Mutex<Sorts>,
+    /// Counters found by entry class: finding each by its labels takes longer than counting.
+    known: Mutex<KnownCounters>,
 }
 
 #[derive(Default)]
-struct Sorts {
+struct KnownCounters {
     pairs: HashSet<Pair>,
-    known: HashMap<Sort, Counters>,
+    counters: HashMap<EntryClass, Counters>,
 }
 
-/// What entries have in common that are counted by the same counters.
+/// The labels of entries that are counted by the same counters.
 #[derive(PartialEq, Eq, Hash)]
-struct Sort {
+struct EntryClass {
     model: ModelId,
     provider: ProviderName,
     operation: Operation,
@@ -50,7 +50,7 @@ struct Sort {
     billing: Billing,
 }
 
-/// The counters of a sort. Those that may never count are looked for when they first do.
+/// The counters of a class of entries. Rarely used ones are created on first use.
 struct Counters {
     pair: Pair,
     requests: Counter,
@@ -110,7 +110,7 @@ impl EncodeLabelValue for ProviderName {
 }
 
 impl Series {
-    /// Makes the families and registers them.
+    /// Creates the families and registers them.
     pub fn register(registry: &mut Registry) -> Self {
         let histogram: fn() -> Histogram = || Histogram::new(SECONDS);
         let series = Self {
@@ -120,43 +120,47 @@ impl Series {
             tokens: Family::default(),
             cost: Family::default(),
             retries: Family::default(),
-            sorts: Mutex::default(),
+            known: Mutex::default(),
         };
         registry.register("aigw_requests", "Settled requests", series.requests.clone());
-        registry.register("aigw_request_duration_seconds", "From the request to the end of the answer", series.duration.clone());
+        registry.register("aigw_request_duration_seconds", "Time from the request to the end of the response", series.duration.clone());
         registry.register(
             "aigw_upstream_first_byte_seconds",
-            "From an upstream call that succeeded to its head and first event",
+            "Time from the start of a successful upstream call to its response head and first event",
             series.first_byte.clone(),
         );
         registry.register(
             "aigw_tokens",
-            "Tokens; cached and cache_write are part of prompt, reasoning of completion",
+            "Tokens by type; cached and cache_write are part of prompt, reasoning is part of completion",
             series.tokens.clone(),
         );
-        registry.register("aigw_cost_usd", "US dollars: owed where brokered, at list price where byo", series.cost.clone());
-        registry.register("aigw_retries", "Upstream calls that failed and were followed by another", series.retries.clone());
+        registry.register(
+            "aigw_cost_usd",
+            "Cost in US dollars: billed for brokered providers, at list price for tenants' own",
+            series.cost.clone(),
+        );
+        registry.register("aigw_retries", "Failed upstream calls that were retried, by error", series.retries.clone());
         series
     }
 
     /// Counts one entry.
     pub fn count(&self, entry: &Entry) {
-        let sort = Sort {
+        let class = EntryClass {
             model: entry.model.clone(),
             provider: entry.provider.clone(),
             operation: entry.operation,
             outcome: entry.outcome,
             billing: entry.billing,
         };
-        let mut sorts = self.sorts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counters) = sorts.known.get(&sort) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counters) = known.counters.get(&class) {
             return self.count_by(counters, entry);
         }
-        let (pair, is_known) = sorts.pair(entry);
+        let (pair, is_known) = known.pair(entry);
         let counters = self.counters(pair, entry);
         self.count_by(&counters, entry);
         if is_known {
-            sorts.known.insert(sort, counters);
+            known.counters.insert(class, counters);
         }
     }
 
@@ -211,11 +215,11 @@ impl Series {
     }
 }
 
-impl Sorts {
-    /// The labels of an entry's model and provider, or `other`, and `false`, once there are too many.
+impl KnownCounters {
+    /// Returns the model and provider labels of an entry. Returns `other` and `false` if there are too many pairs.
     fn pair(&mut self, entry: &Entry) -> (Pair, bool) {
         let pair = Pair { model: entry.model.clone(), provider: entry.provider.clone() };
-        if self.pairs.len() >= PAIRS && !self.pairs.contains(&pair) {
+        if self.pairs.len() >= MAX_PAIRS && !self.pairs.contains(&pair) {
             return (Pair { model: "other".into(), provider: "other".into() }, false);
         }
         self.pairs.insert(pair.clone());

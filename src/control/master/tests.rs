@@ -7,6 +7,7 @@ mod rotation;
 mod transplant;
 mod world;
 
+use super::keyring::Keyring;
 use super::*;
 
 fn master(byte: u8) -> MasterKey {
