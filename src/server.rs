@@ -19,9 +19,10 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::catalog::offerings::{BrokeredProvider, Offerings};
 use crate::config::Settings;
+use crate::control::admin;
+use crate::control::publish::Publisher;
 use crate::control::sealing::rewrap;
 use crate::control::store::Store;
-use crate::control::{Publisher, admin};
 use crate::guard::{SelfListen, Source};
 use crate::http::clock;
 use crate::upstream::connector::interface_addresses;

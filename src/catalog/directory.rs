@@ -1,4 +1,11 @@
 //! The directory: tenants, their virtual keys and their own providers.
+//!
+//! Built from plain [records](record), wherever they come from: rows of the database or messages of
+//! another process.
+
+mod build;
+pub mod bytes;
+pub mod record;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,7 +13,8 @@ use std::sync::Arc;
 use super::byo::TenantProviders;
 use super::byo::high_water::HighWaterMarks;
 use super::caller::{Caller, Tenant};
-use crate::terms::TenantId;
+use super::offerings::Offerings;
+use crate::terms::{ProviderName, TenantId};
 
 /// Tenants and their virtual keys, indexed for lookup.
 #[derive(Debug, Default)]
@@ -19,6 +27,15 @@ pub struct Directory {
     pub byo: HashMap<TenantId, Arc<TenantProviders>>,
     /// Newest versions of sealed keys seen, kept as long as the tenant exists.
     pub high_water: HashMap<TenantId, Arc<HighWaterMarks>>,
+}
+
+/// Inputs, besides the records, that a directory is built from.
+#[derive(Clone)]
+pub struct DirectoryContext {
+    /// Offerings of the configuration.
+    pub offerings: Arc<Offerings>,
+    /// Whether tenants' own providers may be at private addresses.
+    pub private_upstreams: bool,
 }
 
 impl Directory {
@@ -36,4 +53,16 @@ impl Directory {
     pub fn caller(&self, lookup: &[u8; 32]) -> Option<&Arc<Caller>> {
         self.callers.get(lookup)
     }
+
+    /// Providers, by tenant, whose sealed key was rolled back since `before`.
+    pub fn rolled_back_since<'a>(&'a self, before: &'a Directory) -> impl Iterator<Item = (&'a TenantId, &'a ProviderName)> {
+        let was_known = |id: &TenantId, name: &ProviderName| {
+            before.byo.get(id).is_some_and(|providers| providers.rolled_back().any(|known| known == name))
+        };
+        let all = self.byo.iter().flat_map(|(id, providers)| providers.rolled_back().map(move |name| (id, name)));
+        all.filter(move |(id, name)| !was_known(id, name))
+    }
 }
+
+#[cfg(test)]
+mod tests;

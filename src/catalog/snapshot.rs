@@ -1,13 +1,15 @@
 //! The immutable state that a request is answered from: offerings and directory.
 //!
 //! Sent to every worker as two `Arc`s and never changed. A request finishes on the snapshot it started
-//! with.
+//! with. Built from a configuration and directory records alone, so that a process without a database can
+//! build one.
 
 use std::sync::Arc;
 
 use super::caller::Caller;
 use super::chain::providers_for;
-use super::directory::Directory;
+use super::directory::record::{DirectoryRecords, DirectoryUpdate};
+use super::directory::{Directory, DirectoryContext};
 use super::offerings::{Model, Offerings};
 use super::provider::Chain;
 
@@ -31,6 +33,26 @@ pub struct Resolved {
 }
 
 impl Snapshot {
+    /// Builds the first snapshot.
+    pub fn from_records(context: DirectoryContext, records: DirectoryRecords) -> Self {
+        let directory = Directory::from_records(&context, records, None);
+        Self { offerings: context.offerings, directory: Arc::new(directory) }
+    }
+
+    /// This snapshot after an update of the directory.
+    pub fn updated(&self, private_upstreams: bool, update: DirectoryUpdate) -> Self {
+        let offerings = Arc::clone(&self.offerings);
+        let context = DirectoryContext { offerings, private_upstreams };
+        let directory = self.directory.updated(&context, update);
+        Self { offerings: context.offerings, directory: Arc::new(directory) }
+    }
+
+    /// This snapshot after a reload of the configuration.
+    pub fn with_offerings(&self, context: DirectoryContext) -> Self {
+        let directory = self.directory.rebuild(&context);
+        Self { offerings: context.offerings, directory: Arc::new(directory) }
+    }
+
     /// The model with that id or alias, if `caller` may use it, with its chain. Allocates only if the chain
     /// is specific to the tenant.
     pub fn find(&self, caller: &Caller, model: &str) -> Option<Resolved> {

@@ -1,10 +1,8 @@
-//! The directory of a snapshot from the store's rows: whole at the start, then patched along the change log.
+//! Reads the records of the directory from the store: complete at the start, then along the change log.
 //!
-//! Rows may be newer than the position they are said to reflect; the log then names them again, and reading a row twice
-//! changes nothing.
+//! Maps rows to records and nothing else; [`crate::catalog::directory`] builds the directory.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use diesel::QueryResult;
 
@@ -14,214 +12,119 @@ use super::store::grants::{self, GrantRow};
 use super::store::keys::{self, KeyRow};
 use super::store::providers::{self, ProviderRow};
 use super::store::tenants::{self, TenantRow};
-use crate::catalog::account::{Account, SealedKey};
-use crate::catalog::byo::TenantProviders;
-use crate::catalog::byo::high_water::HighWaterMarks;
-use crate::catalog::caller::{Caller, Grant, KeyValidity, Tenant};
-use crate::catalog::directory::Directory;
-use crate::catalog::offerings::Offerings;
+use crate::catalog::directory::bytes::{LookupValue, SealedBlob};
+use crate::catalog::directory::record::{
+    ByoProviderRecord, DirectoryChanges, DirectoryRecords, DirectoryUpdate, GrantRecord, KeyRecord, SealedKeyRecord, TenantRecord,
+};
 use crate::seal::names::{EdgeId, Epoch, Ring, Version};
-use crate::terms::{KeyId, ProviderName, TenantId};
+use crate::terms::{KeyId, TenantId};
 
-/// What the rows are laid over.
-#[derive(Clone)]
-pub struct Frame {
-    /// What TOML offers.
-    pub offerings: Arc<Offerings>,
-    /// The edge whose grants are read; `None` where nothing can be spent.
-    pub edge: Option<EdgeId>,
-    /// May tenants' own providers be at private addresses?
-    pub private_upstreams: bool,
-}
-
+/// Grant rows by key id.
 type Grants = HashMap<String, Vec<GrantRow>>;
 
-/// The whole directory and the position it reflects. `before` is the one that it replaces.
+/// Reads all records and the position they reflect. Grants are those to `edge`; `None`: no grants.
 ///
 /// # Errors
 /// If the database fails.
-pub fn load(connection: &mut AnyConnection, frame: &Frame, before: Option<&Directory>) -> QueryResult<(Directory, i64)> {
+pub fn read(connection: &mut AnyConnection, edge: Option<&EdgeId>) -> QueryResult<(DirectoryRecords, i64)> {
     let position = changes::position(connection)?;
-    let mut directory = Directory::default();
-    let mut accounts: HashMap<String, Vec<Arc<Account>>> = HashMap::new();
-    for row in providers::all(connection)? {
-        accounts.entry(row.tenant.clone()).or_default().extend(account(row));
-    }
-    for row in tenants::all(connection)? {
-        let accounts = accounts.remove(&row.id).unwrap_or_default();
-        enter_tenant(&mut directory, before, frame, row, accounts);
-    }
-    let grants = frame.edge.as_ref().map(|edge| grants::at(connection, edge.as_str())).transpose()?;
-    enter(&mut directory, before, keys::active(connection)?, grants.unwrap_or_default());
-    if let Some(before) = before {
-        update_validity(before, &directory, |_| true);
-    }
-    Ok((directory, position))
+    let providers = providers::all(connection)?.into_iter().filter_map(provider_record).collect();
+    let tenants = tenants::all(connection)?.into_iter().map(tenant_record).collect();
+    let mut grants = edge.map(|edge| grants::at(connection, edge.as_str())).transpose()?.unwrap_or_default();
+    let keys = keys::active(connection)?.into_iter().filter_map(|row| key_record(row, &mut grants)).collect();
+    Ok((DirectoryRecords { tenants, providers, keys }, position))
 }
 
-/// `current` with all changes after `position`, and the position reached; `None` if there are none.
+/// Reads what changed after `position`, and the position reached; `None` if nothing changed. If the change
+/// log does not reach back that far, the update is complete.
 ///
 /// # Errors
 /// If the database fails.
-pub fn catch_up(
-    connection: &mut AnyConnection,
-    frame: &Frame,
-    current: &Directory,
-    position: i64,
-) -> QueryResult<Option<(Directory, i64)>> {
+pub fn read_after(connection: &mut AnyConnection, edge: Option<&EdgeId>, position: i64) -> QueryResult<Option<(DirectoryUpdate, i64)>> {
     let head = changes::position(connection)?;
     if head == position {
         return Ok(None);
     }
-    // A head that went back is another database in the old one's place.
+    // A position that went back means that the database was replaced.
     let known = if head > position { changes::after(connection, position)? } else { None };
     match known {
-        Some(changes) => Ok(Some((patch(connection, frame, current, &changes)?, head))),
-        None => load(connection, frame, Some(current)).map(Some),
+        Some(changes) => Ok(Some((DirectoryUpdate::Changes(read_changed(connection, edge, &changes)?), head))),
+        None => {
+            let (records, position) = read(connection, edge)?;
+            Ok(Some((DirectoryUpdate::Complete(records), position)))
+        }
     }
 }
 
-/// `current` over other offerings.
-pub fn refit(frame: &Frame, current: &Directory) -> Directory {
-    let refitted = |(id, own): (&TenantId, &Arc<TenantProviders>)| {
-        let tenant = current.tenants.get(id)?;
-        let accounts = own.providers.iter().map(|own| Arc::clone(&own.account)).collect();
-        let marks = current.high_water.get(id)?;
-        Some((id.clone(), Arc::new(TenantProviders::build(tenant, accounts, &frame.offerings, frame.private_upstreams, marks, Some(own)))))
-    };
-    Directory {
-        tenants: current.tenants.clone(),
-        callers: current.callers.clone(),
-        byo: current.byo.iter().filter_map(refitted).collect(),
-        high_water: current.high_water.clone(),
-    }
-}
-
-fn patch(connection: &mut AnyConnection, frame: &Frame, current: &Directory, changes: &[Change]) -> QueryResult<Directory> {
+fn read_changed(connection: &mut AnyConnection, edge: Option<&EdgeId>, changes: &[Change]) -> QueryResult<DirectoryChanges> {
     let tenant_ids: HashSet<&TenantId> = changes.iter().filter_map(Change::tenant).collect();
     let key_ids: HashSet<&KeyId> = changes.iter().filter_map(Change::key).collect();
-    let is_touched = |caller: &Caller| tenant_ids.contains(&caller.tenant.id) || key_ids.contains(&caller.key_id);
-    let mut directory = without(current, &tenant_ids, is_touched);
-    for id in &tenant_ids {
-        if let Some(row) = tenants::find(connection, id)? {
-            let accounts = providers::of(connection, id)?.into_iter().filter_map(account).collect();
-            enter_tenant(&mut directory, Some(current), frame, row, accounts);
-            let grants = frame.edge.as_ref().map(|edge| grants::of_tenant(connection, id, edge.as_str())).transpose()?;
-            enter(&mut directory, Some(current), keys::active_of(connection, id)?, grants.unwrap_or_default());
-        }
+    let mut changed = DirectoryChanges::default();
+    for id in tenant_ids {
+        let Some(row) = tenants::find(connection, id)? else {
+            changed.removed_tenants.push(id.clone());
+            continue;
+        };
+        changed.records.tenants.push(tenant_record(row));
+        changed.records.providers.extend(providers::of(connection, id)?.into_iter().filter_map(provider_record));
+        let mut grants = edge.map(|edge| grants::of_tenant(connection, id, edge.as_str())).transpose()?.unwrap_or_default();
+        let rows = keys::active_of(connection, id)?;
+        changed.records.keys.extend(rows.into_iter().filter_map(|row| key_record(row, &mut grants)));
     }
-    for id in &key_ids {
+    for id in key_ids {
         let row = keys::find(connection, id)?.filter(|row| row.revoked_at.is_none());
-        let grants = frame.edge.as_ref().map(|edge| grants::of_key(connection, id, edge.as_str())).transpose()?;
-        enter(&mut directory, Some(current), row, grants.unwrap_or_default());
-    }
-    update_validity(current, &directory, is_touched);
-    Ok(directory)
-}
-
-fn without(current: &Directory, tenant_ids: &HashSet<&TenantId>, is_touched: impl Fn(&Caller) -> bool) -> Directory {
-    let callers = current.callers.iter().filter(|(_, caller)| !is_touched(caller));
-    let tenants = current.tenants.iter().filter(|(id, _)| !tenant_ids.contains(id));
-    let own = current.byo.iter().filter(|(id, _)| !tenant_ids.contains(id));
-    let marks = current.high_water.iter().filter(|(id, _)| !tenant_ids.contains(id));
-    Directory {
-        tenants: tenants.map(|(id, tenant)| (id.clone(), Arc::clone(tenant))).collect(),
-        callers: callers.map(|(lookup, caller)| (*lookup, Arc::clone(caller))).collect(),
-        byo: own.map(|(id, own)| (id.clone(), Arc::clone(own))).collect(),
-        high_water: marks.map(|(id, marks)| (id.clone(), Arc::clone(marks))).collect(),
-    }
-}
-
-/// Tells the running streams of what has changed under them: a key that is gone or whose tenant is disabled ends at once.
-fn update_validity(before: &Directory, after: &Directory, is_touched: impl Fn(&Caller) -> bool) {
-    for (lookup, old) in before.callers.iter().filter(|(_, caller)| is_touched(caller)) {
-        match after.callers.get(lookup) {
-            Some(caller) if caller.tenant.enabled => old.validity.set(caller.expires_at),
-            _ => old.validity.revoke(),
+        let mut grants = edge.map(|edge| grants::of_key(connection, id, edge.as_str())).transpose()?.unwrap_or_default();
+        match row.and_then(|row| key_record(row, &mut grants)) {
+            Some(record) => changed.records.keys.push(record),
+            None => changed.removed_keys.push(id.clone()),
         }
     }
+    Ok(changed)
 }
 
-fn enter_tenant(directory: &mut Directory, before: Option<&Directory>, frame: &Frame, row: TenantRow, accounts: Vec<Arc<Account>>) {
-    let created_at = row.created_at;
-    let tenant = tenant(row, !accounts.is_empty());
-    let known = before.and_then(|before| before.high_water.get(&tenant.id));
-    let mut marks = HighWaterMarks::of(created_at, known.map(Arc::as_ref));
-    if tenant.has_byo {
-        let before = before.and_then(|before| before.byo.get(&tenant.id));
-        let own =
-            TenantProviders::build(&tenant, accounts.clone(), &frame.offerings, frame.private_upstreams, &marks, before.map(Arc::as_ref));
-        directory.byo.insert(tenant.id.clone(), Arc::new(own));
-    }
-    accounts.iter().for_each(|account| marks.advance(account));
-    directory.high_water.insert(tenant.id.clone(), Arc::new(marks));
-    directory.tenants.insert(tenant.id.clone(), Arc::new(tenant));
+/// The record of a tenant.
+pub fn tenant_record(row: TenantRow) -> TenantRecord {
+    let TenantRow { id, name, brokered, broker_fallback, enabled, created_at, .. } = row;
+    TenantRecord { id: id.into(), name, brokered, broker_fallback, enabled, created_at }
 }
 
-/// Providers, by tenant, whose sealed key is older than one seen before, where `before` has not known it yet.
-pub fn newly_rolled_back<'a>(before: &'a Directory, after: &'a Directory) -> impl Iterator<Item = (&'a TenantId, &'a ProviderName)> {
-    let was = |id: &TenantId, name: &ProviderName| before.byo.get(id).is_some_and(|own| own.rolled_back().any(|known| known == name));
-    let all = after.byo.iter().flat_map(|(id, own)| own.rolled_back().map(move |name| (id, name)));
-    all.filter(move |(id, name)| !was(id, name))
-}
-
-fn enter(directory: &mut Directory, before: Option<&Directory>, rows: impl IntoIterator<Item = KeyRow>, mut granted: Grants) {
-    for row in rows {
-        let Some(tenant) = directory.tenants.get(row.tenant.as_str()) else { continue };
-        let grants = granted.remove(&row.id).unwrap_or_default().into_iter().filter_map(grant).collect();
-        match caller(row, tenant, grants, before) {
-            Ok(caller) => drop(directory.callers.insert(caller.lookup, Arc::new(caller))),
-            Err(id) => log::error!("the row of virtual key {id} is damaged; the key is refused"),
-        }
-    }
-}
-
-/// A tenant as the gateway half knows it.
-pub fn tenant(row: TenantRow, has_byo: bool) -> Tenant {
-    let TenantRow { id, name, brokered, broker_fallback, enabled, .. } = row;
-    Tenant { id: id.into(), name, brokered, broker_fallback, enabled, has_byo }
-}
-
-/// A tenant's own provider as the catalog knows it; a row edited by hand into nonsense is none.
-fn account(row: ProviderRow) -> Option<Arc<Account>> {
-    let account = read_account(&row);
-    if account.is_none() {
-        log::error!("the row of provider {} of tenant {} is damaged; it takes no part", row.name, row.tenant);
-    }
-    account.map(Arc::new)
-}
-
-fn read_account(row: &ProviderRow) -> Option<Account> {
-    let key = match &row.secret {
-        None => None,
-        Some(blob) => Some(Arc::new(SealedKey {
-            ring: Ring::parse(&row.ring).ok()?,
-            epoch: Epoch(row.epoch.try_into().ok()?),
-            version: Version(row.version.try_into().ok()?),
-            blob: blob.clone(),
-        })),
+/// The record of a tenant's own provider. A row that was damaged by hand has none.
+fn provider_record(row: ProviderRow) -> Option<ByoProviderRecord> {
+    let ProviderRow { tenant, name, kind, base_url, enabled, last4, .. } = row;
+    let key = match row.secret {
+        None => Some(None),
+        Some(blob) => sealed_key(&row.ring, row.epoch, row.version, blob).map(Some),
     };
-    let (name, kind) = (row.name.as_str().into(), row.kind.as_str().into());
-    Some(Account { name, kind, base_url: row.base_url.clone(), enabled: row.enabled, key, last4: row.last4.clone() })
+    let Some(key) = key else {
+        log::error!("the row of provider {name} of tenant {tenant} is damaged; the provider is inactive");
+        return None;
+    };
+    Some(ByoProviderRecord { tenant: tenant.into(), name: name.into(), kind: kind.into(), base_url, enabled, key, last4 })
 }
 
-fn grant(row: GrantRow) -> Option<Grant> {
-    Some(Grant { ring: Ring::parse(&row.ring).ok()?, epoch: Epoch(row.epoch.try_into().ok()?), blob: row.blob.into() })
+fn sealed_key(ring: &str, epoch: i32, version: i32, blob: Vec<u8>) -> Option<SealedKeyRecord> {
+    let (epoch, version) = (Epoch(epoch.try_into().ok()?), Version(version.try_into().ok()?));
+    Some(SealedKeyRecord { ring: Ring::parse(ring).ok()?, epoch, version, blob: SealedBlob(blob) })
 }
 
-/// The id back if the row's look-up value is none.
-fn caller(row: KeyRow, tenant: &Arc<Tenant>, grants: Vec<Grant>, before: Option<&Directory>) -> Result<Caller, String> {
-    let Ok(lookup) = row.lookup.try_into() else { return Err(row.id) };
-    let known = before.and_then(|before| before.caller(&lookup));
-    Ok(Caller {
-        validity: known.map_or_else(|| KeyValidity::until(row.expires_at), |known| Arc::clone(&known.validity)),
-        grants,
-        tenant: Arc::clone(tenant),
-        key_id: row.id.into(),
-        lookup,
+fn grant_record(row: GrantRow) -> Option<GrantRecord> {
+    Some(GrantRecord { ring: Ring::parse(&row.ring).ok()?, epoch: Epoch(row.epoch.try_into().ok()?), blob: SealedBlob(row.blob) })
+}
+
+/// The record of a key, with its grants taken out of `grants`. A row that was damaged by hand has none.
+fn key_record(row: KeyRow, grants: &mut Grants) -> Option<KeyRecord> {
+    let Ok(lookup) = row.lookup.try_into() else {
+        log::error!("the row of virtual key {} is damaged; the key is refused", row.id);
+        return None;
+    };
+    Some(KeyRecord {
+        grants: grants.remove(&row.id).unwrap_or_default().into_iter().filter_map(grant_record).collect(),
+        id: row.id.into(),
+        tenant: row.tenant.into(),
+        lookup: LookupValue(lookup),
         name: row.name,
-        subject: row.subject.into(),
-        team: row.team.map(Into::into),
+        subject: row.subject,
+        team: row.team,
         tags: row.tags.0,
         allowed_models: row.allowed_models.0,
         expires_at: row.expires_at,
@@ -232,7 +135,7 @@ fn caller(row: KeyRow, tenant: &Arc<Tenant>, grants: Vec<Grant>, before: Option<
     })
 }
 
-/// A limit that is no limit can only come from a hand in the database: nothing is let through.
+/// An invalid limit can only come from a manual edit of the database: it becomes 0, which refuses all.
 fn limit(value: i64) -> u32 {
     value.try_into().unwrap_or(0)
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use actix_web::rt::time::sleep;
 
+use super::blocking::blocking;
 use super::error::ControlError;
 use super::store::retention::RolledUp;
-use super::{Control, blocking, now_ms};
+use super::{Control, now_ms};
 
 /// Entries per transaction: small enough for the ledger to write between two of them.
 const BATCH: i64 = 500;

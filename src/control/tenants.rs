@@ -169,7 +169,7 @@ impl Control {
             })
             .await?;
         let store = self.store.clone();
-        super::blocking(move || store.forget_deleted()).await??;
+        super::blocking::blocking(move || store.forget_deleted()).await??;
         Ok(epoch)
     }
 

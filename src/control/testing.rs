@@ -7,16 +7,17 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
-use super::directory::Frame;
 use super::keys::{IssuedKey, KeyFields};
+use super::publish::{InitialState, ProviderHealth, Publisher};
 use super::sealing::Sealer;
 use super::sealing::start::KeyMaterial;
 use super::store::Store;
 use super::store::changes::Actor;
 use super::store::testing::{Fresh, on_each_database};
 use super::tenants::NewTenant;
-use super::{Control, Health, Parts, Publisher, World};
+use super::{Control, Dependencies};
 use crate::catalog::caller::Caller;
+use crate::catalog::directory::DirectoryContext;
 use crate::catalog::offerings::Offerings;
 use crate::catalog::snapshot::Snapshot;
 use crate::config::{self, Catalog, Environment};
@@ -51,8 +52,8 @@ impl Publisher for Recorder {
         ready(()).boxed()
     }
 
-    fn health(&self, _: Option<&TenantId>, _: &ProviderName) -> Health {
-        Health { cooldown_until: Some(7_000), failures: 3, last_error: Some("timeout".to_owned()) }
+    fn health(&self, _: Option<&TenantId>, _: &ProviderName) -> ProviderHealth {
+        ProviderHealth { cooldown_until: Some(7_000), failures: 3, last_error: Some("timeout".to_owned()) }
     }
 }
 
@@ -102,14 +103,14 @@ impl Bench {
     fn sealing(fresh: Arc<Fresh>, token: Option<&str>, settings: PathBuf, offerings: Offerings, keys: config::Sealing) -> Self {
         let (gateway, flushed) = (Arc::new(Recorder::default()), Arc::new(AtomicUsize::new(0)));
         let KeyMaterial { sealing, edge } = Sealer::start(&fresh.store, &keys).unwrap();
-        let frame = Frame { offerings: Arc::new(offerings), edge: edge.as_ref().map(|edge| edge.id.clone()), private_upstreams: false };
-        let world = World::load(&fresh.store, frame).unwrap();
-        gateway.adopt(world.snapshot.clone()).now_or_never();
+        let context = DirectoryContext { offerings: Arc::new(offerings), private_upstreams: false };
+        let initial = InitialState::load(&fresh.store, edge.as_ref().map(|edge| edge.id.clone()), context).unwrap();
+        gateway.adopt(initial.snapshot.clone()).now_or_never();
         let count = Arc::clone(&flushed);
-        let parts = Parts {
+        let dependencies = Dependencies {
             store: fresh.store.clone(),
             settings,
-            environment: Box::new(Variables(HashMap::new())),
+            environment: Arc::new(Variables(HashMap::new())),
             admin_token: token.map(Secret::new),
             publisher: gateway.clone(),
             flush: Arc::new(move || {
@@ -119,7 +120,7 @@ impl Bench {
             sealing,
             self_listen: SelfListen::default(),
         };
-        Self { control: Control::new(world, parts), gateway, flushed, fresh, edge }
+        Self { control: Control::new(initial, dependencies), gateway, flushed, fresh, edge }
     }
 
     pub async fn tenant(&self, id: &str) {

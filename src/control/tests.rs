@@ -46,7 +46,7 @@ fn a_process_that_is_too_far_behind_reads_everything_again() {
         let forgotten = bench.fresh.store.write::<_, ControlError>(|connection| Ok(diesel::delete(change_log::table).execute(connection)?));
         assert_eq!(forgotten.unwrap(), 2);
         bench.tenant("globex").await;
-        other.control.catch_up().await.unwrap();
+        other.control.feed.catch_up().await.unwrap();
         assert!(other.known(&key).is_some());
         assert!(other.gateway.snapshot().directory.tenants.contains_key("globex"));
     });

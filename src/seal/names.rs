@@ -4,6 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// Maximum length in bytes of an id or name that a key or blob is bound to (spec/security.md, "Words").
 pub const LONGEST_NAME: usize = 64;
 
@@ -16,8 +18,22 @@ pub struct BadName(String);
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(into = "String", try_from = "String")]
         pub struct $name(Arc<str>);
+
+        impl TryFrom<String> for $name {
+            type Error = BadName;
+
+            fn try_from(text: String) -> Result<Self, BadName> {
+                Self::parse(&text)
+            }
+        }
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.as_str().to_owned()
+            }
+        }
 
         impl $name {
             /// Validates a name.
@@ -54,11 +70,13 @@ name!(/// A tenant key's id, `tk_…`: public, unlike the key.
     TenantKeyId);
 
 /// Number of a ring's spend key, from 1; incremented when the spend key is replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Epoch(pub u32);
 
 /// Number of a provider's key, from 1; incremented when the key is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Version(pub u32);
 
 /// Id of the master key that wrapped a blob; stored in clear, written as eight hexadecimal digits

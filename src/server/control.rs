@@ -15,15 +15,16 @@ use futures_util::future::LocalBoxFuture;
 
 use super::error::StartError;
 use super::listen::{bind, server_builder};
+use crate::catalog::directory::DirectoryContext;
 use crate::catalog::offerings::Offerings;
 use crate::catalog::snapshot::Snapshot;
 use crate::config::{self, ProcessEnvironment, Settings};
 use crate::control::admin::hosts::{self, Hosts};
-use crate::control::directory::Frame;
+use crate::control::publish::{InitialState, Publisher};
 use crate::control::sealing::Sealer;
 use crate::control::sealing::start::KeyMaterial;
 use crate::control::store::Store;
-use crate::control::{self, Control, Flush, Parts, Publisher, World};
+use crate::control::{self, Control, Dependencies, FlushLedger};
 use crate::guard::SelfListen;
 use crate::http;
 use crate::http::connections::Connections;
@@ -36,7 +37,7 @@ pub struct Opened {
     store: Store,
     sealing: Option<Arc<Sealer>>,
     edge: Option<Arc<Edge>>,
-    initial: World,
+    initial: InitialState,
 }
 
 /// The links from the control half to the gateway half.
@@ -44,7 +45,7 @@ pub struct GatewayLinks {
     /// Receives snapshots and reports the health of providers.
     pub publisher: Arc<dyn Publisher>,
     /// Stores what has been settled, before the ledger is read.
-    pub flush: Flush,
+    pub flush: FlushLedger,
     /// Addresses that no provider's URL may name.
     pub self_listen: SelfListen,
 }
@@ -57,12 +58,8 @@ impl Opened {
     pub fn open(settings: &Settings, offerings: Arc<Offerings>) -> Result<Self, StartError> {
         let store = Store::open(&settings.database.url)?;
         let KeyMaterial { sealing, edge } = Sealer::start(&store, &settings.sealing)?;
-        let frame = Frame {
-            offerings,
-            edge: edge.as_ref().map(|edge| edge.id.clone()),
-            private_upstreams: settings.security.tenant_private_upstreams,
-        };
-        let initial = World::load(&store, frame)?;
+        let context = DirectoryContext { offerings, private_upstreams: settings.security.tenant_private_upstreams };
+        let initial = InitialState::load(&store, edge.as_ref().map(|edge| edge.id.clone()), context)?;
         Ok(Self { store, sealing, edge, initial })
     }
 
@@ -95,10 +92,10 @@ impl Opened {
     pub fn connect(self, file: PathBuf, admin_token: Option<Secret>, links: GatewayLinks) -> Arc<Control> {
         Control::new(
             self.initial,
-            Parts {
+            Dependencies {
                 store: self.store,
                 settings: file,
-                environment: Box::new(ProcessEnvironment),
+                environment: Arc::new(ProcessEnvironment),
                 admin_token,
                 publisher: links.publisher,
                 flush: links.flush,

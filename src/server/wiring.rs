@@ -9,7 +9,8 @@ use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use crate::catalog::snapshot::Snapshot;
-use crate::control::{Flush, Health, Publisher};
+use crate::control::FlushLedger;
+use crate::control::publish::{ProviderHealth, Publisher};
 use crate::gateway::health::HealthStatus;
 use crate::gateway::worker::Workers;
 use crate::http::clock;
@@ -28,7 +29,7 @@ impl Publisher for Workers {
         self.confirm();
     }
 
-    fn health(&self, owner: Option<&TenantId>, provider: &ProviderName) -> Health {
+    fn health(&self, owner: Option<&TenantId>, provider: &ProviderName) -> ProviderHealth {
         let now = Instant::now();
         published_health(self.health.of(owner, provider).status(now), now, clock::unix_millis())
     }
@@ -36,15 +37,19 @@ impl Publisher for Workers {
 
 /// Converts the health that workers share, which has monotonic times, into the one that is published.
 /// `now` and `unix_now` (milliseconds) are the same moment.
-fn published_health(status: HealthStatus, now: Instant, unix_now: i64) -> Health {
+fn published_health(status: HealthStatus, now: Instant, unix_now: i64) -> ProviderHealth {
     let until = |at: Instant| unix_now.saturating_add(i64::try_from((at - now).as_millis()).unwrap_or(i64::MAX));
-    Health { cooldown_until: status.cooldown_until.map(until), failures: status.failures, last_error: status.last_error.map(str::to_owned) }
+    ProviderHealth {
+        cooldown_until: status.cooldown_until.map(until),
+        failures: status.failures,
+        last_error: status.last_error.map(str::to_owned),
+    }
 }
 
 /// Returns a function that stores what was settled a moment ago, so that the admin plane reads it.
 /// With an unreachable database it returns after a bounded time and the admin plane reads what is
 /// stored.
-pub fn flush(ledger: &LedgerHandle) -> Flush {
+pub fn flush(ledger: &LedgerHandle) -> FlushLedger {
     let ledger = ledger.clone();
     Arc::new(move || {
         let ledger = ledger.clone();
@@ -67,9 +72,9 @@ mod tests {
         let now = Instant::now();
         let until = |wait| HealthStatus { cooldown_until: Some(now + wait), failures: 3, last_error: Some("timeout") };
         let health = published_health(until(Duration::from_millis(1_500)), now, 1_700_000_000_000);
-        let expected = Health { cooldown_until: Some(1_700_000_001_500), failures: 3, last_error: Some("timeout".to_owned()) };
+        let expected = ProviderHealth { cooldown_until: Some(1_700_000_001_500), failures: 3, last_error: Some("timeout".to_owned()) };
         assert_eq!(health, expected);
         assert_eq!(published_health(until(Duration::ZERO), now, i64::MAX).cooldown_until, Some(i64::MAX));
-        assert_eq!(published_health(HealthStatus::default(), now, 1), Health::default());
+        assert_eq!(published_health(HealthStatus::default(), now, 1), ProviderHealth::default());
     }
 }

@@ -70,7 +70,7 @@ pub async fn chain(request: HttpRequest, control: web::Data<Control>, path: web:
     let row = control.tenant(path.into_inner()).await?;
     let snapshot = control.snapshot();
     let own = snapshot.directory.byo.get(row.id.as_str());
-    let tenant = directory::tenant(row, own.is_some());
+    let tenant = directory::tenant_record(row).into_tenant(own.is_some());
     let listed = match &model {
         Some(name) => chain_of(&tenant, own.map(AsRef::as_ref), &snapshot.offerings, name)?,
         None => usable(&tenant, own.map(AsRef::as_ref), &snapshot.offerings),

@@ -17,7 +17,7 @@ pub(super) struct ReloadedJson {
 }
 
 pub async fn reload(control: web::Data<Control>) -> Result<HttpResponse, AdminError> {
-    let reloaded = control.into_inner().reload().await?;
+    let reloaded = control.reload().await?;
     let json = ReloadedJson { object: "reload", models: reloaded.models, providers: reloaded.providers, warnings: reloaded.warnings };
     Ok(HttpResponse::Ok().json(json))
 }

@@ -65,12 +65,12 @@ impl Store {
     {
         self.write(|connection| {
             lock_change_head(connection)?;
-            let done = statements(connection)?;
-            for change in &done.changes {
+            let mutation = statements(connection)?;
+            for change in &mutation.changes {
                 append(connection, change, at)?;
             }
-            record(connection, actor, done.action, &done.target, at)?;
-            Ok(done.answer)
+            record(connection, actor, mutation.action, &mutation.target, at)?;
+            Ok(mutation.answer)
         })
     }
 }
