@@ -1,10 +1,13 @@
-//! The `anthropic` dialect: OpenAI's chat API on one side, Anthropic's Messages API on the other, streams included.
+//! The `anthropic` dialect: translates between OpenAI's chat API and Anthropic's Messages API, streams
+//! included.
 //!
-//! Implements spec/anthropic-translation.md; section numbers in this folder are that document's. Pure translation: which
-//! headers of an answer are passed on, what is retried and what a client finally sees is the gateway's business.
+//! Implements spec/anthropic-translation.md; section numbers in this folder refer to it. This is pure
+//! translation: the gateway decides which response headers pass, what is retried and which error the
+//! client gets.
 //!
-//! Two things the specification leaves to the operator are always on: `thinking_blocks` in answers (section 7) and the
-//! client's own `anthropic-beta` header (rule 1.4). A kind's `request` quirks apply to the translated body.
+//! Two options that the specification leaves to the operator are always on: `thinking_blocks` in answers
+//! (section 7) and the client's `anthropic-beta` header (rule 1.4). A kind's `request` quirks apply to
+//! the translated body.
 
 use super::{Ask, Dialect, Failure, Operation, Prepared, Refused};
 
@@ -13,7 +16,7 @@ mod profile;
 mod request;
 mod text;
 
-/// The Messages API, as a language.
+/// Dialect of the Messages API.
 pub struct Anthropic;
 
 impl Dialect for Anthropic {

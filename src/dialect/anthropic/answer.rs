@@ -1,4 +1,4 @@
-//! Reads the answer to one request, whole or piece by piece.
+//! Reader of the answer to one request, whole or piece by piece.
 
 use bytes::Bytes;
 
@@ -17,15 +17,15 @@ pub use expected::Expected;
 use expected::Origin;
 use stream::Translation;
 
-/// The reader of one answer.
+/// Reader of one answer.
 pub struct AnswerReader {
     stream: Translation,
-    /// What a complete answer showed.
+    /// Observations from a complete answer.
     whole: Option<Observed>,
 }
 
 impl AnswerReader {
-    /// The reader of the answer to `ask`.
+    /// Creates the reader of the answer to `ask`.
     pub fn new(ask: &Ask<'_>, expected: Expected) -> Self {
         let origin = Origin::new(ask.created, ask.upstream_model, ask.seed);
         Self { stream: Translation::new(origin, expected, ask.sse), whole: None }

@@ -1,44 +1,46 @@
-//! What each family of models can do: the table of section 2. Nothing else in the dialect looks at a model's name.
+//! Capabilities of each model family: the table of section 2. No other file of the dialect looks at a
+//! model's name.
 
-/// What the adapter must know of a model.
+/// Capabilities of a model that the translation depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// Whether `temperature`, `top_p` and `top_k` are honoured.
+    /// Whether `temperature`, `top_p` and `top_k` are honored.
     pub sampling: bool,
+    /// How thinking is requested.
     pub thinking: Thinking,
-    /// What `reasoning_effort: "none"` becomes.
+    /// Translation of `reasoning_effort: "none"`.
     pub none: NoThinking,
-    /// The effort `xhigh` becomes.
+    /// Translation of the effort `xhigh`.
     pub xhigh: &'static str,
     /// Whether `tool_choice` may force a call.
     pub forced_tool: bool,
-    /// Whether there are structured outputs and strict tools.
+    /// Whether structured outputs and strict tools are supported.
     pub structured: bool,
-    /// Whether thinking blocks are bound to the request they came from.
+    /// Whether thinking blocks are bound to their original request.
     pub bound: bool,
-    /// The most output tokens, where the catalog does not say.
+    /// Maximum number of output tokens, where the catalog has none.
     pub max_output: Option<u64>,
 }
 
-/// How a model is told to think.
+/// Way to request thinking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thinking {
-    /// By a budget of tokens.
+    /// By a token budget.
     Manual,
     /// By an effort.
     Adaptive,
 }
 
-/// How a model is told not to think.
+/// Way to turn thinking off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoThinking {
-    /// By saying nothing.
+    /// By omitting `thinking`.
     Omit,
     /// By `thinking {"type":"disabled"}`.
     Disabled,
     /// By `thinking {"type":"between_tools"}`.
     BetweenTools,
-    /// Not at all: the lowest effort comes nearest.
+    /// Not possible; the lowest effort is the closest.
     LowEffort,
 }
 
@@ -59,13 +61,13 @@ const V5: Profile = Profile { none: NoThinking::Disabled, ..V4_7 };
 const HAIKU_5_5: Profile = Profile { bound: true, ..V5 };
 const SONNET_5_5: Profile = Profile { none: NoThinking::BetweenTools, forced_tool: false, ..HAIKU_5_5 };
 const FABLE_5: Profile = Profile { none: NoThinking::LowEffort, ..V4_7 };
-/// Also any Claude that is not in the table: the row that asks least of it.
+/// Also for a Claude that is not in the table: the row with the fewest assumptions.
 const ALWAYS_ON: Profile = Profile { none: NoThinking::LowEffort, ..SONNET_5_5 };
 const MYTHOS_PREVIEW: Profile = Profile { xhigh: "high", bound: false, ..ALWAYS_ON };
-/// Not a Claude: something else behind an Anthropic-shaped server.
+/// Model other than Claude behind an Anthropic-compatible server.
 const COMPAT: Profile = Profile { max_output: None, ..LEGACY };
 
-/// Ids with their profile. One that ends in `*` matches whatever begins with it, the others as [`is_release`] says.
+/// Model ids with their profile. A trailing `*` matches any suffix; other ids match as in [`is_release`].
 const TABLE: [(&[&str], Profile); 10] = [
     (
         &[
@@ -92,7 +94,7 @@ const TABLE: [(&[&str], Profile); 10] = [
 ];
 
 impl Profile {
-    /// The profile of an upstream model.
+    /// Returns the profile of an upstream model.
     pub fn of(model: &str) -> Self {
         let Some(start) = model.find("claude-") else { return COMPAT };
         let id = &model[start..];
@@ -104,7 +106,7 @@ impl Profile {
     }
 }
 
-/// Whether `rest`, what follows a known id, only says which release or which platform's copy of it is meant.
+/// Whether `rest`, the text after a known id, only names a release or a platform's copy of the model.
 fn is_release(rest: &str) -> bool {
     if rest.is_empty() || rest.starts_with(['@', ':']) || rest.starts_with("-v1") {
         return true;
@@ -175,9 +177,9 @@ mod tests {
         }
     }
 
-    /// The table of section 2, spelled out, so that a row that inherits from another cannot drift with it.
+    /// The table of section 2 in full, so that a row that inherits from another cannot drift with it.
     #[test]
-    fn every_row_says_what_the_specification_says() {
+    fn every_row_matches_the_specification() {
         use NoThinking::{BetweenTools, Disabled, LowEffort, Omit};
         use Thinking::{Adaptive, Manual};
         let rows = [

@@ -1,4 +1,5 @@
-//! One request, there: the client's document becomes the upstream's headers and body. Puts together what its neighbours read.
+//! Translation of one request: the client's document becomes the upstream's headers and body. The
+//! modules below translate its parts.
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -31,21 +32,24 @@ use sampling::{Sampling, VERSION_WITHOUT};
 use structured::Structure;
 use tool_choice::Choice;
 
-/// The newest API version that still knows sampling parameters.
+/// Newest API version that accepts sampling parameters.
 const VERSION_WITH_SAMPLING: &str = "2023-06-01";
 
 /// Translates one chat request.
+///
+/// # Errors
+/// [`Refused`] if the request cannot be expressed in the Messages API.
 pub fn translate(ask: &Ask<'_>) -> Result<Prepared, Refused> {
     let profile = Profile::of(ask.upstream_model);
     let mut dropped = Dropped::default();
-    parameters::sort_out(ask, &mut dropped)?;
+    parameters::check_support(ask, &mut dropped)?;
     let max_tokens = parameters::max_tokens(ask, &profile)?;
     let service_tier = parameters::service_tier(ask)?;
     let include_usage = parameters::wants_usage(ask, &mut dropped)?;
 
     let conversation = Conversation::read(given(ask, "messages"))?;
     let mut tools = tools::read(given(ask, "tools"), &profile, &mut dropped)?;
-    let wish = tool_choice::read(given(ask, "tool_choice"), &mut tools, &mut dropped)?;
+    let requested = tool_choice::read(given(ask, "tool_choice"), &mut tools, &mut dropped)?;
     let is_parallel = parsed::<bool>(ask, "parallel_tool_calls")? != Some(false);
     let structure = Structure::read(given(ask, "response_format"), &profile, !tools.is_empty(), &mut dropped)?;
     let mut shaped = conversation.into_shape(structure.instruction())?;
@@ -55,9 +59,9 @@ pub fn translate(ask: &Ask<'_>) -> Result<Prepared, Refused> {
         Some(schema) => structured::forced(schema),
         None if tools.is_empty() => tool_choice::forbidden(std::mem::take(&mut shaped.tools_used)),
         None => {
-            let Choice { choice, plea } = tool_choice::compile(wish, is_parallel, &profile, &mut dropped);
-            if let Some(plea) = plea {
-                shaped.ask_for(plea);
+            let Choice { choice, prompt } = tool_choice::compile(requested, is_parallel, &profile, &mut dropped);
+            if let Some(prompt) = prompt {
+                shaped.append_to_last_user_turn(prompt);
             }
             (tools.into_iter().map(|named| named.tool).collect(), choice)
         }
@@ -67,7 +71,7 @@ pub fn translate(ask: &Ask<'_>) -> Result<Prepared, Refused> {
     let context = ThinkingContext { max_tokens, rules_out_budget: is_forced || shaped.answers_without_thinking() };
     let mut reasoning = Reasoning::read(ask, &profile, &context, &mut dropped)?;
     let sampling = Sampling::read(ask, &profile, reasoning.is_on(), &mut dropped)?;
-    let is_bound = profile.bound && shaped.has_thinking && reasoning.bind();
+    let is_bound = profile.bound && shaped.has_thinking && reasoning.drop_unbound();
     let headers = headers(ask, sampling.is_used(), is_bound.then_some(BINDING_BETA));
 
     let body = Body {
@@ -90,7 +94,7 @@ pub fn translate(ask: &Ask<'_>) -> Result<Prepared, Refused> {
     };
     let expected = Expected { usage_chunk: include_usage, service_tier: service_tier.is_some(), answers_by_tool };
     Ok(Prepared {
-        call: Call::Http { headers, body: written(&body, ask)? },
+        call: Call::Http { headers, body: serialize(&body, ask)? },
         reader: Box::new(AnswerReader::new(ask, expected)),
         dropped: dropped.into_names(),
     })
@@ -115,16 +119,16 @@ fn headers(ask: &Ask<'_>, samples: bool, own_beta: Option<&str>) -> Vec<(&'stati
     headers
 }
 
-/// The body's bytes, with the kind's quirks.
-fn written(body: &Body<'_>, ask: &Ask<'_>) -> Result<Bytes, Refused> {
+/// Serializes the body and applies the kind's quirks.
+fn serialize(body: &Body<'_>, ask: &Ask<'_>) -> Result<Bytes, Refused> {
     let Quirks { rename, drop, set, .. } = ask.quirks;
-    let unwritable = |_| invalid("messages", "the request cannot be written as JSON");
+    let not_serializable = |_| invalid("messages", "the request cannot be serialized as JSON");
     if rename.is_empty() && drop.is_empty() && set.is_empty() {
         let mut bytes = Vec::with_capacity(ask.document.bytes().len() + 512);
-        serde_json::to_writer(&mut bytes, body).map_err(unwritable)?;
+        serde_json::to_writer(&mut bytes, body).map_err(not_serializable)?;
         return Ok(bytes.into());
     }
-    let Value::Object(members) = serde_json::to_value(body).map_err(unwritable)? else { return Ok(Bytes::new()) };
+    let Value::Object(members) = serde_json::to_value(body).map_err(not_serializable)? else { return Ok(Bytes::new()) };
     let mut changed = Map::with_capacity(members.len() + set.len());
     for (name, value) in members {
         if !drop.contains(&name) {
@@ -133,10 +137,10 @@ fn written(body: &Body<'_>, ask: &Ask<'_>) -> Result<Bytes, Refused> {
         }
     }
     for (name, raw) in set {
-        // The configuration was checked when it was read.
+        // Validated when the configuration was loaded.
         if let Ok(value) = serde_json::from_str(raw) {
             changed.insert(name.clone(), value);
         }
     }
-    serde_json::to_vec(&changed).map(Bytes::from).map_err(unwritable)
+    serde_json::to_vec(&changed).map(Bytes::from).map_err(not_serializable)
 }

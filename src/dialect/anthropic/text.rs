@@ -1,52 +1,54 @@
-//! JSON values that stay as near to the bytes as they can: strings borrowed where they have no escapes, members that may be
-//! of any type, and JSON text made compact without parsing it to values.
+//! JSON values close to their bytes: strings borrowed where they have no escapes, members of any type,
+//! and compacting of JSON text without building values.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// A JSON string, borrowed where it has no escapes. (`Option<Cow<str>>` would always copy.)
+/// JSON string, borrowed where it has no escapes. (`Option<Cow<str>>` always copies.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text<'a>(pub Cow<'a, str>);
 
-/// A member that is of interest only if it is a string: anything else reads as absent. For what others write, where a
-/// member of an unknown object may have any type.
+/// String member that reads as absent if it has another type. For upstream answers, where a member of an
+/// unknown object may have any type.
 #[derive(Debug, Default)]
 pub struct Lenient<'a>(pub Option<Cow<'a, str>>);
 
-/// JSON that would survive being parsed in full: its strings decode, its numbers are finite, its nesting is bounded. Builds
-/// nothing.
+/// JSON that any parser accepts in full: strings decode, numbers are finite, nesting is bounded. Builds no
+/// value.
 struct Sound;
 
 impl Text<'_> {
+    /// Whether the text is empty or whitespace.
     pub fn is_blank(&self) -> bool {
         is_blank(&self.0)
     }
 }
 
 impl Lenient<'_> {
-    /// The text, empty if there is none.
+    /// Returns the text, empty if absent.
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or_default()
     }
 
+    /// Returns the text as an owned string.
     pub fn into_string(self) -> Option<String> {
         self.0.map(Cow::into_owned)
     }
 }
 
-/// Whether there is nothing but whitespace.
+/// Whether `text` is empty or whitespace.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(char::is_whitespace)
 }
 
-/// Whether `text` is one JSON object that any parser can read to its end.
+/// Whether `text` is one JSON object that any parser accepts in full.
 pub fn is_sound_object(text: &str) -> bool {
     text.trim_ascii_start().starts_with('{') && serde_json::from_str::<Sound>(text).is_ok()
 }
 
-/// `json`, which must be valid, without whitespace between its tokens and with its strings escaped no more than need be.
+/// Returns `json`, which must be valid, without whitespace between tokens and with minimal escaping.
 /// Numbers keep their digits and objects their order.
 pub fn compact(json: &str) -> String {
     let mut compacted = String::with_capacity(json.len());
@@ -55,7 +57,7 @@ pub fn compact(json: &str) -> String {
         let length = if next == '"' { string_length(rest) } else { next.len_utf8() };
         let (token, after) = rest.split_at(length);
         if next == '"' && token.contains('\\') {
-            // What does not decode, a lone surrogate, stays as it was written.
+            // A lone surrogate does not decode and stays as written.
             let plain = serde_json::from_str::<String>(token).and_then(|text| serde_json::to_string(&text));
             compacted.push_str(plain.as_deref().unwrap_or(token));
         } else if !next.is_ascii_whitespace() {
@@ -66,7 +68,7 @@ pub fn compact(json: &str) -> String {
     compacted
 }
 
-/// How long the JSON string is that `text` begins with, quotes included.
+/// Length in bytes of the JSON string at the start of `text`, quotes included.
 fn string_length(text: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate().skip(1) {
@@ -99,7 +101,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// The methods of a visitor that accepts every scalar which is no string, and throws it away.
+/// Visitor methods that accept and discard every scalar except strings.
 macro_rules! ignore_scalars {
     ($nothing:expr) => {
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::dialect::anthropic::text::{Lenient, compact};
 
-/// A content block, of any type: whole, or as a stream begins it.
+/// Content block of any type: whole, or the start of one in a stream.
 #[derive(Deserialize)]
 pub struct Block<'a> {
     #[serde(rename = "type", borrow, default)]
@@ -29,7 +29,7 @@ pub struct Block<'a> {
     pub input: Option<&'a RawValue>,
 }
 
-/// A thinking block, for `thinking_blocks`: the client is to give it back unchanged.
+/// Thinking block, for `thinking_blocks`. The client sends it back unchanged.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ThinkingBlock<'a> {
@@ -43,7 +43,7 @@ pub enum ThinkingBlock<'a> {
     },
 }
 
-/// The delta of a block, or of the message.
+/// Delta of a block or of the message.
 #[derive(Default, Deserialize)]
 pub struct EventDelta<'a> {
     #[serde(rename = "type", borrow, default)]
@@ -62,7 +62,7 @@ pub struct EventDelta<'a> {
     pub stop_details: Option<&'a RawValue>,
 }
 
-/// Why a model stopped, as far as `finish_reason` tells (section 7.1).
+/// Reason why a model stopped, as fine as `finish_reason` distinguishes it (section 7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
     Finished,
@@ -72,6 +72,7 @@ pub enum Stop {
 }
 
 impl Stop {
+    /// Maps Anthropic's `stop_reason`. An unknown one counts as finished.
     pub fn of(stop_reason: &str) -> Self {
         match stop_reason {
             "max_tokens" | "model_context_window_exceeded" => Self::OutOfTokens,
@@ -81,7 +82,7 @@ impl Stop {
         }
     }
 
-    /// OpenAI's word; `has_calls`: the client was given a tool call.
+    /// Returns OpenAI's `finish_reason`. `has_calls`: whether the client got a tool call.
     pub fn finish_reason(self, has_calls: bool) -> &'static str {
         match self {
             Self::OutOfTokens => "length",
@@ -91,7 +92,7 @@ impl Stop {
         }
     }
 
-    /// What the client is told of a refusal.
+    /// Returns the explanation of a refusal, if there is one.
     pub fn refusal(self, stop_details: Option<&RawValue>) -> Option<String> {
         #[derive(Deserialize)]
         struct Details<'a> {
@@ -104,7 +105,7 @@ impl Stop {
     }
 }
 
-/// A tool's input as the text OpenAI's clients expect.
+/// Returns a tool's input as the text that OpenAI's clients expect.
 pub fn arguments(input: Option<&RawValue>) -> String {
     input.map_or_else(|| "{}".to_owned(), |raw| compact(raw.get()))
 }

@@ -1,4 +1,4 @@
-//! The content blocks of a stream: which are open, what has been said in them, what is kept of them.
+//! Content blocks of a stream: the open ones, the text they have produced, the thinking that is kept.
 
 use std::borrow::Cow;
 
@@ -8,65 +8,76 @@ use super::block::{Block, EventDelta, ThinkingBlock, arguments};
 use super::chunk::{Chunks, Delta};
 use super::expected::JSON_RESPONSE;
 
-/// More blocks than this are never open at once; upstreams open one.
-const MOST_OPEN: usize = 256;
+/// Maximum number of blocks open at once. Upstreams open one.
+const MAX_OPEN: usize = 256;
 
-/// Thinking beyond this many bytes is not kept to be replayed.
-const MOST_KEPT: usize = 16 << 20;
+/// Maximum size in bytes of thinking kept for `thinking_blocks`.
+const MAX_KEPT: usize = 16 << 20;
 
-/// What a thinking block costs besides its text.
+/// Memory per thinking block in bytes, besides its text.
 const OVERHEAD: usize = size_of::<ThinkingBlock<'static>>();
 
-/// The content blocks of one stream.
+/// Content blocks of one stream.
 pub struct Blocks {
-    /// Calls of `json_response` are the answer.
+    /// Whether calls of `json_response` carry the answer.
     answers_by_tool: bool,
     open: Vec<(u64, Open)>,
-    /// Tool calls begun.
+    /// Number of tool calls started.
     calls: u32,
     thoughts: Vec<ThinkingBlock<'static>>,
+    /// Size of `thoughts` in bytes.
     kept: usize,
-    /// A block that is not thinking was begun.
+    /// Whether a block other than thinking has started.
     others: bool,
-    /// The thoughts cannot be replayed: they were not first, or there are too many.
-    is_unfit: bool,
+    /// Whether the thinking cannot be sent back: it was not first, or it is too large.
+    is_discarded: bool,
     output_bytes: u64,
 }
 
-/// More blocks are open than any upstream opens.
+/// More than [`MAX_OPEN`] blocks are open.
 #[derive(Debug)]
 pub struct TooMany;
 
-/// An open block.
+/// State of an open block.
 enum Open {
-    /// Text, or redacted thinking.
+    /// Text or redacted thinking.
     Plain,
-    /// Thinking, and where it is kept.
+    /// Thinking, with its index in `thoughts`.
     Thinking(usize),
-    /// A tool call: its number, and its arguments should none follow.
+    /// Tool call: its index, and its initial arguments while no delta has replaced them.
     Call(u32, Option<String>),
-    /// The call that is the answer.
+    /// Tool call that carries the answer.
     Answer(Option<String>),
 }
 
 impl Blocks {
+    /// Creates the state of a stream without blocks.
     pub fn new(answers_by_tool: bool) -> Self {
-        Self { answers_by_tool, open: Vec::new(), calls: 0, thoughts: Vec::new(), kept: 0, others: false, is_unfit: false, output_bytes: 0 }
+        Self {
+            answers_by_tool,
+            open: Vec::new(),
+            calls: 0,
+            thoughts: Vec::new(),
+            kept: 0,
+            others: false,
+            is_discarded: false,
+            output_bytes: 0,
+        }
     }
 
-    /// A block begins.
+    /// Starts a block.
     pub fn start(&mut self, index: u64, block: Block<'_>, chunks: &mut Chunks) -> Result<Option<Bytes>, TooMany> {
         self.open.retain(|(open, _)| *open != index);
-        if self.open.len() >= MOST_OPEN {
+        if self.open.len() >= MAX_OPEN {
             return Err(TooMany);
         }
         let is_thought = matches!(block.kind.as_str(), "thinking" | "redacted_thinking");
-        self.is_unfit |= is_thought && self.others;
+        self.is_discarded |= is_thought && self.others;
         self.others |= !is_thought;
         let (open, chunk) = match block.kind.as_str() {
-            "text" => (Open::Plain, self.say(block.text.as_str(), Delta::Content, chunks)),
+            "text" => (Open::Plain, self.text_chunk(block.text.as_str(), Delta::Content, chunks)),
             "thinking" => {
-                let chunk = self.say(block.thinking.as_str(), Delta::ReasoningContent, chunks);
+                let chunk = self.text_chunk(block.thinking.as_str(), Delta::ReasoningContent, chunks);
                 let thinking = block.thinking.into_string().unwrap_or_default();
                 self.kept += thinking.len() + OVERHEAD;
                 self.thoughts
@@ -97,11 +108,11 @@ impl Blocks {
         Ok(chunk)
     }
 
-    /// More of a block.
+    /// Adds a delta to a block.
     pub fn delta(&mut self, index: u64, delta: EventDelta<'_>, chunks: &mut Chunks) -> Option<Bytes> {
         let at = self.open.iter().rposition(|(open, _)| *open == index)?;
         match delta.kind.as_str() {
-            "text_delta" => self.say(delta.text.as_str(), Delta::Content, chunks),
+            "text_delta" => self.text_chunk(delta.text.as_str(), Delta::Content, chunks),
             "thinking_delta" => {
                 let text = delta.thinking.as_str();
                 if let Some(ThinkingBlock::Thinking { thinking, .. }) = self.thought(at) {
@@ -109,7 +120,7 @@ impl Blocks {
                     self.kept += text.len();
                     self.limit_thoughts();
                 }
-                self.say(text, Delta::ReasoningContent, chunks)
+                self.text_chunk(text, Delta::ReasoningContent, chunks)
             }
             "signature_delta" => {
                 let new = delta.signature.into_string()?;
@@ -128,14 +139,14 @@ impl Blocks {
                 }
                 let (_, open) = self.open.get_mut(at)?;
                 match open {
-                    Open::Call(number, otherwise) => {
-                        *otherwise = None;
+                    Open::Call(number, initial) => {
+                        *initial = None;
                         let number = *number;
-                        self.say(text, |text| Delta::arguments(number, text), chunks)
+                        self.text_chunk(text, |text| Delta::arguments(number, text), chunks)
                     }
-                    Open::Answer(otherwise) => {
-                        *otherwise = None;
-                        self.say(text, Delta::Content, chunks)
+                    Open::Answer(initial) => {
+                        *initial = None;
+                        self.text_chunk(text, Delta::Content, chunks)
                     }
                     Open::Plain | Open::Thinking(_) => None,
                 }
@@ -144,43 +155,43 @@ impl Blocks {
         }
     }
 
-    /// A block ends.
+    /// Ends a block.
     pub fn stop(&mut self, index: u64, chunks: &mut Chunks) -> Option<Bytes> {
         let at = self.open.iter().rposition(|(open, _)| *open == index)?;
         match self.open.swap_remove(at).1 {
-            Open::Call(number, Some(arguments)) => self.say(&arguments, |text| Delta::arguments(number, text), chunks),
-            Open::Answer(Some(arguments)) => self.say(&arguments, Delta::Content, chunks),
+            Open::Call(number, Some(arguments)) => self.text_chunk(&arguments, |text| Delta::arguments(number, text), chunks),
+            Open::Answer(Some(arguments)) => self.text_chunk(&arguments, Delta::Content, chunks),
             _ => None,
         }
     }
 
-    /// The thinking blocks, if they may be replayed.
+    /// Returns the thinking blocks, if they can be sent back.
     pub fn thoughts(&self) -> Option<&[ThinkingBlock<'static>]> {
-        (!self.is_unfit && !self.thoughts.is_empty()).then_some(&self.thoughts)
+        (!self.is_discarded && !self.thoughts.is_empty()).then_some(&self.thoughts)
     }
 
-    /// Bytes of thinking that are kept to be shown at the end.
+    /// Size in bytes of the thinking kept for the end of the stream.
     pub fn held(&self) -> usize {
         if self.thoughts.is_empty() { 0 } else { self.kept }
     }
 
-    /// Whether the client was given a tool call.
+    /// Whether the client got a tool call.
     pub fn has_calls(&self) -> bool {
         self.calls > 0
     }
 
-    /// UTF-8 bytes generated so far.
+    /// Number of UTF-8 bytes generated so far.
     pub fn output_bytes(&self) -> u64 {
         self.output_bytes
     }
 
-    /// The chunk that says `text`; none if there is nothing to say.
-    fn say<'t>(&mut self, text: &'t str, delta: impl FnOnce(&'t str) -> Delta<'t>, chunks: &mut Chunks) -> Option<Bytes> {
+    /// Returns the chunk with `text`; `None` if it is empty.
+    fn text_chunk<'t>(&mut self, text: &'t str, delta: impl FnOnce(&'t str) -> Delta<'t>, chunks: &mut Chunks) -> Option<Bytes> {
         self.output_bytes += text.len() as u64;
         (!text.is_empty()).then(|| chunks.delta(&delta(text)))
     }
 
-    /// What is kept of the thinking block that is open at `at`.
+    /// Returns the kept thinking of the open block at `at`.
     fn thought(&mut self, at: usize) -> Option<&mut ThinkingBlock<'static>> {
         match self.open.get(at)? {
             (_, Open::Thinking(kept)) => self.thoughts.get_mut(*kept),
@@ -188,10 +199,10 @@ impl Blocks {
         }
     }
 
-    /// Keeps no thought that cannot be replayed anyway.
+    /// Frees thinking that cannot be sent back.
     fn limit_thoughts(&mut self) {
-        self.is_unfit |= self.kept > MOST_KEPT;
-        if self.is_unfit {
+        self.is_discarded |= self.kept > MAX_KEPT;
+        if self.is_discarded {
             self.thoughts.clear();
         }
     }

@@ -1,4 +1,5 @@
-//! Chunks of OpenAI's streams, written straight into frames. What is the same in all chunks of a stream is written once.
+//! Writer of OpenAI stream chunks as SSE frames. The part that all chunks of a stream share is serialized
+//! once.
 
 use std::borrow::Cow;
 
@@ -10,12 +11,12 @@ use super::expected::Origin;
 use super::usage::UsageObject;
 use crate::terms::Usage;
 
-/// Frames share buffers of this size, so that an event seldom costs an allocation.
+/// Size in bytes of the buffers that frames share, so that few events allocate.
 const BUFFER: usize = 4096;
 
 const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 
-/// What is new in a chunk.
+/// Content of a chunk.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delta<'a> {
@@ -24,21 +25,21 @@ pub enum Delta<'a> {
     ToolCalls([CallDelta<'a>; 1]),
     ThinkingBlocks(&'a [ThinkingBlock<'static>]),
     Refusal(&'a str),
-    /// The first chunk.
+    /// First chunk of a stream.
     #[serde(untagged)]
     Opening {
         role: &'static str,
         content: &'static str,
     },
-    /// The finish chunk.
+    /// Finish chunk.
     #[serde(untagged)]
     Nothing {},
 }
 
-/// The beginning or a piece of a tool call.
+/// Start or continuation of a tool call.
 #[derive(Serialize)]
 pub struct CallDelta<'a> {
-    /// Which call of the answer, from 0.
+    /// Index of the call within the answer, from 0.
     pub index: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Cow<'a, str>>,
@@ -55,32 +56,32 @@ pub struct FunctionDelta<'a> {
 }
 
 impl<'a> Delta<'a> {
-    /// The chunk with which every stream begins.
+    /// First chunk of every stream.
     pub const OPENING: Self = Self::Opening { role: "assistant", content: "" };
 
-    /// A tool call begins.
+    /// Creates the delta that starts a tool call.
     pub fn call(index: u32, id: Cow<'a, str>, name: Cow<'a, str>) -> Self {
         let function = FunctionDelta { name: Some(name), arguments: "" };
         Self::ToolCalls([CallDelta { index, id: Some(id), kind: Some("function"), function }])
     }
 
-    /// More of a tool call's arguments.
+    /// Creates the delta that continues a tool call's arguments.
     pub fn arguments(index: u32, arguments: &'a str) -> Self {
         Self::ToolCalls([CallDelta { index, id: None, kind: None, function: FunctionDelta { name: None, arguments } }])
     }
 }
 
-/// Writes the chunks of one stream.
+/// Writer of the chunks of one stream.
 pub struct Chunks {
     /// `data: {…"choices":[`
     head: Vec<u8>,
-    /// Whether the stream ends with its usage: then each other chunk says it has none.
+    /// Whether the stream ends with its usage. If so, every other chunk has `"usage":null`.
     has_usage: bool,
     buffer: BytesMut,
 }
 
 impl Chunks {
-    /// The chunks of a stream with this id and model.
+    /// Creates the writer of a stream with this id and model.
     pub fn new(origin: &Origin, id: &str, model: &str, has_usage: bool) -> Self {
         #[derive(Serialize)]
         struct Head<'a> {
@@ -90,27 +91,27 @@ impl Chunks {
             model: &'a str,
         }
         let mut head = b"data: ".to_vec();
-        let same =
+        let shared =
             Head { id: &origin.completion_id(id), object: "chat.completion.chunk", created: origin.created, model: origin.model_or(model) };
-        // Strings and a number into a vector: nothing that could fail.
-        if serde_json::to_writer(&mut head, &same).is_ok() {
+        // Serializing strings and a number into a vector cannot fail.
+        if serde_json::to_writer(&mut head, &shared).is_ok() {
             head.pop();
         }
         head.extend_from_slice(br#","choices":["#);
         Self { head, has_usage, buffer: BytesMut::new() }
     }
 
-    /// A chunk with a delta.
+    /// Writes a chunk with a delta.
     pub fn delta(&mut self, delta: &Delta<'_>) -> Bytes {
         self.choice(delta, None)
     }
 
-    /// The chunk that says why the answer ends.
+    /// Writes the chunk with the finish reason.
     pub fn finish(&mut self, finish_reason: &'static str) -> Bytes {
         self.choice(&Delta::Nothing {}, Some(finish_reason))
     }
 
-    /// The chunk with the usage, if the stream is to have it.
+    /// Writes the usage chunk, if the client asked for it.
     pub fn usage(&mut self, usage: Usage) -> Option<Bytes> {
         self.has_usage.then(|| {
             self.begin();
@@ -120,7 +121,7 @@ impl Chunks {
         })
     }
 
-    /// The frame after the last chunk.
+    /// Returns the frame after the last chunk.
     pub fn done() -> Bytes {
         DONE
     }
@@ -142,7 +143,7 @@ impl Chunks {
     }
 
     fn json(&mut self, value: &impl Serialize) {
-        // Into memory, of types without maps: nothing that could fail.
+        // Serializing types without maps into memory cannot fail.
         let _ = serde_json::to_writer((&mut self.buffer).writer(), value);
     }
 

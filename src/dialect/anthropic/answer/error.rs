@@ -1,4 +1,4 @@
-//! Anthropic's errors in OpenAI's words (section 9).
+//! Mapping of Anthropic's errors to OpenAI's (section 9).
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::dialect::Failure;
 use crate::dialect::anthropic::text::Lenient;
 
-/// One row of the table: how an error of this Anthropic type is told.
+/// Row of the table: OpenAI's status, type and code for an Anthropic error type.
 struct Row {
     theirs: &'static str,
     status_in: u16,
@@ -34,11 +34,11 @@ const ROWS: [Row; 11] = [
     row("rate_limit_error", 429, "rate_limit_error", Some("rate_limit_exceeded")),
     row("api_error", 500, "server_error", None),
     row("timeout_error", 504, "server_error", Some("timeout")),
-    // OpenAI's clients and proxies do not know 529.
+    // Clients and proxies of OpenAI's API do not know 529.
     Row { status: 503, ..row("overloaded_error", 529, "service_unavailable_error", Some("server_is_overloaded")) },
 ];
 
-/// An error body. Whatever is not as it should be reads as absent.
+/// Error body. A member of the wrong type reads as absent.
 #[derive(Default, Deserialize)]
 struct Reported<'a> {
     #[serde(rename = "type", borrow, default)]
@@ -50,7 +50,7 @@ struct Reported<'a> {
 }
 
 impl<'a> Reported<'a> {
-    /// What is reported, and the upstream's id of the call.
+    /// Parses an error body. Returns the error and the upstream's request id.
     fn read(body: &'a [u8]) -> (Self, Option<Box<str>>) {
         #[derive(Deserialize)]
         struct Body<'a> {
@@ -63,7 +63,7 @@ impl<'a> Reported<'a> {
         (serde_json::from_str(body.error.get()).unwrap_or_default(), body.request_id.into_string().map(Into::into))
     }
 
-    /// `error.details.error_code`: where it is given, the stable one.
+    /// Returns `error.details.error_code`, which is the stable code where it is present.
     fn error_code(&self) -> Option<String> {
         #[derive(Deserialize)]
         struct Details<'a> {
@@ -74,7 +74,7 @@ impl<'a> Reported<'a> {
     }
 }
 
-/// What an answer of `status` with this body says, or an error event of a stream (`status` 200).
+/// Translates an error answer, or an error event of a stream (`status` 200).
 pub fn failure(status: u16, body: &[u8]) -> Failure {
     let (reported, request_id) = Reported::read(body);
     let error_code = reported.error_code();
@@ -98,7 +98,7 @@ pub fn failure(status: u16, body: &[u8]) -> Failure {
         None if is_client_error => (status, INVALID_REQUEST, theirs.as_deref()),
         None => (if status == 529 { 503 } else { status }, "server_error", None),
     };
-    // An error under a status that is none: the upstream's fault, in want of a better number.
+    // An error with a success status counts as an upstream failure.
     let status = if status < 400 { 502 } else { status };
     let code = error_code.or_else(|| code.map(str::to_owned));
     let body = json!({"error": {"message": message, "type": kind, "param": null, "code": code}});

@@ -4,35 +4,35 @@
 /// translated back into content.
 pub const JSON_RESPONSE: &str = "json_response";
 
-/// What the request asked of the answer.
+/// Options of the request that shape its answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Expected {
-    /// A stream ends with a chunk that holds the usage.
+    /// Whether a stream ends with a usage chunk.
     pub usage_chunk: bool,
-    /// The answer names the tier that served it.
+    /// Whether the answer names the service tier that was used.
     pub service_tier: bool,
-    /// The answer is given by calling a tool of ours, and is to be turned back into content.
+    /// Whether calls of [`JSON_RESPONSE`] carry the answer and become content.
     pub answers_by_tool: bool,
 }
 
-/// What an answer shows that is not from the upstream, or might not be.
+/// Values for the members of an answer that the upstream does not provide, or may not.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    /// Unix seconds at which the request was received.
+    /// Unix time in seconds at which the request was received.
     pub created: u64,
-    /// The model that was asked, for an upstream that does not say which one answered.
+    /// Requested model, for an upstream that does not name the model that answered.
     model: String,
-    /// Tells answers without an id apart.
+    /// Makes the ids of answers without an upstream id distinct.
     seed: u64,
 }
 
 impl Origin {
-    /// The origin of the answer to one attempt.
+    /// Creates the values for the answer to one attempt.
     pub fn new(created: u64, model: &str, seed: u64) -> Self {
         Self { created, model: model.to_owned(), seed }
     }
 
-    /// The id the client sees.
+    /// Returns the id that the client sees.
     pub fn completion_id(&self, upstream: &str) -> String {
         match upstream.strip_prefix("msg_").unwrap_or(upstream) {
             "" => format!("chatcmpl-{:016x}", self.seed),
@@ -40,7 +40,7 @@ impl Origin {
         }
     }
 
-    /// The model the client sees.
+    /// Returns the model that the client sees.
     pub fn model_or<'a>(&'a self, upstream: &'a str) -> &'a str {
         if upstream.is_empty() { &self.model } else { upstream }
     }

@@ -1,5 +1,5 @@
-//! One answer, back, as it is written: events become chunks (section 8). Holds at most one event, the thinking that may have
-//! to be shown at the end, and a few words on each open block.
+//! Translation of a stream: Anthropic events become OpenAI chunks (section 8). Holds at most one event,
+//! the thinking that is repeated at the end, and a small record of each open block.
 
 use std::borrow::Cow;
 
@@ -19,22 +19,22 @@ use crate::dialect::anthropic::text::Lenient;
 use crate::dialect::sse::{self, Scanner, SseLimits};
 use crate::dialect::{Failure, Flow, Observed};
 
-/// The state of one stream.
+/// State of one stream.
 pub struct Translation {
     pub origin: Origin,
     pub expected: Expected,
     scanner: Scanner,
-    /// There once the message has started.
+    /// `Some` once the message has started.
     chunks: Option<Chunks>,
     blocks: Blocks,
     stop: Option<Stop>,
     refusal: Option<String>,
     counts: Counts,
-    /// Whether the output has been counted.
+    /// Whether the upstream has reported the final output count.
     is_counted: bool,
 }
 
-/// One event. Which members it has depends on its type.
+/// Stream event. Its type decides which members are present.
 #[derive(Default, Deserialize)]
 struct Event<'a> {
     #[serde(rename = "type", borrow, default)]
@@ -60,12 +60,12 @@ struct Start<'a> {
     usage: Option<&'a RawValue>,
 }
 
-/// The events that mean something here.
+/// Event types that are translated; others are ignored.
 const KNOWN: [&str; 7] =
     ["message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop", "error"];
 
 impl Translation {
-    /// A stream of which nothing has arrived.
+    /// Creates the state of a stream before its first byte.
     pub fn new(origin: Origin, expected: Expected, limits: SseLimits) -> Self {
         Self {
             origin,
@@ -91,8 +91,10 @@ impl Translation {
         loop {
             let flow = match self.scanner.next_event() {
                 Ok(None) => return self.flow(),
-                Ok(Some(event)) => self.take(&event, out),
-                Err(sse::TooLarge { .. }) => Flow::Failed(Failure::interrupted("the provider's stream holds an event that is too large")),
+                Ok(Some(event)) => self.handle(&event, out),
+                Err(sse::TooLarge { .. }) => {
+                    Flow::Failed(Failure::interrupted("the provider's stream contains an event over the size limit"))
+                }
             };
             if matches!(flow, Flow::Done | Flow::Failed(_)) {
                 return flow;
@@ -103,10 +105,10 @@ impl Translation {
     /// See [`crate::dialect::Reader::end`].
     pub fn end(&mut self, out: &mut Vec<Bytes>) -> Flow {
         if let Ok(Some(event)) = self.scanner.finish() {
-            // Cut short, it is not the event it was to be.
+            // A truncated event is dropped.
             let is_whole = event.data().is_some_and(|data| serde_json::from_slice::<IgnoredAny>(data).is_ok());
             if is_whole {
-                let flow = self.take(&event, out);
+                let flow = self.handle(&event, out);
                 if matches!(flow, Flow::Done | Flow::Failed(_)) {
                     return flow;
                 }
@@ -120,8 +122,9 @@ impl Translation {
 
     /// See [`crate::dialect::Reader::observed`].
     pub fn observed(&self) -> Observed {
-        // The count of the output in `message_start` is a beginning, no report: an answer that ends with it has none.
-        let usage = self.counts.believable().filter(|_| self.is_counted || self.stop.is_none());
+        // The output count in `message_start` is a start value, not a report: an answer that ends
+        // with it has no usage.
+        let usage = self.counts.valid_usage().filter(|_| self.is_counted || self.stop.is_none());
         let finish_reason = self.stop.map(|stop| SmolStr::new_static(stop.finish_reason(self.blocks.has_calls())));
         Observed { usage, has_absurd_usage: self.counts.is_absurd(), finish_reason, output_bytes: self.blocks.output_bytes() }
     }
@@ -130,8 +133,8 @@ impl Translation {
         if self.chunks.is_some() { Flow::Flowing } else { Flow::Opening }
     }
 
-    /// One event of the stream, or something that only looks like one.
-    fn take(&mut self, event: &sse::Event, out: &mut Vec<Bytes>) -> Flow {
+    /// Handles one scanned block of lines: an event, or comments only.
+    fn handle(&mut self, event: &sse::Event, out: &mut Vec<Bytes>) -> Flow {
         let Some(data) = event.data() else { return self.flow() };
         let name = std::str::from_utf8(event.name()).unwrap_or_default();
         match Event::read(data, name) {
@@ -153,15 +156,15 @@ impl Translation {
                 out.push(chunks.delta(&Delta::OPENING));
                 self.chunks = Some(chunks);
             }
-            ("message_stop", None) => return Flow::Failed(Failure::interrupted("the provider's stream ended before it began")),
-            // Before the message has started nothing else can be told.
+            ("message_stop", None) => return Flow::Failed(Failure::interrupted("the provider's stream ended before its first message")),
+            // Other events before the start of the message are ignored.
             (_, None) => {}
             ("content_block_start", Some(chunks)) => {
                 if let (Some(index), Some(block)) = (event.index, event.content_block) {
                     match self.blocks.start(index, block, chunks) {
                         Ok(chunk) => out.extend(chunk),
                         Err(blocks::TooMany) => {
-                            return Flow::Failed(Failure::interrupted("the provider's stream has too many open blocks"));
+                            return Flow::Failed(Failure::interrupted("the provider's stream has too many open content blocks"));
                         }
                     }
                 }
@@ -191,7 +194,7 @@ impl Translation {
         self.flow()
     }
 
-    /// The end of a complete stream (section 8.3).
+    /// Writes the last chunks of a complete stream (section 8.3).
     fn finish(&mut self, out: &mut Vec<Bytes>) -> Flow {
         let stop = *self.stop.get_or_insert(Stop::Finished);
         let Some(chunks) = &mut self.chunks else { return self.flow() };
@@ -209,13 +212,13 @@ impl Translation {
 }
 
 impl<'a> Event<'a> {
-    /// Reads the data of an event called `name`. `None`: nothing that is known.
+    /// Parses the data of an event called `name`. `None` if its type is unknown.
     fn read(data: &'a [u8], name: &'a str) -> Result<Option<Self>, Failure> {
         let mut event = match serde_json::from_slice::<Self>(data) {
             Ok(event) => event,
-            // Only a name, as some servers send their pings.
+            // Some servers send pings as a name without data.
             Err(_) if data.trim_ascii().is_empty() => Self::default(),
-            Err(_) => Self::read_odd(data, name)?,
+            Err(_) => Self::read_malformed(data, name)?,
         };
         if event.kind.0.is_none() {
             event.kind = Lenient(Some(Cow::Borrowed(name)));
@@ -223,8 +226,9 @@ impl<'a> Event<'a> {
         Ok(KNOWN.contains(&event.kind.as_str()).then_some(event))
     }
 
-    /// Reads what is no event as documented: an unknown one may look like anything, a known one may not lose its content.
-    fn read_odd(data: &'a [u8], name: &str) -> Result<Self, Failure> {
+    /// Handles data that does not parse as an event. Unknown events may have any shape; a known one
+    /// fails the stream, because its content would be lost.
+    fn read_malformed(data: &'a [u8], name: &str) -> Result<Self, Failure> {
         #[derive(Deserialize)]
         struct Kind<'a> {
             #[serde(rename = "type", borrow, default)]
@@ -233,14 +237,14 @@ impl<'a> Event<'a> {
         if let Ok(Kind { kind }) = serde_json::from_slice::<Kind<'a>>(data) {
             let known = KNOWN.contains(&kind.0.as_deref().unwrap_or(name));
             return if known {
-                Err(Failure::interrupted("the provider's stream holds an event that makes no sense"))
+                Err(Failure::interrupted("the provider's stream contains a malformed event"))
             } else {
                 Ok(Self { kind, ..Self::default() })
             };
         }
         match serde_json::from_slice::<IgnoredAny>(data) {
             Ok(_) => Ok(Self::default()),
-            Err(_) => Err(Failure::interrupted("the provider's stream holds data that is not JSON")),
+            Err(_) => Err(Failure::interrupted("the provider's stream contains data that is not JSON")),
         }
     }
 }

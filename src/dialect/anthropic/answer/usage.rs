@@ -1,11 +1,11 @@
-//! Token counts (section 7.2): Anthropic's, which exclude the cache from the input, and OpenAI's, which include it.
+//! Token counts (section 7.2). Anthropic's input count excludes cached tokens; OpenAI's includes them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::terms::Usage;
 
-/// What an upstream has reported so far. Later reports replace earlier ones, member by member.
+/// Counts reported by the upstream so far. Later reports replace earlier ones, member by member.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     input: u64,
@@ -15,7 +15,7 @@ pub struct Counts {
     output: u64,
     thinking: u64,
     is_reported: bool,
-    /// A count was negative, fractional or beyond belief: none is to be trusted.
+    /// Whether a count was negative, fractional or above the limit. Then no count is used.
     is_absurd: bool,
 }
 
@@ -69,7 +69,7 @@ struct CompletionDetails {
 }
 
 impl Counts {
-    /// Takes in a `usage` object.
+    /// Updates the counts from a `usage` object.
     pub fn update(&mut self, usage: &RawValue) {
         let Ok(report) = serde_json::from_str::<Report<'_>>(usage.get()) else {
             self.is_absurd = true;
@@ -90,7 +90,7 @@ impl Counts {
         self.is_reported = true;
     }
 
-    /// The counts in OpenAI's sense.
+    /// Returns the counts in OpenAI's terms.
     pub fn usage(&self) -> Usage {
         Usage {
             prompt_tokens: self.input + self.cache_write + self.cache_read,
@@ -102,13 +102,13 @@ impl Counts {
         }
     }
 
-    /// Whether something was reported that cannot be.
+    /// Whether an impossible count was reported.
     pub fn is_absurd(&self) -> bool {
         self.is_absurd
     }
 
-    /// The same for the ledger: only if something was reported that can be believed.
-    pub fn believable(&self) -> Option<Usage> {
+    /// Returns the counts for the ledger: `None` if nothing valid was reported.
+    pub fn valid_usage(&self) -> Option<Usage> {
         (self.is_reported && !self.is_absurd).then(|| self.usage())
     }
 }
@@ -141,7 +141,7 @@ mod tests {
     fn the_prompt_includes_what_the_cache_read_and_wrote() {
         let usage = counts(&[r#"{"input_tokens":11,"cache_creation_input_tokens":312,"cache_read_input_tokens":20480,"output_tokens":5,
             "cache_creation":{"ephemeral_5m_input_tokens":300,"ephemeral_1h_input_tokens":12},"output_tokens_details":{"thinking_tokens":3}}"#])
-        .believable();
+        .valid_usage();
         assert_eq!(
             usage,
             Some(Usage {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_beyond_belief_are_not_believed() {
+    fn impossible_counts_are_rejected() {
         for report in [
             r#"{"input_tokens":-1}"#,
             r#"{"output_tokens":1.5}"#,
@@ -182,9 +182,9 @@ mod tests {
             r#"{"input_tokens":99999999999999999999999}"#,
             r#""none""#,
         ] {
-            assert_eq!(counts(&[report]).believable(), None, "{report}");
+            assert_eq!(counts(&[report]).valid_usage(), None, "{report}");
             assert_eq!(counts(&[report]).usage(), Usage::default(), "{report}");
         }
-        assert_eq!(counts(&[]).believable(), None);
+        assert_eq!(counts(&[]).valid_usage(), None);
     }
 }

@@ -1,4 +1,4 @@
-//! One answer, back: a message read whole becomes a chat completion (section 7).
+//! Translation of a complete message into a chat completion (section 7).
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use super::usage::{Counts, UsageObject};
 use crate::dialect::anthropic::text::Lenient;
 use crate::dialect::{Failure, Observed};
 
-/// A message, or whatever else the upstream sent.
+/// Message, or any other object the upstream sent.
 #[derive(Deserialize)]
 struct Message<'a> {
     #[serde(rename = "type", borrow, default)]
@@ -81,6 +81,9 @@ struct Function<'a> {
 }
 
 /// Translates a complete answer of status 200 to 299.
+///
+/// # Errors
+/// [`Failure`] if the body is an error or not a message.
 pub fn translate(body: &[u8], origin: &Origin, expected: Expected) -> Result<(Bytes, Observed), Failure> {
     let message = serde_json::from_slice::<Message<'_>>(body).ok();
     let Some(Message { id, model, content: Some(content), stop_reason, stop_details, usage, .. }) =
@@ -110,7 +113,7 @@ pub fn translate(body: &[u8], origin: &Origin, expected: Expected) -> Result<(By
     }
     let finish_reason = stop.finish_reason(!reply.tool_calls.is_empty());
     let observed = Observed {
-        usage: counts.believable(),
+        usage: counts.valid_usage(),
         has_absurd_usage: counts.is_absurd(),
         finish_reason: Some(SmolStr::new_static(finish_reason)),
         output_bytes: reply.generated_bytes(),
@@ -124,7 +127,7 @@ pub fn translate(body: &[u8], origin: &Origin, expected: Expected) -> Result<(By
         usage: counts.usage().into(),
         service_tier: usage.filter(|_| expected.service_tier).and_then(service_tier),
     };
-    let bytes = serde_json::to_vec(&completion).map_err(|_| Failure::interrupted("the provider's answer cannot be written as JSON"))?;
+    let bytes = serde_json::to_vec(&completion).map_err(|_| Failure::interrupted("the provider's answer cannot be serialized"))?;
     Ok((bytes.into(), observed))
 }
 
@@ -168,7 +171,7 @@ fn append<'a>(to: &mut Option<Cow<'a, str>>, text: Cow<'a, str>) {
     }
 }
 
-/// OpenAI's word for the tier that served the request.
+/// Returns OpenAI's name of the tier that served the request.
 fn service_tier(usage: &RawValue) -> Option<&'static str> {
     #[derive(Deserialize)]
     struct Tier<'a> {
@@ -183,7 +186,7 @@ fn service_tier(usage: &RawValue) -> Option<&'static str> {
     }
 }
 
-/// What a body means that is no message: an error under a good status, or nothing that can be read.
+/// Classifies a body that is not a message: an error with a success status, or unreadable.
 fn no_message(body: &[u8]) -> Failure {
     #[derive(Deserialize)]
     struct Kind<'a> {

@@ -1,4 +1,4 @@
-//! The body of a Messages request as types, written in the order of its documentation. Decides nothing.
+//! Types of a Messages request body, in the order of Anthropic's documentation. No logic.
 
 use std::borrow::Cow;
 
@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// A marker for prompt caching, passed on verbatim.
+/// Prompt caching marker, passed on verbatim.
 pub type CacheControl<'a> = Option<&'a RawValue>;
 
-/// What goes to `POST /messages`.
+/// Body of `POST /messages`.
 #[derive(Serialize)]
 pub struct Body<'a> {
     pub model: &'a str,
@@ -43,7 +43,7 @@ pub struct Body<'a> {
     pub stream: bool,
 }
 
-/// One turn of the conversation.
+/// Turn of the conversation.
 #[derive(Serialize)]
 pub struct Turn<'a> {
     pub role: Role,
@@ -57,7 +57,7 @@ pub enum Role {
     Assistant,
 }
 
-/// One block of a turn or of the system prompt.
+/// Block of a turn or of the system prompt.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Block<'a> {
@@ -92,12 +92,12 @@ pub enum Block<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         cache_control: CacheControl<'a>,
     },
-    /// A `thinking` or `redacted_thinking` block, verbatim.
+    /// `thinking` or `redacted_thinking` block, verbatim.
     #[serde(untagged)]
     Thinking(&'a RawValue),
 }
 
-/// Where an image or a document comes from.
+/// Source of an image or a document.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Source<'a> {
@@ -106,13 +106,13 @@ pub enum Source<'a> {
     Url { url: Cow<'a, str> },
 }
 
-/// The arguments of a tool call.
+/// Arguments of a tool call.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub enum Input<'a> {
     Borrowed(&'a RawValue),
     Owned(Box<RawValue>),
-    /// What the model once wrote and nobody could parse.
+    /// Earlier output of the model that is not valid JSON.
     Invalid {
         #[serde(rename = "INVALID_JSON")]
         raw: Cow<'a, str>,
@@ -120,7 +120,7 @@ pub enum Input<'a> {
     Empty {},
 }
 
-/// What a tool gave back.
+/// Result of a tool.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub enum ResultContent<'a> {
@@ -128,11 +128,11 @@ pub enum ResultContent<'a> {
     Blocks(Vec<Block<'a>>),
 }
 
-/// A tool the model may call.
+/// Tool that the model may call.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub enum Tool<'a> {
-    /// A client tool.
+    /// Tool run by the client.
     Function {
         name: Cow<'a, str>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,11 +143,11 @@ pub enum Tool<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         cache_control: CacheControl<'a>,
     },
-    /// One of Anthropic's own, verbatim.
+    /// Tool defined by Anthropic, verbatim.
     Native(&'a RawValue),
 }
 
-/// The schema of a tool's arguments.
+/// Schema of a tool's arguments.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub enum Schema<'a> {
@@ -156,7 +156,7 @@ pub enum Schema<'a> {
     Built(Value),
 }
 
-/// Whether and which tool is to be called.
+/// Choice among the tools.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToolChoice<'a> {
@@ -176,7 +176,7 @@ pub enum ToolChoice<'a> {
     None,
 }
 
-/// How the model is to think.
+/// Thinking mode.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Thinking {
@@ -191,18 +191,18 @@ pub enum Thinking {
     },
     Disabled,
     BetweenTools,
-    /// The client's own object.
+    /// Object from the client.
     #[serde(untagged)]
     Client(Value),
 }
 
-/// What happens to thinking blocks that belong to another request.
+/// Handling of thinking blocks that belong to another request.
 #[derive(Serialize)]
 pub struct BlockBinding {
     pub prefix_mismatch_behavior: &'static str,
 }
 
-/// What the answer is to be like.
+/// Effort and format of the answer.
 #[derive(Serialize)]
 pub struct OutputConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -211,33 +211,33 @@ pub struct OutputConfig {
     format: Option<Format>,
 }
 
-/// The schema the answer is to follow.
+/// Schema of the answer.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Format {
     JsonSchema { schema: Value },
 }
 
-/// Whom the request is made for.
+/// End user of the request.
 #[derive(Serialize)]
 pub struct Metadata<'a> {
     pub user_id: Cow<'a, str>,
 }
 
 impl OutputConfig {
-    /// What there is to say, if anything.
+    /// Returns the configuration; `None` if it is empty.
     pub fn of(effort: Option<&'static str>, format: Option<Format>) -> Option<Self> {
         (effort.is_some() || format.is_some()).then_some(Self { effort, format })
     }
 }
 
 impl<'a> Block<'a> {
-    /// A text block without a marker.
+    /// Creates a text block without a marker.
     pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
         Self::Text { text: text.into(), cache_control: None }
     }
 
-    /// Puts `marker` on the block, unless it has its own.
+    /// Sets the block's caching marker, unless it already has one.
     pub fn mark(&mut self, marker: CacheControl<'a>) {
         match self {
             Self::Text { cache_control, .. }

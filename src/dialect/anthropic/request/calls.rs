@@ -1,4 +1,4 @@
-//! Tool calls in a history: their ids, and arguments that may be anything (section 3.4).
+//! Tool calls of earlier turns: their ids, and their arguments, which may be invalid (section 3.4).
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -11,7 +11,7 @@ use super::refusal::{invalid, unsupported};
 use crate::dialect::Refused;
 use crate::dialect::anthropic::text::{Text, is_blank, is_sound_object};
 
-/// One call of an assistant message, as the client sent it.
+/// Tool call of an assistant message, as the client sent it.
 #[derive(Debug, Deserialize)]
 pub struct ToolCall<'a> {
     #[serde(borrow)]
@@ -33,27 +33,28 @@ struct Function<'a> {
 }
 
 impl<'a> ToolCall<'a> {
-    /// The `tool_use` block of this call, and the tool's name. `place` is where the call stands, `messages[i].tool_calls[k]`.
+    /// Returns the `tool_use` block of this call and the tool's name. `place` gives the path of the call,
+    /// `messages[i].tool_calls[k]`.
     pub fn into_block(self, place: impl Fn() -> String, ids: &mut Ids<'a>) -> Result<(Block<'a>, Cow<'a, str>), Refused> {
         if self.kind.is_some_and(|kind| kind.0 != "function") {
-            return Err(unsupported(format!("{}.type", place()), "only calls of type function can be sent to this model"));
+            return Err(unsupported(format!("{}.type", place()), "only tool calls of type function are supported by this model"));
         }
         let Some(Function { name: Some(Text(name)), arguments }) = self.function else {
-            return Err(invalid(format!("{}.function.name", place()), "a tool call needs the name of its function"));
+            return Err(invalid(format!("{}.function.name", place()), "missing function name"));
         };
         let Some(Text(id)) = self.id.filter(|id| !id.0.is_empty()) else {
-            return Err(invalid(format!("{}.id", place()), "a tool call needs an id"));
+            return Err(invalid(format!("{}.id", place()), "missing tool call id"));
         };
         let block = Block::ToolUse { id: ids.of_call(id), name: name.clone(), input: input(arguments), cache_control: self.cache_control };
         Ok((block, name))
     }
 }
 
-/// A call's arguments as an object, whatever they are.
+/// Converts a call's arguments to an object.
 fn input<'a>(arguments: Option<&'a RawValue>) -> Input<'a> {
     let Some(raw) = arguments else { return Input::Empty {} };
     let Ok(Text(text)) = serde_json::from_str::<Text<'a>>(raw.get()) else {
-        // Not the string it should be: an object says what is meant, anything else does not.
+        // Not a string. An object is accepted; anything else is kept as invalid.
         return if is_sound_object(raw.get()) { Input::Borrowed(raw) } else { Input::Invalid { raw: Cow::Borrowed(raw.get()) } };
     };
     if is_blank(&text) || text.trim() == "null" {
@@ -68,10 +69,10 @@ fn input<'a>(arguments: Option<&'a RawValue>) -> Input<'a> {
     }
 }
 
-/// The ids of one request's calls, made of characters Anthropic allows, each used once.
+/// Ids of one request's tool calls, limited to the characters that Anthropic allows, each used once.
 #[derive(Default)]
 pub struct Ids<'a> {
-    /// What a client's id has become; the newest call's, if several bear it.
+    /// Assigned id for each client id; that of the newest call, if several calls share one.
     known: HashMap<Cow<'a, str>, Known>,
     used: HashSet<String>,
 }
@@ -82,10 +83,10 @@ struct Known {
 }
 
 impl<'a> Ids<'a> {
-    /// The id of a new call.
+    /// Returns the id of a new call.
     pub fn of_call(&mut self, id: Cow<'a, str>) -> Cow<'a, str> {
         match self.known.get_mut(&id) {
-            // A result came first: it is this call that it answers.
+            // A result came first: it belongs to this call.
             Some(known) if !known.of_call => {
                 known.of_call = true;
                 Cow::Owned(known.id.clone())
@@ -94,7 +95,7 @@ impl<'a> Ids<'a> {
         }
     }
 
-    /// The id of the call a result answers.
+    /// Returns the id of the call that a result belongs to.
     pub fn of_result(&mut self, id: Cow<'a, str>) -> Cow<'a, str> {
         match self.known.get(&id) {
             Some(known) => Cow::Owned(known.id.clone()),

@@ -1,4 +1,4 @@
-//! The parts of a message's content and what each becomes (section 3.3).
+//! Translation of a message's content parts (section 3.3).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,14 +15,14 @@ use super::refusal::{invalid, unsupported};
 use crate::dialect::Refused;
 use crate::dialect::anthropic::text::{Text, is_blank};
 
-/// A message's content: text, or parts.
+/// Content of a message: text or parts.
 #[derive(Debug)]
 pub enum Content<'a> {
     Text(Cow<'a, str>),
     Parts(Vec<Part<'a>>),
 }
 
-/// One part, as the client sent it.
+/// Content part, as the client sent it.
 #[derive(Debug, Deserialize)]
 pub struct Part<'a> {
     #[serde(rename = "type", borrow)]
@@ -55,7 +55,7 @@ struct File<'a> {
     file_id: Option<Text<'a>>,
 }
 
-/// Who wrote the message: that decides which parts it may have.
+/// Author of a message, which decides the allowed part types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Author {
     System,
@@ -64,7 +64,7 @@ pub enum Author {
     Tool,
 }
 
-/// Where a part stands, for the `param` of a refusal.
+/// Position of a part, for the `param` of a refusal.
 #[derive(Clone, Copy)]
 struct Place {
     message: usize,
@@ -78,7 +78,7 @@ impl fmt::Display for Place {
 }
 
 impl<'a> Content<'a> {
-    /// The blocks of this content; blank text gives none. `message` is the message's index.
+    /// Converts the content to blocks; blank text gives none. `message` is the message's index.
     pub fn into_blocks(self, author: Author, message: usize) -> Result<Vec<Block<'a>>, Refused> {
         match self {
             Self::Text(text) if is_blank(&text) => Ok(Vec::new()),
@@ -101,11 +101,11 @@ impl<'a> Part<'a> {
             (Some("text"), _) => return text(self.text, cache_control, place),
             (Some("refusal"), Author::Assistant) => return text(self.refusal, cache_control, place),
             (Some("image_url"), Author::User | Author::Tool) => {
-                let Some(ImageUrl { url }) = self.image_url else { return Err(invalid(place, "an image_url part needs `image_url.url`")) };
+                let Some(ImageUrl { url }) = self.image_url else { return Err(invalid(place, "missing `image_url.url`")) };
                 image(url.0, cache_control, place)?
             }
             (Some("file"), Author::User | Author::Tool) => {
-                let Some(given) = self.file else { return Err(invalid(place, "a file part needs `file`")) };
+                let Some(given) = self.file else { return Err(invalid(place, "missing `file`")) };
                 file(given, cache_control, place)?
             }
             (None, _) => return Err(invalid(place, "a content part needs a `type`")),
@@ -120,7 +120,7 @@ impl<'a> Part<'a> {
 }
 
 fn text<'a>(text: Option<Text<'a>>, cache_control: CacheControl<'a>, place: Place) -> Result<Option<Block<'a>>, Refused> {
-    let Some(Text(text)) = text else { return Err(invalid(place, "a text part needs a text")) };
+    let Some(Text(text)) = text else { return Err(invalid(place, "missing text")) };
     Ok((!is_blank(&text)).then_some(Block::Text { text, cache_control }))
 }
 
@@ -129,7 +129,7 @@ fn image<'a>(url: Cow<'a, str>, cache_control: CacheControl<'a>, place: Place) -
         return Ok(Block::Image { source: Source::Url { url }, cache_control });
     }
     let Some(DataUrl { media_type, data }) = data_url::parse(&url) else {
-        return Err(unsupported(place, "an image is given by an https: URL or by a base64 data: URL"));
+        return Err(unsupported(place, "unsupported image URL; send an https: URL or a base64 data: URL"));
     };
     let media_type = match media_type.as_str() {
         "image/jpeg" | "image/jpg" => "image/jpeg",
@@ -137,7 +137,7 @@ fn image<'a>(url: Cow<'a, str>, cache_control: CacheControl<'a>, place: Place) -
         "image/gif" => "image/gif",
         "image/webp" => "image/webp",
         "application/pdf" => return document(&media_type, data, None, cache_control, place),
-        _ => return Err(unsupported(place, "images are JPEG, PNG, GIF or WebP; convert this one")),
+        _ => return Err(unsupported(place, "unsupported image type; send JPEG, PNG, GIF or WebP")),
     };
     Ok(Block::Image { source: Source::Base64 { media_type, data: checked(data, place)? }, cache_control })
 }
@@ -146,13 +146,13 @@ fn file<'a>(file: File<'a>, cache_control: CacheControl<'a>, place: Place) -> Re
     let title = file.filename.filter(|name| !name.is_blank()).map(|name| name.0);
     let Some(Text(data)) = file.file_data else {
         return Err(match file.file_id {
-            Some(_) => unsupported(place, "files uploaded elsewhere are unknown to this provider: send `file_data`"),
-            None => invalid(place, "a file part needs `file_data`"),
+            Some(_) => unsupported(place, "file ids are not supported by this provider; send `file_data`"),
+            None => invalid(place, "missing `file_data`"),
         });
     };
     if data_url::has_scheme(&data, "data:") {
         let Some(DataUrl { media_type, data }) = data_url::parse(&data) else {
-            return Err(unsupported(place, "a data: URL must be base64"));
+            return Err(unsupported(place, "unsupported data: URL; use base64"));
         };
         return document(&media_type, data, title, cache_control, place);
     }
@@ -171,21 +171,21 @@ fn document<'a>(
         "application/pdf" => Source::Base64 { media_type: "application/pdf", data: checked(data, place)? },
         "text/plain" => {
             let bytes = STANDARD.decode(checked(data, place)?.as_bytes()).map_err(|_| not_base64(place))?;
-            let data = String::from_utf8(bytes).map_err(|_| invalid(place, "a text file must be UTF-8"))?;
+            let data = String::from_utf8(bytes).map_err(|_| invalid(place, "text file is not UTF-8"))?;
             Source::Text { media_type: "text/plain", data }
         }
-        _ => return Err(unsupported(place, "files are PDF or plain text")),
+        _ => return Err(unsupported(place, "unsupported file type; send PDF or plain text")),
     };
     Ok(Block::Document { source, title, cache_control })
 }
 
-/// `data`, if it is base64.
+/// Returns `data` if it is base64.
 fn checked(data: Cow<'_, str>, place: Place) -> Result<Cow<'_, str>, Refused> {
     if data_url::is_base64(&data) { Ok(data) } else { Err(not_base64(place)) }
 }
 
 fn not_base64(place: Place) -> Refused {
-    invalid(place, "the data is not base64: standard alphabet, padded, no line breaks")
+    invalid(place, "invalid base64; use the standard alphabet, padding and no line breaks")
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {

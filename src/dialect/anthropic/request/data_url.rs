@@ -1,22 +1,22 @@
-//! `data:` URLs and base64, looked at where they stand: a payload is checked, never decoded, unless it is a text to be read.
+//! `data:` URLs and base64, checked in place without decoding. Only text files are decoded later.
 
 use std::borrow::Cow;
 
-/// A `data:` URL that is base64.
+/// `data:` URL with a base64 payload.
 #[derive(Debug, PartialEq, Eq)]
 pub struct DataUrl<'a> {
-    /// In lower case, without parameters.
+    /// Media type in lower case, without parameters.
     pub media_type: String,
-    /// The payload as it stands.
+    /// Payload, still encoded.
     pub data: Cow<'a, str>,
 }
 
-/// Whether `url` has this scheme, such as `https:`; upper and lower case are the same.
+/// Whether `url` has this scheme, such as `https:`. Case is ignored.
 pub fn has_scheme(url: &str, scheme: &str) -> bool {
     url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
 }
 
-/// Takes a `data:` URL apart; `None` if it is none, or not base64.
+/// Parses a `data:` URL. `None` if it is another URL or not base64.
 pub fn parse<'a>(url: &Cow<'a, str>) -> Option<DataUrl<'a>> {
     if !has_scheme(url, "data:") {
         return None;
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_urls_are_taken_apart_whatever_their_parameters() {
+    fn base64_urls_are_parsed_with_any_parameters() {
         let png = || Some(("image/png".to_owned(), "AAAA".to_owned()));
         assert_eq!(parts("data:image/png;base64,AAAA"), png());
         assert_eq!(parts("DATA:Image/PNG;charset=utf-8;BASE64,AAAA"), png());
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_judged_by_alphabet_and_length() {
+    fn base64_is_checked_by_alphabet_and_length() {
         for good in ["AAAA", "AAA=", "AA==", "ab+/", "aGVsbG8gd29ybGQ="] {
             assert!(is_base64(good), "{good}");
         }

@@ -1,6 +1,5 @@
-//! OpenAI's messages, read and sorted: what is said to the model as its system prompt, and the turns (sections 3.1, 3.2, 3.6).
-//!
-//! One message at a time; how turns must follow each other is `turns.rs`.
+//! Translation of OpenAI's messages into a system prompt and turns, one message at a time (sections 3.1,
+//! 3.2, 3.6). The order of turns is enforced in `turns.rs`.
 
 use std::borrow::Cow;
 
@@ -14,7 +13,7 @@ use super::refusal::{invalid, unsupported_parameter, wrong_type};
 use crate::dialect::Refused;
 use crate::dialect::anthropic::text::{Text, is_blank};
 
-/// One message, as the client sent it.
+/// Message, as the client sent it.
 #[derive(Debug, Deserialize)]
 struct Message<'a> {
     #[serde(borrow)]
@@ -35,25 +34,28 @@ struct Message<'a> {
     cache_control: CacheControl<'a>,
 }
 
-/// A conversation in Anthropic's terms, not yet in the shape it must have.
+/// Conversation in Anthropic's terms, before the order of turns is enforced.
 #[derive(Default)]
 pub struct Conversation<'a> {
-    /// What the system and developer messages say, in order: text blocks, none blank.
+    /// Text blocks of the system and developer messages, in order, none blank.
     pub system: Vec<Block<'a>>,
-    /// The other messages that say something, one turn each.
+    /// Other messages with content, one turn each.
     pub turns: Vec<Turn<'a>>,
     /// Whether every message was a system or developer message.
     pub is_system_only: bool,
-    /// The tools that were called, in order of first use.
+    /// Names of the called tools, in order of first use.
     pub tools_used: Vec<Cow<'a, str>>,
-    /// Whether a turn holds a thinking block.
+    /// Whether a turn contains a thinking block.
     pub has_thinking: bool,
 }
 
 impl<'a> Conversation<'a> {
-    /// Reads the `messages` of a request, as raw JSON.
+    /// Parses the raw JSON of `messages`.
+    ///
+    /// # Errors
+    /// [`Refused`] naming the message at fault.
     pub fn read(raw: Option<&'a str>) -> Result<Self, Refused> {
-        let raw = raw.ok_or_else(|| invalid("messages", "an array of messages is needed"))?;
+        let raw = raw.ok_or_else(|| invalid("messages", "missing; send an array of messages"))?;
         let messages: Vec<Message<'a>> = serde_json::from_str(raw).map_err(|_| wrong_type::<Vec<Message<'_>>>("messages", raw))?;
         let mut conversation = Self { is_system_only: true, turns: Vec::with_capacity(messages.len()), ..Self::default() };
         let (mut ids, mut last) = (Ids::default(), None);
@@ -61,16 +63,16 @@ impl<'a> Conversation<'a> {
             let role = message.role.as_ref().map(|role| &*role.0).unwrap_or_default();
             let (role, blocks) = match role {
                 "system" | "developer" => {
-                    conversation.system.extend(message.spoken(Author::System, index)?);
+                    conversation.system.extend(message.content_blocks(Author::System, index)?);
                     continue;
                 }
-                "user" => (Role::User, message.spoken(Author::User, index)?),
+                "user" => (Role::User, message.content_blocks(Author::User, index)?),
                 "assistant" => (Role::Assistant, conversation.assistant(message, index, &mut ids)?),
                 "tool" => (Role::User, vec![message.into_result(index, &mut ids)?]),
-                "function" => return Err(unsupported_parameter(format!("messages[{index}].role"), "use a message with role tool")),
+                "function" => return Err(unsupported_parameter(format!("messages[{index}].role"), "deprecated; use role tool")),
                 _ => {
                     let param = format!("messages[{index}].role");
-                    return Err(invalid(param, "the role must be system, developer, user, assistant or tool"));
+                    return Err(invalid(param, "must be system, developer, user, assistant or tool"));
                 }
             };
             conversation.is_system_only = false;
@@ -79,33 +81,33 @@ impl<'a> Conversation<'a> {
                 conversation.turns.push(Turn { role, content: blocks });
             }
         }
-        // Dropped, it would leave the model to answer something else.
+        // If it were dropped, the model would answer an earlier message.
         if let Some((index, Role::User, true)) = last {
-            return Err(invalid(format!("messages[{index}].content"), "the last user message is blank"));
+            return Err(invalid(format!("messages[{index}].content"), "the last user message must not be blank"));
         }
         Ok(conversation)
     }
 
-    /// An assistant message's blocks: thinking, text, calls. Thinking alone is nothing.
+    /// Returns an assistant message's blocks: thinking, text, calls. None if there is thinking only.
     fn assistant(&mut self, mut message: Message<'a>, index: usize, ids: &mut Ids<'a>) -> Result<Vec<Block<'a>>, Refused> {
         if message.function_call.is_some() {
-            return Err(unsupported_parameter(format!("messages[{index}].function_call"), "use tool_calls"));
+            return Err(unsupported_parameter(format!("messages[{index}].function_call"), "deprecated; use tool_calls"));
         }
         let thinking = message.thinking_blocks.take().unwrap_or_default();
         let calls = message.tool_calls.take().unwrap_or_default();
         let (refusal, marker) = (message.refusal.take(), message.cache_control.take());
-        let mut spoken = message.spoken(Author::Assistant, index)?;
-        if spoken.is_empty() {
-            spoken.extend(refusal.filter(|text| !text.is_blank()).map(|text| Block::text(text.0)));
+        let mut text = message.content_blocks(Author::Assistant, index)?;
+        if text.is_empty() {
+            text.extend(refusal.filter(|refusal| !refusal.is_blank()).map(|refusal| Block::text(refusal.0)));
         }
-        let mut blocks = Vec::with_capacity(thinking.len() + spoken.len() + calls.len());
+        let mut blocks = Vec::with_capacity(thinking.len() + text.len() + calls.len());
         for (nth, raw) in thinking.into_iter().enumerate() {
             blocks.push(thinking_block(raw).ok_or_else(|| {
-                invalid(format!("messages[{index}].thinking_blocks[{nth}]"), "a block has type thinking or redacted_thinking")
+                invalid(format!("messages[{index}].thinking_blocks[{nth}]"), "type must be thinking or redacted_thinking")
             })?);
         }
         let thoughts = blocks.len();
-        blocks.append(&mut spoken);
+        blocks.append(&mut text);
         for (nth, call) in calls.into_iter().enumerate() {
             let (block, name) = call.into_block(|| format!("messages[{index}].tool_calls[{nth}]"), ids)?;
             blocks.push(block);
@@ -123,17 +125,17 @@ impl<'a> Conversation<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The blocks of the message's content, the last with the message's own marker.
-    fn spoken(self, author: Author, index: usize) -> Result<Vec<Block<'a>>, Refused> {
+    /// Returns the blocks of the message's content, the last with the message's own caching marker.
+    fn content_blocks(self, author: Author, index: usize) -> Result<Vec<Block<'a>>, Refused> {
         let mut blocks = self.content.map(|content| content.into_blocks(author, index)).transpose()?.unwrap_or_default();
         mark_last(&mut blocks, self.cache_control);
         Ok(blocks)
     }
 
-    /// The block of a tool message.
+    /// Returns the block of a tool message.
     fn into_result(self, index: usize, ids: &mut Ids<'a>) -> Result<Block<'a>, Refused> {
         let Some(Text(id)) = self.tool_call_id.filter(|id| !id.0.is_empty()) else {
-            return Err(invalid(format!("messages[{index}].tool_call_id"), "a tool message needs the id of the call it answers"));
+            return Err(invalid(format!("messages[{index}].tool_call_id"), "missing the id of the tool call"));
         };
         let content = match self.content {
             None => None,

@@ -1,4 +1,5 @@
-//! The parameters that are plain values: limits, stop sequences, identity, and those that are left out (sections 5.1, 5.4).
+//! Parameters that are plain values: limits, stop sequences, end user, and those that are dropped or
+//! refused (sections 5.1, 5.4).
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -14,10 +15,10 @@ use crate::dialect::anthropic::profile::Profile;
 use crate::dialect::anthropic::text::{Text, is_blank};
 use crate::dialect::{Ask, Refused};
 
-/// What `max_tokens` is where the client names none and the model could do more.
+/// Default of `max_tokens`, if the model allows that many.
 const DEFAULT_MAX_TOKENS: u64 = 32_000;
 
-/// Parameters without which the answer is as good as with them.
+/// Parameters that are dropped, because the answer is as useful without them.
 const IGNORED: [&str; 15] = [
     "frequency_penalty",
     "presence_penalty",
@@ -36,24 +37,25 @@ const IGNORED: [&str; 15] = [
     "moderation",
 ];
 
-/// Parameters whose loss would change what the client gets back, and what to do instead.
+/// Parameters that are refused, because dropping them would change the answer, with a remedy.
 const REFUSED: [(&str, &str); 4] = [
-    ("audio", "this model gives no audio"),
-    ("web_search_options", "this model's web search is a tool of its own"),
-    ("functions", "use tools"),
-    ("function_call", "use tool_choice"),
+    ("audio", "audio output is not supported by this model"),
+    ("web_search_options", "not supported by this model; use its web search tool"),
+    ("functions", "deprecated; use tools"),
+    ("function_call", "deprecated; use tool_choice"),
 ];
 
-/// The names of the parameters that were dropped or degraded (rule 1.6).
+/// Names of the parameters that were dropped or degraded (rule 1.6).
 #[derive(Default)]
 pub struct Dropped(Vec<&'static str>);
 
 impl Dropped {
+    /// Adds a parameter.
     pub fn record(&mut self, name: &'static str) {
         self.0.push(name);
     }
 
-    /// The names, sorted, each once.
+    /// Returns the names, sorted and without duplicates.
     pub fn into_names(mut self) -> Vec<&'static str> {
         self.0.sort_unstable();
         self.0.dedup();
@@ -61,19 +63,19 @@ impl Dropped {
     }
 }
 
-/// The raw JSON of a parameter; `null` is as good as absent.
+/// Returns the raw JSON of a parameter; `null` counts as absent.
 pub fn given<'a>(ask: &Ask<'a>, name: &str) -> Option<&'a str> {
     ask.document.get(name).map(str::trim_ascii).filter(|raw| *raw != "null")
 }
 
-/// A parameter as a value.
+/// Parses a parameter.
 pub fn parsed<'a, T: Deserialize<'a>>(ask: &Ask<'a>, name: &'static str) -> Result<Option<T>, Refused> {
     let Some(raw) = given(ask, name) else { return Ok(None) };
     serde_json::from_str(raw).map(Some).map_err(|_| wrong_type::<T>(name, raw))
 }
 
-/// Refuses what cannot be left out, and notes what can.
-pub fn sort_out(ask: &Ask<'_>, dropped: &mut Dropped) -> Result<(), Refused> {
+/// Refuses unsupported parameters and records those that are dropped.
+pub fn check_support(ask: &Ask<'_>, dropped: &mut Dropped) -> Result<(), Refused> {
     for (name, remedy) in REFUSED {
         if given(ask, name).is_some() {
             return Err(unsupported_parameter(name, remedy));
@@ -86,18 +88,18 @@ pub fn sort_out(ask: &Ask<'_>, dropped: &mut Dropped) -> Result<(), Refused> {
     }
     if let Some(modalities) = parsed::<Vec<Text<'_>>>(ask, "modalities")? {
         if modalities.iter().any(|modality| modality.0 != "text") {
-            return Err(unsupported("modalities", "this model gives text only"));
+            return Err(unsupported("modalities", "only text output is supported by this model"));
         }
         dropped.record("modalities");
     }
     match given(ask, "n").map(str::parse::<u64>) {
         None | Some(Ok(1)) => Ok(()),
-        Some(Ok(2..)) => Err(unsupported("n", "this model gives one choice: make several requests")),
+        Some(Ok(2..)) => Err(unsupported("n", "only one choice is supported by this model; send several requests")),
         _ => Err(invalid("n", "must be a positive integer")),
     }
 }
 
-/// Whether a stream is to end with its usage.
+/// Whether the client asked for a usage chunk at the end of the stream.
 pub fn wants_usage(ask: &Ask<'_>, dropped: &mut Dropped) -> Result<bool, Refused> {
     #[derive(Deserialize)]
     struct StreamOptions {
@@ -111,18 +113,18 @@ pub fn wants_usage(ask: &Ask<'_>, dropped: &mut Dropped) -> Result<bool, Refused
     Ok(options.include_usage == Some(true))
 }
 
-/// The ceiling on output tokens, thinking included.
+/// Returns the limit of output tokens, thinking included.
 pub fn max_tokens(ask: &Ask<'_>, profile: &Profile) -> Result<u64, Refused> {
     for name in ["max_completion_tokens", "max_tokens"] {
         if let Some(raw) = given(ask, name) {
-            return raw.parse().map_err(|_| invalid(name, "must be a whole number, zero or more"));
+            return raw.parse().map_err(|_| invalid(name, "must be a non-negative integer"));
         }
     }
     let most = ask.max_output_tokens.or(profile.max_output);
     Ok(most.map_or(DEFAULT_MAX_TOKENS, |most| most.min(DEFAULT_MAX_TOKENS)))
 }
 
-/// The stop sequences that say something.
+/// Returns the stop sequences that are not blank.
 pub fn stop_sequences<'a>(ask: &Ask<'a>, dropped: &mut Dropped) -> Result<Vec<Cow<'a, str>>, Refused> {
     let Some(raw) = given(ask, "stop") else { return Ok(Vec::new()) };
     let sequences: Vec<Text<'a>> = if raw.starts_with('"') {
@@ -136,20 +138,20 @@ pub fn stop_sequences<'a>(ask: &Ask<'a>, dropped: &mut Dropped) -> Result<Vec<Co
     Ok(sequences.into_iter().filter(|sequence| !sequence.is_blank()).map(|sequence| sequence.0).collect())
 }
 
-/// Whom the request is made for. Addresses and numbers of people are not passed on as they are.
+/// Returns the end user's id. E-mail addresses and telephone numbers are hashed first.
 pub fn metadata<'a>(ask: &Ask<'a>) -> Result<Option<Metadata<'a>>, Refused> {
     let safety = parsed::<Text<'a>>(ask, "safety_identifier")?.filter(|id| !id.is_blank());
     let user = parsed::<Text<'a>>(ask, "user")?.filter(|id| !id.is_blank());
     Ok(safety.or(user).map(|Text(id)| Metadata { user_id: if is_email(&id) || is_phone(&id) { sha256(&id).into() } else { id } }))
 }
 
-/// Which tier may serve the request.
+/// Returns the service tier to request.
 pub fn service_tier(ask: &Ask<'_>) -> Result<Option<&'static str>, Refused> {
     let tier = parsed::<Text<'_>>(ask, "service_tier")?;
     Ok(tier.map(|tier| if tier.0 == "default" { "standard_only" } else { "auto" }))
 }
 
-/// A number, in the client's spelling, and its value.
+/// Parses a number from 0 to `most`. Returns the client's spelling and the value.
 pub fn number<'a>(ask: &Ask<'a>, name: &'static str, most: f64) -> Result<Option<(&'a RawValue, f64)>, Refused> {
     let Some(raw) = parsed::<&'a RawValue>(ask, name)? else { return Ok(None) };
     match raw.get().parse::<f64>() {
@@ -158,19 +160,19 @@ pub fn number<'a>(ask: &Ask<'a>, name: &'static str, most: f64) -> Result<Option
     }
 }
 
-/// Whether there is an address in `id`: something, `@`, something.
+/// Whether `id` contains an e-mail address: text, `@`, text.
 fn is_email(id: &str) -> bool {
     let is_part = |c: char| !c.is_whitespace() && c != '@';
     id.match_indices('@').any(|(at, _)| id[..at].ends_with(is_part) && id[at + 1..].starts_with(is_part))
 }
 
-/// Whether `id` is written as telephone numbers are.
+/// Whether `id` has the form of a telephone number.
 fn is_phone(id: &str) -> bool {
     let digits = id.chars().filter(char::is_ascii_digit).count();
     digits >= 7 && id.chars().all(|c| c.is_ascii_digit() || " ()+-.".contains(c)) && !is_blank(id)
 }
 
-/// Lower-case hex of the SHA-256 of `id`.
+/// Returns the SHA-256 of `id` in lower-case hex.
 fn sha256(id: &str) -> String {
     let mut hex = String::with_capacity(64);
     for byte in Sha256::digest(id.as_bytes()).iter().flat_map(|digest| digest.as_ref()) {
@@ -184,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_are_recognised_by_address_and_number() {
+    fn email_addresses_and_telephone_numbers_are_recognized() {
         for email in ["ana@example.com", "Ana <ana@example.com>", "x: a.b+c@d.org"] {
             assert!(is_email(email), "{email}");
         }

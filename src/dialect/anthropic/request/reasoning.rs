@@ -1,4 +1,4 @@
-//! How hard the model is to think (sections 5.3 and 3.6).
+//! Reasoning effort and thinking (sections 5.3 and 3.6).
 
 use serde_json::{Value, json};
 
@@ -9,28 +9,31 @@ use crate::dialect::anthropic::profile::{self, NoThinking, Profile};
 use crate::dialect::anthropic::text::Text;
 use crate::dialect::{Ask, Refused};
 
-/// The beta that lets a request say what becomes of thinking blocks which are not its own.
+/// Beta flag of `block_binding`, which controls thinking blocks that belong to another request.
 pub const BINDING_BETA: &str = "thinking-binding-controls-2026-08-01";
 
-/// Smaller budgets are refused.
-const LEAST_BUDGET: u64 = 1024;
+/// Smallest thinking budget that the API accepts, in tokens.
+const MIN_BUDGET: u64 = 1024;
 
-/// What is sent.
+/// Thinking parameters to send.
 #[derive(Default)]
 pub struct Reasoning {
     pub thinking: Option<Thinking>,
     pub effort: Option<&'static str>,
 }
 
-/// What of the rest of the request bears on thinking.
+/// Other parameters of the request that limit thinking.
 pub struct ThinkingContext {
     pub max_tokens: u64,
-    /// A tool call is forced, or one is being answered that was begun without thinking.
+    /// Whether a tool call is forced, or one that began without thinking is being answered.
     pub rules_out_budget: bool,
 }
 
 impl Reasoning {
-    /// Reads `reasoning_effort` and the extension `thinking`.
+    /// Translates `reasoning_effort` and the extension `thinking`.
+    ///
+    /// # Errors
+    /// [`Refused`] if one of them is invalid.
     pub fn read(ask: &Ask<'_>, profile: &Profile, context: &ThinkingContext, dropped: &mut Dropped) -> Result<Self, Refused> {
         let effort = parsed::<Text<'_>>(ask, "reasoning_effort")?;
         if let Some(thinking) = parsed::<Value>(ask, "thinking")? {
@@ -59,9 +62,9 @@ impl Reasoning {
                 Ok(Self { thinking: Some(thinking), effort: Some(effort) })
             }
             profile::Thinking::Manual => {
-                // Half keeps room for the answer.
+                // The other half is left for the answer.
                 let budget_tokens = budget.min(context.max_tokens / 2);
-                if budget_tokens < LEAST_BUDGET || context.rules_out_budget {
+                if budget_tokens < MIN_BUDGET || context.rules_out_budget {
                     dropped.record("reasoning_effort");
                     return Ok(Self::default());
                 }
@@ -82,7 +85,7 @@ impl Reasoning {
         }
     }
 
-    /// Whether thinking is switched on by what is sent.
+    /// Whether the parameters to send turn thinking on.
     pub fn is_on(&self) -> bool {
         match &self.thinking {
             None | Some(Thinking::Disabled) => false,
@@ -91,9 +94,9 @@ impl Reasoning {
         }
     }
 
-    /// Lets the upstream drop thinking blocks of the history that do not belong to this request, instead of refusing it.
-    /// `true`: that was said, and takes [`BINDING_BETA`].
-    pub fn bind(&mut self) -> bool {
+    /// Asks the upstream to drop thinking blocks that belong to another request instead of refusing the
+    /// request. Returns whether that was possible; it needs [`BINDING_BETA`].
+    pub fn drop_unbound(&mut self) -> bool {
         const DROP: &str = "drop_block";
         let binding = || Some(BlockBinding { prefix_mismatch_behavior: DROP });
         match &mut self.thinking {

@@ -1,4 +1,4 @@
-//! `temperature`, `top_p` and `top_k`: which of them survive (section 5.2).
+//! Translation of `temperature`, `top_p` and `top_k` (section 5.2).
 
 use serde_json::value::RawValue;
 
@@ -7,10 +7,10 @@ use super::refusal::invalid;
 use crate::dialect::anthropic::profile::Profile;
 use crate::dialect::{Ask, Refused};
 
-/// The first API version that refuses all three.
+/// First API version that refuses all three.
 pub const VERSION_WITHOUT: &str = "2026-10-21";
 
-/// What is sent, in the client's spelling.
+/// Sampling parameters to send, in the client's spelling.
 #[derive(Default)]
 pub struct Sampling<'a> {
     pub temperature: Option<&'a RawValue>,
@@ -19,13 +19,16 @@ pub struct Sampling<'a> {
 }
 
 impl<'a> Sampling<'a> {
-    /// Reads the three. `thinks`: thinking is on.
+    /// Translates the three. `thinks`: whether thinking is on.
+    ///
+    /// # Errors
+    /// [`Refused`] if one of them is invalid.
     pub fn read(ask: &Ask<'a>, profile: &Profile, thinks: bool, dropped: &mut Dropped) -> Result<Self, Refused> {
         let temperature = number(ask, "temperature", 2.0)?;
         let top_p = number(ask, "top_p", 1.0)?;
         let top_k = parsed::<&RawValue>(ask, "top_k")?;
         if top_k.is_some_and(|raw| raw.get().parse::<u64>().is_err()) {
-            return Err(invalid("top_k", "must be a whole number, zero or more"));
+            return Err(invalid("top_k", "must be a non-negative integer"));
         }
         let is_pinned = ask.anthropic_version.is_some_and(|version| version >= VERSION_WITHOUT);
         if !profile.sampling || is_pinned {
@@ -42,21 +45,21 @@ impl<'a> Sampling<'a> {
         if top_k.is_some() && thinks {
             dropped.record("top_k");
         }
-        // One is the default of both.
+        // 1 is the default of both.
         let temperature = temperature.filter(|(_, value)| !thinks && *value < 1.0);
         let top_p = top_p.filter(|(_, value)| *value < 1.0);
-        let survives = |value: f64| if thinks { value >= 0.95 } else { temperature.is_none() };
-        if top_p.is_some_and(|(_, value)| !survives(value)) {
+        let is_kept = |value: f64| if thinks { value >= 0.95 } else { temperature.is_none() };
+        if top_p.is_some_and(|(_, value)| !is_kept(value)) {
             dropped.record("top_p");
         }
         Ok(Self {
             temperature: temperature.map(|(raw, _)| raw),
-            top_p: top_p.filter(|(_, value)| survives(*value)).map(|(raw, _)| raw),
+            top_p: top_p.filter(|(_, value)| is_kept(*value)).map(|(raw, _)| raw),
             top_k: top_k.filter(|_| !thinks),
         })
     }
 
-    /// Whether any is sent.
+    /// Whether any of them is sent.
     pub fn is_used(&self) -> bool {
         self.temperature.is_some() || self.top_p.is_some() || self.top_k.is_some()
     }

@@ -1,12 +1,12 @@
-//! JSON schemas cut down to what structured outputs and strict tools accept (section 6.1). What is cut is told to the model
-//! in the description instead.
+//! Reduction of JSON schemas to the keywords that structured outputs and strict tools accept (section 6.1).
+//! Removed keywords are added to the description, so that the model still sees them.
 
 use serde_json::{Map, Value, json};
 
-/// The formats of strings that are enforced.
+/// String formats that are enforced.
 const FORMATS: [&str; 10] = ["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
 
-/// `schema` with nothing in it that Anthropic refuses.
+/// Returns `schema` without the keywords that Anthropic refuses.
 pub fn restrict(schema: Value) -> Value {
     match schema {
         Value::Object(keywords) => Value::Object(restrict_object(keywords)),
@@ -67,7 +67,7 @@ fn restrict_object(keywords: Map<String, Value>) -> Map<String, Value> {
     kept
 }
 
-/// Whether the schema is one of objects.
+/// Whether the schema describes objects.
 fn is_object(keywords: &Map<String, Value>) -> bool {
     match keywords.get("type") {
         Some(Value::String(kind)) => kind == "object",
@@ -76,7 +76,7 @@ fn is_object(keywords: &Map<String, Value>) -> bool {
     }
 }
 
-/// A map of names to schemas.
+/// Restricts a map from names to schemas.
 fn restrict_members(value: Value) -> Value {
     match value {
         Value::Object(members) => Value::Object(members.into_iter().map(|(name, schema)| (name, restrict(schema))).collect()),
@@ -84,7 +84,7 @@ fn restrict_members(value: Value) -> Value {
     }
 }
 
-/// A schema, or several.
+/// Restricts one schema or an array of schemas.
 fn restrict_each(value: Value) -> Value {
     match value {
         Value::Array(schemas) => Value::Array(schemas.into_iter().map(restrict).collect()),

@@ -1,4 +1,4 @@
-//! What an answer must look like: `response_format` (section 6).
+//! Translation of `response_format` (section 6).
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,14 +15,15 @@ use crate::dialect::anthropic::text::Text;
 
 const INSTRUCTION: &str = "Respond with a single valid JSON object and nothing else: no prose, no Markdown code fences.";
 
-/// How the shape of the answer is asked for.
+/// Way to request the format of the answer.
 pub enum Structure<'a> {
+    /// No format.
     Free,
-    /// By a schema the model cannot leave.
+    /// By a schema that the upstream enforces.
     Format(Value),
-    /// By a tool it must call.
+    /// By a forced tool call with this schema.
     Tool(Schema<'a>),
-    /// By saying so.
+    /// By an instruction in the system prompt.
     Instruction,
 }
 
@@ -43,7 +44,10 @@ struct JsonSchema<'a> {
 }
 
 impl<'a> Structure<'a> {
-    /// Reads `response_format`, as raw JSON.
+    /// Parses the raw JSON of `response_format`.
+    ///
+    /// # Errors
+    /// [`Refused`] if it is invalid or of an unknown type.
     pub fn read(raw: Option<&'a str>, profile: &Profile, has_tools: bool, dropped: &mut Dropped) -> Result<Self, Refused> {
         const PARAM: &str = "response_format";
         let Some(raw) = raw else { return Ok(Self::Free) };
@@ -52,9 +56,9 @@ impl<'a> Structure<'a> {
             "text" => return Ok(Self::Free),
             "json_object" => None,
             "json_schema" => format.json_schema,
-            _ => return Err(unsupported(PARAM, "the type must be text, json_object or json_schema")),
+            _ => return Err(unsupported(PARAM, "type must be text, json_object or json_schema")),
         };
-        let not_an_object = || invalid("response_format.json_schema.schema", "must be a JSON schema, which is an object");
+        let not_an_object = || invalid("response_format.json_schema.schema", "must be a JSON schema object");
         match schema {
             Some(JsonSchema { schema: Some(raw), description }) if profile.structured => {
                 let Ok(Value::Object(mut object)) = serde_json::from_str(raw.get()) else { return Err(not_an_object()) };
@@ -73,12 +77,12 @@ impl<'a> Structure<'a> {
         }
     }
 
-    /// What must be said to the model for it.
+    /// Returns the instruction for the system prompt, if one is needed.
     pub fn instruction(&self) -> Option<&'static str> {
         matches!(self, Self::Instruction).then_some(INSTRUCTION)
     }
 
-    /// The format, or the schema of the tool the answer is given by.
+    /// Returns the format, or the schema of the tool that carries the answer.
     pub fn into_parts(self) -> (Option<Format>, Option<Schema<'a>>) {
         match self {
             Self::Format(schema) => (Some(Format::JsonSchema { schema }), None),
@@ -88,7 +92,7 @@ impl<'a> Structure<'a> {
     }
 }
 
-/// The tool an answer is given by, and the choice that forces it.
+/// Returns the tool that carries the answer, and the choice that forces it.
 pub fn forced(input_schema: Schema<'_>) -> (Vec<Tool<'_>>, Option<ToolChoice<'_>>) {
     let tool = Tool::Function {
         name: JSON_RESPONSE.into(),

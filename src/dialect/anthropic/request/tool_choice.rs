@@ -1,4 +1,4 @@
-//! Which tools may or must be called (section 4).
+//! Translation of `tool_choice` (section 4).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,20 +14,20 @@ use crate::dialect::Refused;
 use crate::dialect::anthropic::profile::Profile;
 use crate::dialect::anthropic::text::Text;
 
-/// What a client asks for.
+/// Tool choice requested by the client.
 #[derive(Debug, PartialEq)]
-pub enum Wish<'a> {
+pub enum Requested<'a> {
     Auto,
     None,
     Required,
     Named(Cow<'a, str>),
 }
 
-/// What is sent for it.
+/// Translated tool choice.
 pub struct Choice<'a> {
     pub choice: Option<ToolChoice<'a>>,
-    /// What to say at the end of the last user turn, where the model cannot be forced.
-    pub plea: Option<String>,
+    /// Text to append to the last user turn, for a model that cannot be forced to call.
+    pub prompt: Option<String>,
 }
 
 /// `tool_choice`, as the client sent it.
@@ -68,81 +68,85 @@ struct Allowed<'a> {
     name: Option<Text<'a>>,
 }
 
-/// Reads `tool_choice`, as raw JSON; `allowed_tools` cuts `tools` down.
-pub fn read<'a>(raw: Option<&'a str>, tools: &mut Vec<Named<'a>>, dropped: &mut Dropped) -> Result<Option<Wish<'a>>, Refused> {
+/// Parses the raw JSON of `tool_choice`. `allowed_tools` limits `tools`.
+///
+/// # Errors
+/// [`Refused`] if it is invalid or does not fit the tools.
+pub fn read<'a>(raw: Option<&'a str>, tools: &mut Vec<Named<'a>>, dropped: &mut Dropped) -> Result<Option<Requested<'a>>, Refused> {
     let Some(raw) = raw else { return Ok(None) };
     let given: Given<'a> = serde_json::from_str(raw).map_err(|_| wrong_type::<Given<'_>>("tool_choice", raw))?;
-    let wish = match given {
+    let requested = match given {
         Given::Mode(mode) => of_mode(&mode)?,
         Given::Object(Object { kind: Some(kind), function, allowed_tools }) => match (&*kind.0, function, allowed_tools) {
-            ("function", Some(function), _) => Wish::Named(function.name.0),
+            ("function", Some(function), _) => Requested::Named(function.name.0),
             ("allowed_tools", _, Some(allowed)) => of_allowed(allowed, tools)?,
-            ("function" | "allowed_tools", ..) => return Err(refused("names no tool: give its `function` or `allowed_tools`")),
-            _ => return Err(unsupported("tool_choice", "only choices of type function and allowed_tools are known to this model")),
+            ("function" | "allowed_tools", ..) => return Err(refused("missing `function` or `allowed_tools`")),
+            _ => return Err(unsupported("tool_choice", "only types function and allowed_tools are supported by this model")),
         },
-        Given::Object(_) => return Err(refused("needs a type")),
+        Given::Object(_) => return Err(refused("missing type")),
     };
-    match wish {
-        Wish::Auto | Wish::None if tools.is_empty() => {
+    match requested {
+        Requested::Auto | Requested::None if tools.is_empty() => {
             dropped.record("tool_choice");
             Ok(None)
         }
-        Wish::Required | Wish::Named(_) if tools.is_empty() => Err(refused("forces a tool call, but there are no tools")),
-        Wish::Named(name) if !tools.iter().any(|tool| tool.name == name) => Err(refused("names a tool that is not among the tools")),
-        wish => Ok(Some(wish)),
+        Requested::Required | Requested::Named(_) if tools.is_empty() => Err(refused("forces a tool call, but the request has no tools")),
+        Requested::Named(name) if !tools.iter().any(|tool| tool.name == name) => Err(refused("names an undefined tool")),
+        requested => Ok(Some(requested)),
     }
 }
 
-/// What is sent for `wish`, given that there are tools.
-pub fn compile<'a>(wish: Option<Wish<'a>>, is_parallel: bool, profile: &Profile, dropped: &mut Dropped) -> Choice<'a> {
+/// Translates the requested choice for a request with tools.
+pub fn compile<'a>(requested: Option<Requested<'a>>, is_parallel: bool, profile: &Profile, dropped: &mut Dropped) -> Choice<'a> {
     let disable_parallel_tool_use = !is_parallel;
     let auto = Some(ToolChoice::Auto { disable_parallel_tool_use });
-    let mut plea = None;
-    let choice = match wish {
+    let mut prompt = None;
+    let choice = match requested {
         None => auto.filter(|_| !is_parallel),
-        Some(Wish::Auto) => auto,
-        Some(Wish::None) => Some(ToolChoice::None),
-        Some(wish) if !profile.forced_tool => {
+        Some(Requested::Auto) => auto,
+        Some(Requested::None) => Some(ToolChoice::None),
+        Some(requested) if !profile.forced_tool => {
             dropped.record("tool_choice");
-            plea = Some(match wish {
-                Wish::Named(name) => format!("Call the tool named \"{name}\" in your next response."),
+            prompt = Some(match requested {
+                Requested::Named(name) => format!("Call the tool named \"{name}\" in your next response."),
                 _ => "Call at least one of the available tools in your next response.".to_owned(),
             });
             auto
         }
-        Some(Wish::Required) => Some(ToolChoice::Any { disable_parallel_tool_use }),
-        Some(Wish::Named(name)) => Some(ToolChoice::Tool { name, disable_parallel_tool_use }),
+        Some(Requested::Required) => Some(ToolChoice::Any { disable_parallel_tool_use }),
+        Some(Requested::Named(name)) => Some(ToolChoice::Tool { name, disable_parallel_tool_use }),
     };
-    Choice { choice, plea }
+    Choice { choice, prompt }
 }
 
-/// Without tools: those the history names, because the upstream refuses calls nobody defines, and not to be called.
+/// Returns tools and choice for a request without tools: stubs of the tools that earlier turns called,
+/// because the upstream refuses calls of undefined tools, and a choice that forbids new calls.
 pub fn forbidden<'a>(used: Vec<Cow<'a, str>>) -> (Vec<Tool<'a>>, Option<ToolChoice<'a>>) {
     let choice = (!used.is_empty()).then_some(ToolChoice::None);
     (used.into_iter().map(tools::stub).collect(), choice)
 }
 
-fn of_mode<'a>(mode: &str) -> Result<Wish<'a>, Refused> {
+fn of_mode<'a>(mode: &str) -> Result<Requested<'a>, Refused> {
     match mode {
-        "auto" => Ok(Wish::Auto),
-        "none" => Ok(Wish::None),
-        "required" => Ok(Wish::Required),
-        _ => Err(refused("must be auto, none, required, or an object that names tools")),
+        "auto" => Ok(Requested::Auto),
+        "none" => Ok(Requested::None),
+        "required" => Ok(Requested::Required),
+        _ => Err(refused("must be auto, none, required or an object")),
     }
 }
 
-fn of_allowed<'a>(allowed: AllowedTools<'a>, tools: &mut Vec<Named<'a>>) -> Result<Wish<'a>, Refused> {
-    let wish = of_mode(&allowed.mode.0)?;
+fn of_allowed<'a>(allowed: AllowedTools<'a>, tools: &mut Vec<Named<'a>>) -> Result<Requested<'a>, Refused> {
+    let requested = of_mode(&allowed.mode.0)?;
     let named = |given: Allowed<'a>| given.function.map(|function| function.name).or(given.name).map(|name| name.0);
     let names = allowed.tools.into_iter().map(named).collect::<Option<Vec<_>>>();
-    let names = names.filter(|names| !names.is_empty()).ok_or_else(|| refused("names no allowed tool"))?;
+    let names = names.filter(|names| !names.is_empty()).ok_or_else(|| refused("allowed_tools must name at least one tool"))?;
     if names.iter().any(|name| !tools.iter().any(|tool| tool.name == *name)) {
-        return Err(refused("names a tool that is not among the tools"));
+        return Err(refused("names an undefined tool"));
     }
     tools.retain(|tool| names.contains(&tool.name));
-    Ok(match (wish, tools.as_slice()) {
-        (Wish::Required, [Named { name, .. }]) => Wish::Named(name.clone()),
-        (wish, _) => wish,
+    Ok(match (requested, tools.as_slice()) {
+        (Requested::Required, [Named { name, .. }]) => Requested::Named(name.clone()),
+        (requested, _) => requested,
     })
 }
 

@@ -1,4 +1,4 @@
-//! Tool definitions (section 4).
+//! Translation of tool definitions (section 4).
 
 use std::borrow::Cow;
 
@@ -15,20 +15,20 @@ use crate::dialect::Refused;
 use crate::dialect::anthropic::profile::Profile;
 use crate::dialect::anthropic::text::Text;
 
-/// A tool and the name it is called by.
+/// Tool with its name.
 pub struct Named<'a> {
     pub name: Cow<'a, str>,
     pub tool: Tool<'a>,
 }
 
-/// A tool, as the client sent it.
+/// Tool, as the client sent it.
 #[derive(Deserialize)]
 struct Given<'a> {
     #[serde(rename = "type", borrow)]
     kind: Option<Text<'a>>,
     #[serde(borrow)]
     function: Option<Function<'a>>,
-    /// What Anthropic's own tools are called by.
+    /// Name of a tool defined by Anthropic.
     #[serde(borrow)]
     name: Option<Text<'a>>,
     #[serde(borrow)]
@@ -48,7 +48,10 @@ struct Function<'a> {
     cache_control: CacheControl<'a>,
 }
 
-/// Reads the `tools` of a request, as raw JSON.
+/// Parses the raw JSON of `tools`.
+///
+/// # Errors
+/// [`Refused`] naming the tool at fault.
 pub fn read<'a>(raw: Option<&'a str>, profile: &Profile, dropped: &mut Dropped) -> Result<Vec<Named<'a>>, Refused> {
     let Some(raw) = raw else { return Ok(Vec::new()) };
     let given: Vec<&'a RawValue> = serde_json::from_str(raw).map_err(|_| invalid("tools", "must be an array of tools"))?;
@@ -64,18 +67,18 @@ fn one<'a>(raw: &'a RawValue, index: usize, profile: &Profile, dropped: &mut Dro
             let name = given.name.map_or(Cow::Borrowed(""), |name| name.0);
             return Ok(Named { name, tool: Tool::Native(raw) });
         }
-        _ => return Err(unsupported(format!("tools[{index}].type"), "tools are of type function, or a dated type of Anthropic's own")),
+        _ => return Err(unsupported(format!("tools[{index}].type"), "must be function or a dated Anthropic tool type")),
     }
     let place = |member: &str| format!("tools[{index}].function.{member}");
     let Some(Function { name: Some(Text(name)), description, parameters, strict, cache_control }) = given.function else {
-        return Err(invalid(place("name"), "a tool needs the name of its function"));
+        return Err(invalid(place("name"), "missing function name"));
     };
     let strict = strict == Some(true);
     if strict && !profile.structured {
         dropped.record("tools.function.strict");
     }
     let strict = strict && profile.structured;
-    let not_an_object = || invalid(place("parameters"), "must be a JSON schema, which is an object");
+    let not_an_object = || invalid(place("parameters"), "must be a JSON schema object");
     let input_schema = match parameters {
         parameters if strict => {
             let raw = parameters.map_or("{}", RawValue::get);
@@ -95,9 +98,9 @@ fn one<'a>(raw: &'a RawValue, index: usize, profile: &Profile, dropped: &mut Dro
     Ok(Named { name, tool })
 }
 
-/// A schema as Anthropic wants it: an object that says so at its top. `None` if it is no object.
+/// Returns a schema with a `type` at its top, as Anthropic requires. `None` if it is not an object.
 pub fn input_schema(parameters: Option<&RawValue>) -> Option<Schema<'_>> {
-    /// Whether there is a type, and anything at all.
+    /// Top level of a schema, for its `type` only.
     #[derive(Deserialize)]
     struct Top {
         #[serde(rename = "type")]
@@ -116,7 +119,7 @@ pub fn input_schema(parameters: Option<&RawValue>) -> Option<Schema<'_>> {
     RawValue::from_string(typed).ok().map(Schema::Edited)
 }
 
-/// A tool that stands for one the history names and the request does not define.
+/// Creates the stub of a tool that earlier turns call and the request does not define.
 pub fn stub<'a>(name: Cow<'a, str>) -> Tool<'a> {
     Tool::Function {
         name,
@@ -127,7 +130,7 @@ pub fn stub<'a>(name: Cow<'a, str>) -> Tool<'a> {
     }
 }
 
-/// Whether this is a tool of Anthropic's own: such types end in a date.
+/// Whether this is a tool type of Anthropic, which ends in a date.
 fn is_native(kind: &str) -> bool {
     let date = kind.rsplit_once('_').map(|(name, date)| (!name.is_empty(), date));
     matches!(date, Some((true, date)) if date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit()))

@@ -1,4 +1,4 @@
-//! The shape a conversation must have upstream: who speaks first, who follows whom, what stands where (sections 3.2, 3.5).
+//! Order of turns that the Messages API requires (sections 3.2, 3.5).
 
 use std::borrow::Cow;
 
@@ -8,17 +8,20 @@ use super::refusal::invalid;
 use crate::dialect::Refused;
 
 impl<'a> Conversation<'a> {
-    /// Puts the turns into shape. `instruction`, if any, is said last in the system prompt.
+    /// Enforces the order of turns. `instruction` is added to the end of the system prompt.
+    ///
+    /// # Errors
+    /// [`Refused`] if no message has content.
     pub fn into_shape(self, instruction: Option<&'static str>) -> Result<Shaped<'a>, Refused> {
-        let mut units = self.system;
-        units.extend(instruction.filter(|_| !self.is_system_only || !units.is_empty()).map(Block::text));
-        let (system, turns) = if self.is_system_only && !units.is_empty() {
-            (Vec::new(), vec![Turn { role: Role::User, content: units }])
+        let mut blocks = self.system;
+        blocks.extend(instruction.filter(|_| !self.is_system_only || !blocks.is_empty()).map(Block::text));
+        let (system, turns) = if self.is_system_only && !blocks.is_empty() {
+            (Vec::new(), vec![Turn { role: Role::User, content: blocks }])
         } else {
-            (join(units), self.turns)
+            (join(blocks), self.turns)
         };
         if turns.is_empty() {
-            return Err(invalid("messages", "there is no message that says anything"));
+            return Err(invalid("messages", "no message has content"));
         }
         let mut turns = merge(turns);
         for turn in turns.iter_mut().filter(|turn| turn.role == Role::User) {
@@ -34,7 +37,7 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// A conversation as it goes upstream.
+/// Conversation in the form that is sent.
 pub struct Shaped<'a> {
     pub system: Vec<Block<'a>>,
     pub turns: Vec<Turn<'a>>,
@@ -45,15 +48,15 @@ pub struct Shaped<'a> {
 }
 
 impl Shaped<'_> {
-    /// Says `text` at the end of the last user turn.
-    pub fn ask_for(&mut self, text: String) {
+    /// Appends `text` to the last user turn.
+    pub fn append_to_last_user_turn(&mut self, text: String) {
         if let Some(turn) = self.turns.iter_mut().rfind(|turn| turn.role == Role::User) {
             turn.content.push(Block::text(text));
         }
     }
 
-    /// Whether the model is in the middle of a tool call that it began without thinking: results wait in the last user
-    /// turn, and the turn they answer does not begin with a thinking block.
+    /// Whether the last user turn has tool results and the assistant turn before it does not begin with
+    /// thinking. Then thinking cannot be turned on in the middle of the tool calls.
     pub fn answers_without_thinking(&self) -> bool {
         let last = |role| self.turns.iter().rfind(|turn| turn.role == role).map(|turn| turn.content.as_slice()).unwrap_or_default();
         last(Role::User).iter().any(|block| matches!(block, Block::ToolResult { .. }))
@@ -61,17 +64,17 @@ impl Shaped<'_> {
     }
 }
 
-/// Units of the system prompt as one block, unless one has a marker: that would move.
-fn join(units: Vec<Block<'_>>) -> Vec<Block<'_>> {
-    let is_marked = |unit: &Block<'_>| matches!(unit, Block::Text { cache_control: Some(_), .. });
-    if units.len() < 2 || units.iter().any(is_marked) {
-        return units;
+/// Joins the blocks of the system prompt, unless one has a caching marker, which would move.
+fn join(blocks: Vec<Block<'_>>) -> Vec<Block<'_>> {
+    let is_marked = |block: &Block<'_>| matches!(block, Block::Text { cache_control: Some(_), .. });
+    if blocks.len() < 2 || blocks.iter().any(is_marked) {
+        return blocks;
     }
-    let texts: Vec<&str> = units.iter().map(|unit| if let Block::Text { text, .. } = unit { text } else { "" }).collect();
+    let texts: Vec<&str> = blocks.iter().map(|block| if let Block::Text { text, .. } = block { text } else { "" }).collect();
     vec![Block::text(texts.join("\n"))]
 }
 
-/// Neighbouring turns of one role as one turn.
+/// Merges adjacent turns of one role.
 fn merge(turns: Vec<Turn<'_>>) -> Vec<Turn<'_>> {
     let mut merged: Vec<Turn<'_>> = Vec::with_capacity(turns.len() + 1);
     for mut turn in turns {
