@@ -1,6 +1,7 @@
-//! The universal path: OpenAI's own language, spoken by most providers, so that bodies pass as they are.
+//! The `openai` dialect, which most providers speak. Bodies pass unchanged.
 //!
-//! Here: what is changed in a request on its way up. Answers are read in `reader`; nothing is ever written anew.
+//! This file makes the few edits that a request needs. Answers are read in `reader`. Nothing is
+//! re-serialized.
 
 mod answer;
 mod failure;
@@ -12,7 +13,7 @@ use crate::dialect::{Ask, Call, Dialect, Failure, Prepared, Quirks, Reader, Refu
 use crate::json::{Document, Edit, WrongType};
 use crate::terms::Operation;
 
-/// OpenAI's own language.
+/// Dialect of OpenAI's API.
 pub struct OpenAi;
 
 impl Dialect for OpenAi {
@@ -30,19 +31,19 @@ impl Dialect for OpenAi {
 
     fn request(&self, ask: &Ask<'_>) -> Result<Prepared, Refused> {
         let Quirks { rename, drop, set, stream_usage, .. } = ask.quirks;
-        // A string is always JSON.
+        // Serializing a string cannot fail.
         let model = serde_json::to_string(ask.upstream_model).unwrap_or_default();
         let options = StreamOptions::of(ask)?;
-        let asked = options.as_ref().filter(|_| *stream_usage).map(StreamOptions::with_usage);
+        let usage_options = options.as_ref().filter(|_| *stream_usage).map(StreamOptions::with_usage);
         let mut edits = Vec::with_capacity(2 + rename.len() + drop.len() + set.len());
         edits.push(Edit::Set { name: "model", value: &model });
-        edits.extend(asked.as_deref().map(|value| Edit::Set { name: "stream_options", value }));
-        // The kind has the last word.
+        edits.extend(usage_options.as_deref().map(|value| Edit::Set { name: "stream_options", value }));
+        // The kind's edits come last, so that they win.
         edits.extend(rename.iter().map(|(from, to)| Edit::Rename { from, to }));
         edits.extend(drop.iter().map(|name| Edit::Remove { name }));
         edits.extend(set.iter().map(|(name, value)| Edit::Set { name, value }));
         let body = ask.document.splice(&edits);
-        Ok(Prepared { call: Call::Http { headers: Vec::new(), body }, reader: reader_of(ask, options.as_ref()), dropped: Vec::new() })
+        Ok(Prepared { call: Call::Http { headers: Vec::new(), body }, reader: new_reader(ask, options.as_ref()), dropped: Vec::new() })
     }
 
     fn failure(&self, status: u16, body: &[u8]) -> Failure {
@@ -50,29 +51,29 @@ impl Dialect for OpenAi {
     }
 }
 
-/// Who reads the answer to `ask`, if it comes in OpenAI's language.
+/// Creates the reader of an answer in OpenAI's format.
 ///
 /// # Errors
-/// [`Refused`] where `stream_options` cannot be read.
+/// [`Refused`] if `stream_options` is invalid.
 pub(super) fn reader(ask: &Ask<'_>) -> Result<Box<dyn Reader>, Refused> {
-    Ok(reader_of(ask, StreamOptions::of(ask)?.as_ref()))
+    Ok(new_reader(ask, StreamOptions::of(ask)?.as_ref()))
 }
 
-fn reader_of(ask: &Ask<'_>, options: Option<&StreamOptions>) -> Box<dyn Reader> {
+fn new_reader(ask: &Ask<'_>, options: Option<&StreamOptions>) -> Box<dyn Reader> {
     let wants_usage = options.is_some_and(|options| options.include_usage);
-    // How many choices a stream has to finish; whatever else stands there is the upstream's to refuse.
+    // Number of choices that a stream must finish. The upstream refuses an invalid `n`.
     let choices = ask.document.get("n").and_then(|n| n.parse().ok()).unwrap_or(1);
     Box::new(reader::OpenAiReader::new(ask.operation, wants_usage, choices, ask.sse))
 }
 
-/// What the client says about its stream.
+/// `stream_options` of the client.
 struct StreamOptions {
     given: Option<Document>,
     include_usage: bool,
 }
 
 impl StreamOptions {
-    /// `None` where the operation knows no such options or no stream is asked for.
+    /// Parses the options. `None` if the operation has none or the request is not a stream.
     fn of(ask: &Ask<'_>) -> Result<Option<Self>, Refused> {
         if !ask.stream || ask.operation == Operation::Embeddings {
             return Ok(None);
@@ -83,7 +84,7 @@ impl StreamOptions {
         Ok(Some(Self { given, include_usage }))
     }
 
-    /// The options as the upstream is to get them, the client's others kept.
+    /// Returns the client's options with `include_usage` set.
     fn with_usage(&self) -> String {
         match &self.given {
             None => r#"{"include_usage":true}"#.to_owned(),

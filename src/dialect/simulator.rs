@@ -1,7 +1,8 @@
-//! Answers made up in process, for trials, rehearsals and tests: in OpenAI's language, deterministic, without a network.
+//! The `simulator` dialect: deterministic answers in OpenAI's format, generated in process for trials and
+//! tests.
 //!
-//! `sim-echo` answers with the last user message, `sim-lorem` with a piece of blind text. The kind's `simulate` table makes
-//! it slow or failing. What it says is in `text` and `embedding`, how it is written in `answer`.
+//! `sim-echo` answers with the last user message, `sim-lorem` with placeholder text. The kind's `simulate`
+//! table adds latency and failures. `text` and `embedding` generate the content, `answer` formats it.
 
 mod answer;
 mod embedding;
@@ -17,7 +18,7 @@ use crate::dialect::openai::{self, OpenAi};
 use crate::dialect::{Ask, Call, Dialect, Failure, Prepared, Refused, Script, Simulate};
 use crate::terms::Operation;
 
-/// Deterministic answers in process.
+/// Dialect that answers in process.
 pub struct Simulator;
 
 impl Dialect for Simulator {
@@ -38,7 +39,7 @@ impl Dialect for Simulator {
         let simulate = &ask.quirks.simulate;
         let script = match failure(simulate, ask.seed) {
             Some((status, error)) => whole(status, &error, simulate),
-            None => play(ask)?,
+            None => generate(ask)?,
         };
         Ok(Prepared { call: Call::Played(script), reader, dropped: Vec::new() })
     }
@@ -48,19 +49,20 @@ impl Dialect for Simulator {
     }
 }
 
-fn play(ask: &Ask<'_>) -> Result<Script, Refused> {
+/// Generates the answer to a request that does not fail.
+fn generate(ask: &Ask<'_>) -> Result<Script, Refused> {
     let simulate = &ask.quirks.simulate;
     if ask.operation == Operation::Embeddings {
         return Ok(whole(200, &embedding::answer(ask)?, simulate));
     }
-    let Some(said) = text::say(ask)? else {
+    let Some(reply) = text::reply(ask)? else {
         let message = format!("the simulator has no model {:?}, only sim-echo and sim-lorem", ask.upstream_model);
         return Ok(whole(404, &error(&message, "invalid_request_error", "model_not_found"), simulate));
     };
     if !ask.stream {
-        return Ok(whole(200, &answer::whole(ask, &said), simulate));
+        return Ok(whole(200, &answer::whole(ask, &reply), simulate));
     }
-    let mut pieces = answer::events(ask, &said);
+    let mut pieces = answer::events(ask, &reply);
     pieces.push("data: [DONE]\n\n".to_owned());
     let pieces = pieces.into_iter().enumerate().map(|(nth, event)| {
         let delay = if nth == 0 { simulate.latency } else { simulate.chunk_delay };
@@ -74,7 +76,7 @@ fn whole(status: u16, body: &Value, simulate: &Simulate) -> Script {
     Script { status, content_type: "application/json", pieces }
 }
 
-/// Whether this call is one of those that fail, and with which status and error. The seed decides.
+/// Decides by the seed whether this call fails. Returns its status and error.
 fn failure(simulate: &Simulate, seed: u64) -> Option<(u16, Value)> {
     if fastrand::Rng::with_seed(seed).f64() >= simulate.failure_rate {
         return None;
@@ -85,7 +87,7 @@ fn failure(simulate: &Simulate, seed: u64) -> Option<(u16, Value)> {
         400..500 => "invalid_request_error",
         _ => "server_error",
     };
-    Some((status, error("the simulated upstream fails this call, as its failure_rate asks", kind, "simulated_failure")))
+    Some((status, error("simulated failure (failure_rate)", kind, "simulated_failure")))
 }
 
 fn error(message: &str, kind: &str, code: &str) -> Value {

@@ -1,37 +1,37 @@
-//! Server-sent events out of bytes as they arrive: where each event begins and ends, its name, its data.
+//! Incremental scanner of server-sent events: finds the bounds, name and data of each event.
 //!
-//! An event that lies whole in one piece is a slice of that piece; of one that straddles pieces at most its own bytes are
-//! held. Knows nothing of JSON, and relays nothing: what to do with an event is its reader's business.
+//! An event within one piece is a slice of that piece. Of an event that straddles pieces, at most its own
+//! bytes are held. The scanner does not parse JSON; readers decide how to handle an event.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::{memchr, memchr2};
 
-/// Finds events in a stream of pieces: [`push`](Self::push) a piece, then take [`next_event`](Self::next_event) until
-/// there is none; after the last piece take [`finish`](Self::finish).
+/// Scanner of one stream: [`push`](Self::push) a piece, call [`next_event`](Self::next_event) until it
+/// returns `None`, and call [`finish`](Self::finish) after the last piece.
 ///
-/// Lines end in LF, CRLF or CR; a byte order mark at the start is skipped. How the bytes were cut into pieces changes
+/// Lines end in LF, CRLF or CR. A byte order mark at the start is skipped. The split into pieces changes
 /// neither the events nor their raw bytes.
 #[derive(Debug, Default)]
 pub struct Scanner {
     limits: SseLimits,
-    /// The piece pushed last, and how much of it has gone into events or into `held`.
+    /// Last piece, and the number of its bytes that went into events or `held`.
     piece: Bytes,
     at: usize,
-    /// Where in that piece the event taken last ends.
+    /// End of the last event within that piece.
     taken: usize,
-    /// The beginning of an event whose end has not arrived.
+    /// Start of an event whose end has not arrived.
     held: Vec<u8>,
     block: Block,
 }
 
-/// How much of a stream may have to be held (spec/security.md 7.4).
+/// Size limits of a stream (spec/security.md 7.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SseLimits {
-    /// Bytes of a line without its end.
+    /// Maximum size of a line in bytes, without its line end.
     pub line: usize,
-    /// Bytes of an event, line ends included.
+    /// Maximum size of an event in bytes, line ends included.
     pub event: usize,
 }
 
@@ -41,7 +41,7 @@ impl Default for SseLimits {
     }
 }
 
-/// A line or an event is longer than its limit. Nothing more comes of that stream.
+/// A line or an event exceeds its limit. The stream cannot be continued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a {what} of the event stream exceeds {limit} bytes")]
 pub struct TooLarge {
@@ -51,12 +51,12 @@ pub struct TooLarge {
     pub limit: usize,
 }
 
-/// What lies between two blank lines: an event, or nothing but comments.
+/// Lines between two blank lines: an event, or comments only.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The bytes as received, with the blank line that ends them.
+    /// Bytes as received, with the final blank line.
     pub raw: Bytes,
-    /// Whether the event began in an earlier piece, so that `raw` is a copy and no slice of the piece pushed last.
+    /// Whether the event began in an earlier piece, so that `raw` is a copy and not a slice of the last piece.
     pub straddles: bool,
     name: Range<usize>,
     data: Data,
@@ -64,22 +64,22 @@ pub struct Event {
 
 #[derive(Clone, Debug, Default)]
 enum Data {
-    /// No `data` line: by the standard this is no event.
+    /// No `data` line; by the standard this is not an event.
     #[default]
     Absent,
-    /// One `data` line: where its value stands in the event.
+    /// One `data` line: range of its value within the event.
     Line(Range<usize>),
-    /// Several, joined by LF.
+    /// Several `data` lines, joined by LF.
     Lines(Vec<u8>),
 }
 
 impl Event {
-    /// The value of the last `event:` line; empty if there is none.
+    /// Returns the value of the last `event:` line, empty if there is none.
     pub fn name(&self) -> &[u8] {
         self.raw.get(self.name.clone()).unwrap_or_default()
     }
 
-    /// The values of the `data:` lines joined by LF; `None` if there are none, so that this is a comment or a stray line.
+    /// Returns the values of the `data:` lines joined by LF; `None` without such lines.
     pub fn data(&self) -> Option<&[u8]> {
         match &self.data {
             Data::Absent => None,
@@ -90,32 +90,32 @@ impl Event {
 }
 
 impl Scanner {
-    /// A scanner at the start of a stream.
+    /// Creates a scanner at the start of a stream.
     pub fn new(limits: SseLimits) -> Self {
         Self { limits, ..Self::default() }
     }
 
-    /// Takes the next piece of the stream. The events of the one before must have been taken.
+    /// Adds the next piece of the stream. The events of the previous piece must have been read.
     pub fn push(&mut self, piece: Bytes) {
-        debug_assert!(self.at == self.piece.len(), "events of the last piece were not taken");
+        debug_assert!(self.at == self.piece.len(), "events of the last piece were not read");
         self.piece = piece;
         (self.at, self.taken) = (0, 0);
     }
 
-    /// Where the event taken last ends in the piece pushed last.
+    /// Returns the end of the last event within the last piece.
     pub fn position(&self) -> usize {
         self.taken
     }
 
-    /// Bytes held of an event whose end has not arrived.
+    /// Number of bytes held of an event whose end has not arrived.
     pub fn held(&self) -> usize {
         self.held.len()
     }
 
-    /// The next event that is complete.
+    /// Returns the next complete event.
     ///
     /// # Errors
-    /// [`TooLarge`] when a line or an event passes its limit, complete or not.
+    /// [`TooLarge`] if a line or an event exceeds its limit, complete or not.
     pub fn next_event(&mut self) -> Result<Option<Event>, TooLarge> {
         if self.held.is_empty() {
             let rest = &self.piece[self.at..];
@@ -129,7 +129,7 @@ impl Scanner {
             self.at = self.piece.len();
             return Ok(None);
         }
-        // Line by line, so that what follows the event stays in its piece and is not copied.
+        // Line by line, so that the bytes after the event are not copied.
         loop {
             let rest = &self.piece[self.at..];
             let after = rest.first().map_or(After::Unknown, |byte| After::Byte(*byte));
@@ -147,7 +147,7 @@ impl Scanner {
         }
     }
 
-    /// The stream has ended: what is left of it, as an event whose blank line never came. Its last line counts even
+    /// Ends the stream. Returns the rest as an event without its blank line. The last line counts even
     /// without a line end.
     ///
     /// # Errors
@@ -165,20 +165,20 @@ impl Scanner {
     }
 }
 
-/// What is known of the event being read. Offsets count from its first byte.
+/// State of the event being scanned. Offsets count from its first byte.
 #[derive(Debug, Default)]
 struct Block {
-    /// Whole lines up to here.
+    /// End of the last complete line.
     scanned: usize,
-    /// No line end between `scanned` and here.
+    /// End of the bytes searched for a line end.
     searched: usize,
     name: Range<usize>,
     data: Data,
-    /// How the last line ended, in this event or the one before.
+    /// Ending of the last line, in this event or the previous one.
     ending: Ending,
-    /// Whether the first line of the stream is behind us.
-    begun: bool,
-    /// The event before ended in a bare CR: if LF follows, it belongs to that line end.
+    /// Whether the first line of the stream has been read.
+    has_started: bool,
+    /// Whether the previous event ended in a bare CR. An LF that follows belongs to that line end.
     may_open_with_lf: bool,
 }
 
@@ -190,10 +190,10 @@ enum Ending {
     Cr,
 }
 
-/// What follows the bytes that are scanned.
+/// Input after the scanned bytes.
 #[derive(Clone, Copy, PartialEq)]
 enum After {
-    /// It has not arrived.
+    /// Not arrived yet.
     Unknown,
     /// This byte.
     Byte(u8),
@@ -202,7 +202,8 @@ enum After {
 }
 
 impl Block {
-    /// Reads on in `bytes`, which begin where the event begins. `true`: its blank line was found, it is `scanned` long.
+    /// Continues scanning `bytes`, which begin at the start of the event. Returns whether its blank line
+    /// was found; the event is then `scanned` bytes long.
     fn scan(&mut self, bytes: &[u8], after: After, limits: SseLimits) -> Result<bool, TooLarge> {
         if self.may_open_with_lf && !bytes.is_empty() {
             self.may_open_with_lf = false;
@@ -223,7 +224,7 @@ impl Block {
             if !blank {
                 self.read_line(bytes, self.scanned..end);
             }
-            self.begun = true;
+            self.has_started = true;
             (self.scanned, self.searched) = (next, next);
             if blank {
                 return Ok(true);
@@ -236,13 +237,13 @@ impl Block {
         Ok(false)
     }
 
-    /// How the line whose end begins at `end` ends, and where the next begins. `None`: it ends in CR, and whether LF
-    /// belongs to it is still open.
+    /// Returns the ending of the line at `end` and the start of the next line. `None` if it ends in CR and
+    /// the next byte, which may be an LF, has not arrived.
     fn line_end(&self, bytes: &[u8], end: usize, blank: bool, after: After) -> Option<(Ending, usize)> {
         if bytes.get(end) == Some(&b'\n') {
             return Some((Ending::Lf, end + 1));
         }
-        // Where lines end in bare CRs an event must not wait for the byte after its blank line.
+        // In a stream with bare CRs, an event must not wait for the byte after its blank line.
         if blank && self.ending == Ending::Cr {
             return Some((Ending::Cr, end + 1));
         }
@@ -254,9 +255,9 @@ impl Block {
         }
     }
 
-    /// Where the text of the line at `scanned` begins: behind the byte order mark, if it is the stream's first.
+    /// Returns the start of the text of the line at `scanned`, after a byte order mark in the first line.
     fn line_start(&self, bytes: &[u8]) -> usize {
-        let marked = !self.begun && bytes[self.scanned..].starts_with(b"\xEF\xBB\xBF");
+        let marked = !self.has_started && bytes[self.scanned..].starts_with(b"\xEF\xBB\xBF");
         self.scanned + if marked { 3 } else { 0 }
     }
 
@@ -282,7 +283,7 @@ impl Block {
         }
     }
 
-    /// The event is complete; the next one begins.
+    /// Completes the event and resets the state for the next one.
     fn complete(&mut self, raw: Bytes, straddles: bool) -> Event {
         (self.scanned, self.searched) = (0, 0);
         Event { raw, straddles, name: std::mem::take(&mut self.name), data: std::mem::take(&mut self.data) }

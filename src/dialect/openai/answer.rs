@@ -1,4 +1,4 @@
-//! The members of an OpenAI answer or stream event that decide something, found without parsing the rest.
+//! The members of an answer or stream event that affect its handling, found without parsing the rest.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use crate::json;
 
-/// The members of an answer or event that decide something, as they are spelled; `null` is as good as absent. All others are
-/// passed over.
+/// Raw JSON of the members that affect how an answer or event is handled. `null` counts as absent. Other
+/// members are skipped.
 #[derive(Default)]
 pub(super) struct Answer<'a> {
     pub error: Option<&'a [u8]>,
@@ -19,18 +19,18 @@ pub(super) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// `None` if it is no complete JSON object.
+    /// Parses an answer. `None` if it is not a complete JSON object.
     pub fn parse(json: &'a [u8]) -> Option<Self> {
-        // An array would do for serde.
+        // serde would also accept an array.
         if json.trim_ascii_start().first() != Some(&b'{') {
             return None;
         }
-        Self::look(json).or_else(|| Self::read(json))
+        Self::scan(json).or_else(|| Self::deserialize(json))
     }
 
-    /// The answer of nearly every upstream.
-    fn look(json: &'a [u8]) -> Option<Self> {
-        let (mut answer, mut is_told_once) = (Self::default(), true);
+    /// Fast path, for nearly every upstream.
+    fn scan(json: &'a [u8]) -> Option<Self> {
+        let (mut answer, mut is_unique) = (Self::default(), true);
         json::members(json, |name, value| {
             let member = match name {
                 b"error" => &mut answer.error,
@@ -40,20 +40,21 @@ impl<'a> Answer<'a> {
                 b"data" => &mut answer.data,
                 _ => return,
             };
-            is_told_once &= member.replace(value).is_none();
+            is_unique &= member.replace(value).is_none();
         })?;
-        if !is_told_once {
+        if !is_unique {
             return None;
         }
         Some(answer.without_nulls())
     }
 
-    /// Whatever else is JSON. A key that stands twice is between client and upstream: then nothing is known but that there are data.
-    fn read(json: &'a [u8]) -> Option<Self> {
+    /// Fallback for other JSON. If a key is duplicated, only `data` is reported: the client and the upstream
+    /// may disagree about the other members.
+    fn deserialize(json: &'a [u8]) -> Option<Self> {
         let members: BTreeMap<String, &'a RawValue> = match serde_json::from_slice(json) {
             Ok(Members { error, usage, object, choices, data }) => {
-                let spelled = |raw: Option<&'a RawValue>| raw.map(|raw| raw.get().as_bytes());
-                let [error, usage, object, choices, data] = [error, usage, object, choices, data].map(spelled);
+                let raw_bytes = |raw: Option<&'a RawValue>| raw.map(|raw| raw.get().as_bytes());
+                let [error, usage, object, choices, data] = [error, usage, object, choices, data].map(raw_bytes);
                 return Some(Self { error, usage, object, choices, data });
             }
             Err(_) => serde_json::from_slice(json).ok()?,
@@ -61,6 +62,7 @@ impl<'a> Answer<'a> {
         Some(Self { data: members.get("data").map(|raw| raw.get().as_bytes()), ..Self::default() }.without_nulls())
     }
 
+    /// Replaces `null` by `None`.
     fn without_nulls(self) -> Self {
         let Self { error, usage, object, choices, data } = self;
         let [error, usage, object, choices, data] =
@@ -68,21 +70,23 @@ impl<'a> Answer<'a> {
         Self { error, usage, object, choices, data }
     }
 
+    /// Whether it is an error.
     pub fn is_error(&self) -> bool {
         self.error.is_some() || self.object == Some(b"\"error\"")
     }
 
+    /// Whether it has at least one choice.
     pub fn has_choices(&self) -> bool {
         self.choices.is_some_and(|choices| !is_empty_array(choices))
     }
 
-    /// Whether it tells the usage of the whole stream and nothing else.
+    /// Whether it reports the usage of the whole stream and nothing else.
     pub fn is_usage_alone(&self) -> bool {
         self.choices.is_some_and(is_empty_array) && self.usage.is_some_and(|usage| usage.starts_with(b"{"))
     }
 }
 
-/// [`Answer`], as serde_json reads it.
+/// [`Answer`], for deserialization.
 #[derive(Deserialize)]
 struct Members<'a> {
     #[serde(borrow)]

@@ -1,17 +1,16 @@
-//! An upstream's error, in whatever shape it comes, as a [`Failure`]. Its bytes are kept as they are.
+//! Parser of upstream errors in OpenAI's shape and its variations. The bytes are kept.
 
 use bytes::Bytes;
 use serde_json::Value;
 
 use crate::dialect::Failure;
 
-/// Reads an answer of status 400 or above. OpenAI's shape and its usual variations are understood; of anything else the
-/// status speaks.
+/// Parses an answer of status 400 or above. A body in an unknown shape is described by its status.
 pub(super) fn read(status: u16, body: &[u8]) -> Failure {
     describe(status, body, &serde_json::from_slice(body).unwrap_or(Value::Null))
 }
 
-/// Reads an error that came under status 200, as a body or as an event. Its status is its own numeric `code` or `status`,
+/// Parses an error with status 200, in a body or an event. Its status is its numeric `code` or `status`, or
 /// else 502.
 pub(super) fn read_hidden(body: &[u8]) -> Failure {
     let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
@@ -52,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_keeps_the_upstreams_bytes_and_reads_its_words() {
+    fn a_failure_keeps_the_bytes_and_parses_the_fields() {
         for (body, message, kind, code) in [
             (r#"{"error":{"message":"no","type":"t","code":"c"}}"#, "no", "t", Some("c")),
             (r#"{"error":{"message":"no","type":null,"code":400}}"#, "no", "invalid_request_error", Some("400")),

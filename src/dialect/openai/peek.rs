@@ -12,28 +12,28 @@
 
 use memchr::{memchr_iter, memchr2};
 
-/// What stands in a JSON text, at whatever depth.
+/// Findings of a scan, at any depth.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Peek<'a> {
-    /// `usage` with a value.
+    /// Whether there is a `usage` other than `null`.
     pub usage: bool,
-    /// `error` with a value, or `"object": "error"`.
+    /// Whether there is an `error` other than `null`, or `"object": "error"`.
     pub error: bool,
-    /// The first `finish_reason` with a value, as it is spelled.
+    /// First non-empty `finish_reason`, as spelled.
     pub finish_reason: Option<&'a [u8]>,
-    /// How many there are.
+    /// Number of non-empty finish reasons.
     pub finished: u64,
-    /// UTF-8 bytes of generated text.
+    /// Number of UTF-8 bytes of generated text.
     pub text: u64,
 }
 
-/// Looks at every colon that follows a quote. Within a string quotes are escaped, so none of the keys is found there.
+/// Checks every colon that follows a quote. Quotes inside a string are escaped, so no key is found there.
 pub(super) fn peek(json: &[u8]) -> Peek<'_> {
     let mut seen = Peek::default();
     for colon in memchr_iter(b':', json) {
         let Some(key) = json[..colon].trim_ascii_end().strip_suffix(b"\"") else { continue };
         let value = || json[colon + 1..].trim_ascii_start();
-        // Four bytes tell most keys apart from those that are looked for.
+        // The last four bytes rule out most other keys.
         match key.last_chunk() {
             Some(b"tent" | b"ning" | b"usal" | b"ents" | b"text") if TEXTS.iter().any(|text| key.ends_with(text)) => {
                 seen.text += value().strip_prefix(b"\"").map_or(0, text_len);
@@ -54,10 +54,11 @@ pub(super) fn peek(json: &[u8]) -> Peek<'_> {
     seen
 }
 
-/// Keys of generated text, with their opening quotes.
+/// Keys of generated text, with the opening quote.
 const TEXTS: [&[u8]; 6] = [b"\"content", b"\"reasoning_content", b"\"reasoning", b"\"refusal", b"\"arguments", b"\"text"];
 
-/// The length in UTF-8 of the string whose opening quote is just before `rest`, its escapes resolved.
+/// Returns the UTF-8 length of the string that starts at `rest`, after its opening quote, with escapes
+/// resolved.
 fn text_len(mut rest: &[u8]) -> u64 {
     let mut len = 0;
     while let Some(at) = memchr2(b'"', b'\\', rest) {
@@ -75,7 +76,7 @@ fn text_len(mut rest: &[u8]) -> u64 {
     len + rest.len() as u64
 }
 
-/// How many bytes of UTF-8 a UTF-16 code unit stands for; half a pair stands for half of four.
+/// Returns the number of UTF-8 bytes of a UTF-16 code unit. Each half of a surrogate pair counts as two.
 fn unit_len(digits: &[u8]) -> u64 {
     let unit = digits.iter().fold(0, |unit, digit| unit << 4 | char::from(*digit).to_digit(16).unwrap_or(0));
     match unit {
@@ -104,20 +105,20 @@ mod tests {
     }
 
     #[test]
-    fn null_and_empty_say_nothing() {
+    fn null_and_empty_values_are_not_findings() {
         let text = br#"{"usage":null,"error": null,"finish_reason":null,"content":null,"x":{"finish_reason":""}}"#;
         assert_eq!(peek(text), Peek::default());
     }
 
     #[test]
-    fn all_sorts_of_generated_text_count() {
+    fn every_kind_of_generated_text_is_counted() {
         let text = br#"{"content":"1","reasoning_content":"22","reasoning":"333","refusal":"4444","arguments":"55555","text":"666666","role":"x"}"#;
         assert_eq!(peek(text).text, 21);
     }
 
     proptest! {
         #[test]
-        fn keys_quoted_in_a_text_are_text(text in "(?s).{0,40}", key in "usage|error|finish_reason|content", ascii in any::<bool>()) {
+        fn keys_quoted_inside_a_text_are_text(text in "(?s).{0,40}", key in "usage|error|finish_reason|content", ascii in any::<bool>()) {
             let content = format!("{text}{{\"{key}\":\"{text}\"}}");
             let mut json = json!({"delta": {"content": content}}).to_string();
             if ascii {

@@ -1,7 +1,7 @@
-//! Reads answers in OpenAI's language while they pass: what they used, how they ended, whether they are errors.
+//! Reader of answers in OpenAI's format: usage, finish reason and errors, while the bytes pass.
 //!
-//! A body passes byte for byte. Of a stream the complete events of a piece pass at once, as slices of it; only a usage
-//! event the client did not ask for is cut out.
+//! A body passes byte for byte. The complete events of a piece pass together, as slices of it. Only a usage
+//! event that the client did not ask for is removed.
 
 use bytes::Bytes;
 
@@ -12,21 +12,21 @@ use crate::dialect::sse::{Event, Scanner, SseLimits};
 use crate::dialect::{Failure, Flow, Observed, Reader};
 use crate::terms::Operation;
 
-/// The reader of the universal path.
+/// Reader of one answer.
 pub(super) struct OpenAiReader {
     operation: Operation,
-    /// Whether the client itself asked for the usage event.
+    /// Whether the client asked for the usage event.
     wants_usage: bool,
-    /// How many choices the client asked for, and how many have finished.
+    /// Number of choices requested, and of those that have finished.
     choices: u64,
     finished: u64,
-    /// No event so far.
+    /// Whether no event has been seen yet.
     opening: bool,
     scanner: Scanner,
     observed: Observed,
 }
 
-/// What becomes of an event.
+/// Handling of an event.
 enum Verdict {
     Relay,
     Cut,
@@ -56,7 +56,7 @@ impl OpenAiReader {
             return Verdict::Relay;
         }
         let Some(answer) = Answer::parse(data) else {
-            return if first { Verdict::Failed(Failure::interrupted("the upstream's stream makes no sense")) } else { Verdict::Relay };
+            return if first { Verdict::Failed(Failure::interrupted("the upstream's stream is not valid")) } else { Verdict::Relay };
         };
         if answer.is_error() || named_error {
             return Verdict::Failed(failure::read_hidden(data));
@@ -66,7 +66,7 @@ impl OpenAiReader {
         if !self.wants_usage && answer.is_usage_alone() { Verdict::Cut } else { Verdict::Relay }
     }
 
-    /// What was reported last counts.
+    /// Stores a usage report; the last one counts.
     fn report(&mut self, reported: &[u8]) {
         self.observed.usage = str::from_utf8(reported).ok().and_then(usage::read);
         self.observed.has_absurd_usage = self.observed.usage.is_none();
@@ -84,7 +84,7 @@ impl OpenAiReader {
 impl Reader for OpenAiReader {
     fn whole(&mut self, body: Bytes) -> Result<Bytes, Failure> {
         let Some(answer) = Answer::parse(&body) else {
-            return Err(Failure::interrupted("the upstream's answer is no complete JSON object"));
+            return Err(Failure::interrupted("the upstream's answer is not a complete JSON object"));
         };
         if answer.is_error() && !answer.has_choices() && answer.data.is_none() {
             return Err(failure::read_hidden(&body));
@@ -100,7 +100,7 @@ impl Reader for OpenAiReader {
 
     fn push(&mut self, piece: Bytes, out: &mut Vec<Bytes>) -> Flow {
         self.scanner.push(piece.clone());
-        // What lies between `from` and `to` in the piece is to be relayed.
+        // Range of the piece that is still to be relayed.
         let (mut from, mut to) = (0, 0);
         let relay = |from: usize, to: usize, out: &mut Vec<Bytes>| {
             if from < to {
@@ -114,7 +114,7 @@ impl Reader for OpenAiReader {
                 Ok(None) if self.opening => break Flow::Opening,
                 Ok(None) => break Flow::Flowing,
                 Err(too_large) => {
-                    (from, to) = forget_comments(was_opening, out).unwrap_or((from, to));
+                    (from, to) = discard_comments(was_opening, out).unwrap_or((from, to));
                     break Flow::Failed(Failure::interrupted(&too_large.to_string()));
                 }
             };
@@ -130,7 +130,7 @@ impl Reader for OpenAiReader {
                     relay(from, to, out);
                     (from, to) = (end, end);
                 }
-                Verdict::Failed(_) => (from, to) = forget_comments(was_opening, out).unwrap_or((from, to)),
+                Verdict::Failed(_) => (from, to) = discard_comments(was_opening, out).unwrap_or((from, to)),
             }
             match verdict {
                 Verdict::Relay | Verdict::Cut => {}
@@ -144,9 +144,9 @@ impl Reader for OpenAiReader {
 
     fn end(&mut self, out: &mut Vec<Bytes>) -> Flow {
         let was_opening = self.opening;
-        let flow = self.last_words(out);
+        let flow = self.finish(out);
         if matches!(flow, Flow::Failed(_)) {
-            forget_comments(was_opening, out);
+            discard_comments(was_opening, out);
         }
         flow
     }
@@ -160,8 +160,9 @@ impl Reader for OpenAiReader {
     }
 }
 
-/// A stream that failed before its first event has said nothing the client is to get: its comments are taken back.
-fn forget_comments(was_opening: bool, out: &mut Vec<Bytes>) -> Option<(usize, usize)> {
+/// Discards the comments of a stream that failed before its first event, so that the client gets nothing
+/// of that attempt.
+fn discard_comments(was_opening: bool, out: &mut Vec<Bytes>) -> Option<(usize, usize)> {
     was_opening.then(|| {
         out.clear();
         (0, 0)
@@ -169,20 +170,20 @@ fn forget_comments(was_opening: bool, out: &mut Vec<Bytes>) -> Option<(usize, us
 }
 
 impl OpenAiReader {
-    /// Dispatches what is pending at the end, and judges whether this was one.
-    fn last_words(&mut self, out: &mut Vec<Bytes>) -> Flow {
+    /// Handles the pending event at the end, and decides whether the stream is complete.
+    fn finish(&mut self, out: &mut Vec<Bytes>) -> Flow {
         let pending = match self.scanner.finish() {
             Ok(pending) => pending,
             Err(too_large) => return Flow::Failed(Failure::interrupted(&too_large.to_string())),
         };
         if let Some(event) = pending {
             let opening = self.opening;
-            // No stream at all: some upstreams answer an error as plain JSON.
+            // Not a stream: some upstreams send an error as plain JSON.
             let bare = event.data().is_none() && opening && Answer::parse(&event.raw).is_some_and(|answer| answer.is_error());
             if bare {
                 return Flow::Failed(failure::read_hidden(&event.raw));
             }
-            // What was cut off within its JSON is of no use to the client.
+            // An event with truncated JSON is dropped.
             let data = event.data().unwrap_or_default().trim_ascii();
             if data == b"[DONE]" || Answer::parse(data).is_some() {
                 match self.classify_event(&event) {
@@ -197,7 +198,7 @@ impl OpenAiReader {
                 }
             }
         }
-        // Some upstreams never send `[DONE]`: a stream whose choices have all finished is complete without it.
+        // Some upstreams never send `[DONE]`. A stream whose choices have all finished is complete.
         if self.finished >= self.choices.max(1) {
             return Flow::Done;
         }

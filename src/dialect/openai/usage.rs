@@ -1,4 +1,4 @@
-//! OpenAI's usage object, and what providers make of it, as [`Usage`].
+//! Parser of OpenAI's usage object and its variations among providers.
 
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ struct Reported {
     total_tokens: Option<u64>,
     prompt_tokens_details: Option<PromptDetails>,
     completion_tokens_details: Option<CompletionDetails>,
-    /// DeepSeek's spelling of the cached tokens.
+    /// Cached tokens, as DeepSeek names them.
     prompt_cache_hit_tokens: Option<u64>,
 }
 
@@ -26,8 +26,8 @@ struct CompletionDetails {
     reasoning_tokens: Option<u64>,
 }
 
-/// The counts of a usage object. `None` if it holds none, or such as cannot be: negative, fractions, over [`Usage::MOST`], a part
-/// larger than its whole. Then they are estimated, as if nothing had been reported.
+/// Returns the counts of a usage object. `None` if they are missing or impossible: negative, fractional,
+/// above [`Usage::MOST`], or a part larger than its whole. They are then estimated.
 pub(super) fn read(json: &str) -> Option<Usage> {
     if !json.starts_with('{') {
         return None;
@@ -55,8 +55,8 @@ pub(super) fn read(json: &str) -> Option<Usage> {
     whole.then_some(usage)
 }
 
-/// Some providers (xAI, Gemini) count reasoning in `total_tokens` and leave it out of `completion_tokens`; it is billed as
-/// output all the same. A difference that is just the cache's is none of it.
+/// Adds reasoning that some providers (xAI, Gemini) count in `total_tokens` only; it is billed as output. A
+/// difference equal to the cached tokens is not reasoning.
 fn add_hidden_reasoning(usage: &mut Usage, total: u64) {
     let hidden = total.saturating_sub(usage.prompt_tokens + usage.completion_tokens);
     let cache = [usage.cached_tokens, usage.cache_write_tokens, usage.cached_tokens + usage.cache_write_tokens];

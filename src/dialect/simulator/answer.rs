@@ -1,15 +1,15 @@
-//! How the simulator writes what it says: OpenAI's objects, whole or as a stream of events.
+//! Formatting of the simulator's replies as OpenAI objects, whole or as stream events.
 
 use serde_json::{Value, json};
 
-use super::text::{Choice, Said, tokens};
+use super::text::{Choice, Reply, tokens};
 use crate::dialect::Ask;
 use crate::terms::Operation;
 
-/// The answer in one piece.
-pub(super) fn whole(ask: &Ask<'_>, said: &Said) -> Value {
+/// Returns the whole answer.
+pub(super) fn whole(ask: &Ask<'_>, reply: &Reply) -> Value {
     let chat = ask.operation == Operation::Chat;
-    let choices = said.choices.iter().enumerate().map(|(index, Choice { text, finish_reason })| {
+    let choices = reply.choices.iter().enumerate().map(|(index, Choice { text, finish_reason })| {
         if chat {
             let message = json!({"role": "assistant", "content": text, "refusal": null, "annotations": []});
             json!({"index": index, "message": message, "logprobs": null, "finish_reason": finish_reason})
@@ -18,29 +18,29 @@ pub(super) fn whole(ask: &Ask<'_>, said: &Said) -> Value {
         }
     });
     let object = if chat { "chat.completion" } else { "text_completion" };
-    object_of(ask, object, choices.collect(), Some(usage(said)))
+    object_of(ask, object, choices.collect(), Some(usage(reply)))
 }
 
-/// The answer as events, about a word each, usage last. `[DONE]` is not among them.
-pub(super) fn events(ask: &Ask<'_>, said: &Said) -> Vec<String> {
+/// Returns the answer as events of about one word each, usage last, without `[DONE]`.
+pub(super) fn events(ask: &Ask<'_>, reply: &Reply) -> Vec<String> {
     let chat = ask.operation == Operation::Chat;
     let object = if chat { "chat.completion.chunk" } else { "text_completion" };
     let event = |choices, usage| format!("data: {}\n\n", object_of(ask, object, choices, usage));
     let chunk = |index: usize, delta: Value, finish_reason: Value| {
-        let said = if chat { "delta" } else { "text" };
-        event(vec![json!({"index": index, said: delta, "logprobs": null, "finish_reason": finish_reason})], None)
+        let member = if chat { "delta" } else { "text" };
+        event(vec![json!({"index": index, member: delta, "logprobs": null, "finish_reason": finish_reason})], None)
     };
     let word = |text: &str| if chat { json!({"content": text}) } else { json!(text) };
     let nothing = || if chat { json!({}) } else { json!("") };
     let mut events = Vec::new();
-    for (index, choice) in said.choices.iter().enumerate() {
+    for (index, choice) in reply.choices.iter().enumerate() {
         if chat {
             events.push(chunk(index, json!({"role": "assistant", "content": "", "refusal": null}), Value::Null));
         }
         events.extend(choice.text.split_inclusive(' ').map(|text| chunk(index, word(text), Value::Null)));
         events.push(chunk(index, nothing(), json!(choice.finish_reason)));
     }
-    events.push(event(Vec::new(), Some(usage(said))));
+    events.push(event(Vec::new(), Some(usage(reply))));
     events
 }
 
@@ -59,12 +59,12 @@ fn object_of(ask: &Ask<'_>, object: &str, choices: Vec<Value>, usage: Option<Val
     answer
 }
 
-fn usage(said: &Said) -> Value {
-    let completion_tokens: u64 = said.choices.iter().map(|choice| tokens(choice.text.len())).sum();
+fn usage(reply: &Reply) -> Value {
+    let completion_tokens: u64 = reply.choices.iter().map(|choice| tokens(choice.text.len())).sum();
     json!({
-        "prompt_tokens": said.prompt_tokens,
+        "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": completion_tokens,
-        "total_tokens": said.prompt_tokens + completion_tokens,
+        "total_tokens": reply.prompt_tokens + completion_tokens,
         "prompt_tokens_details": {"cached_tokens": 0},
         "completion_tokens_details": {"reasoning_tokens": 0},
     })

@@ -1,4 +1,4 @@
-//! Embeddings that mean nothing: a unit vector for each text, the same for the same text.
+//! Embeddings without meaning: a unit vector per text, equal for equal texts.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,10 +8,13 @@ use super::refusal::refused;
 use super::text::{integer, texts, tokens};
 use crate::dialect::{Ask, Refused};
 
-/// As many numbers as OpenAI's small model gives.
+/// Default length of a vector, that of OpenAI's small model.
 const DIMENSIONS: u64 = 1536;
 
-/// The answer, one vector for each input.
+/// Returns the answer, with one vector per input.
+///
+/// # Errors
+/// [`Refused`] if a parameter is invalid.
 pub(super) fn answer(ask: &Ask<'_>) -> Result<Value, Refused> {
     let inputs = texts(ask, "input", "a string or an array of strings or token numbers, at least one")?;
     let dimensions = integer(ask, "dimensions", 1..=8192)?.unwrap_or(DIMENSIONS);
@@ -35,12 +38,12 @@ pub(super) fn answer(ask: &Ask<'_>) -> Result<Value, Refused> {
     Ok(json!({"object": "list", "data": data, "model": ask.upstream_model, "usage": {"prompt_tokens": used, "total_tokens": used}}))
 }
 
-/// A direction that only the text decides, so that equal texts are found equal by whoever compares.
+/// Returns a direction that depends on the text only, so that equal texts compare as equal.
 fn unit_vector(text: &str, dimensions: u64) -> Vec<f32> {
     // FNV-1a: the same on every machine and in every version.
     let seed = text.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3));
-    let mut chance = fastrand::Rng::with_seed(seed);
-    let vector: Vec<f32> = (0..dimensions).map(|_| chance.f32() * 2.0 - 1.0).collect();
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let vector: Vec<f32> = (0..dimensions).map(|_| rng.f32() * 2.0 - 1.0).collect();
     let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
     vector.into_iter().map(|number| number / length).collect()
 }

@@ -1,4 +1,4 @@
-//! What the simulator says to a chat or a prompt, and how many tokens it counts.
+//! Text and token counts of the simulator's replies.
 
 use serde_json::Value;
 
@@ -6,22 +6,22 @@ use super::refusal::refused;
 use crate::dialect::{Ask, Refused};
 use crate::terms::Operation;
 
-/// Blind text, as printers have used it since the 1500s.
+/// Placeholder text of `sim-lorem`.
 const LOREM: &str = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore et dolore magna \
     aliqua. Ut enim ad minim veniam, quis nostrud exercitation ullamco laboris nisi ut aliquip ex ea commodo consequat. Duis aute irure \
     dolor in reprehenderit in voluptate velit esse cillum dolore eu fugiat nulla pariatur. Excepteur sint occaecat cupidatat non proident, \
     sunt in culpa qui officia deserunt mollit anim id est laborum.";
 
-/// What is said.
+/// Reply to a request.
 #[derive(Debug, PartialEq)]
-pub(super) struct Said {
-    /// One for each choice.
+pub(super) struct Reply {
+    /// Choices, in order.
     pub choices: Vec<Choice>,
-    /// What the whole prompt counts for.
+    /// Number of tokens of the prompt.
     pub prompt_tokens: u64,
 }
 
-/// One choice's text.
+/// Text of one choice.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Choice {
     pub text: String,
@@ -29,13 +29,16 @@ pub(super) struct Choice {
     pub finish_reason: &'static str,
 }
 
-/// A token for every four bytes, the last one begun counts.
+/// Counts one token per four bytes, rounded up.
 pub(super) fn tokens(bytes: usize) -> u64 {
     bytes.div_ceil(4) as u64
 }
 
-/// The answer to a chat or completion; `None` if there is no such model.
-pub(super) fn say(ask: &Ask<'_>) -> Result<Option<Said>, Refused> {
+/// Generates the reply to a chat or completion. `None` if the model is unknown.
+///
+/// # Errors
+/// [`Refused`] if a parameter is invalid.
+pub(super) fn reply(ask: &Ask<'_>) -> Result<Option<Reply>, Refused> {
     let (prompt_bytes, prompts) = if ask.operation == Operation::Chat { chat(ask)? } else { completion(ask)? };
     let limit = limit(ask)?;
     let copies = integer(ask, "n", 1..=128)?.unwrap_or(1);
@@ -49,10 +52,10 @@ pub(super) fn say(ask: &Ask<'_>) -> Result<Option<Said>, Refused> {
         let choice = cut(text, limit);
         choices.extend((0..copies).map(|_| choice.clone()));
     }
-    Ok(Some(Said { choices, prompt_tokens: tokens(prompt_bytes) }))
+    Ok(Some(Reply { choices, prompt_tokens: tokens(prompt_bytes) }))
 }
 
-/// The bytes of all messages, and the last one of the user.
+/// Returns the size in bytes of all messages, and the last user message.
 fn chat(ask: &Ask<'_>) -> Result<(usize, Vec<String>), Refused> {
     let messages: Vec<Value> = list(ask, "messages", "an array of messages, at least one")?;
     let (mut bytes, mut last) = (0, String::new());
@@ -74,14 +77,17 @@ fn chat(ask: &Ask<'_>) -> Result<(usize, Vec<String>), Refused> {
     Ok((bytes, vec![last]))
 }
 
-/// The bytes of all prompts, and each of them.
+/// Returns the size in bytes of all prompts, and the prompts.
 fn completion(ask: &Ask<'_>) -> Result<(usize, Vec<String>), Refused> {
     let expected = "a string or an array of strings, at least one";
     let prompts = texts(ask, "prompt", expected)?;
     Ok((prompts.iter().map(String::len).sum(), prompts))
 }
 
-/// A member that is one text or several. Texts given as token numbers are spelled by their numbers.
+/// Parses a member that is one text or several. Texts given as token ids are spelled as those numbers.
+///
+/// # Errors
+/// [`Refused`] if it is anything else or empty.
 pub(super) fn texts(ask: &Ask<'_>, name: &str, expected: &str) -> Result<Vec<String>, Refused> {
     let spell = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
@@ -103,25 +109,28 @@ fn list(ask: &Ask<'_>, name: &str, expected: &str) -> Result<Vec<Value>, Refused
     list.filter(|list| !list.is_empty()).ok_or_else(|| refused(name, expected))
 }
 
-/// The most tokens a choice may have.
+/// Returns the maximum number of tokens of a choice.
 fn limit(ask: &Ask<'_>) -> Result<Option<u64>, Refused> {
     let asked = [integer(ask, "max_completion_tokens", 0..=u64::MAX)?, integer(ask, "max_tokens", 0..=u64::MAX)?];
     Ok(asked.into_iter().flatten().chain(ask.max_output_tokens).min())
 }
 
-/// An optional whole number.
+/// Parses an optional integer within `range`.
+///
+/// # Errors
+/// [`Refused`] if it is anything else.
 pub(super) fn integer(ask: &Ask<'_>, name: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>, Refused> {
     match ask.document.get(name) {
         None | Some("null") => Ok(None),
         Some(raw) => match raw.parse() {
             Ok(number) if range.contains(&number) => Ok(Some(number)),
-            _ if *range.end() == u64::MAX => Err(refused(name, "a whole number")),
-            _ => Err(refused(name, &format!("a whole number from {} to {}", range.start(), range.end()))),
+            _ if *range.end() == u64::MAX => Err(refused(name, "a non-negative integer")),
+            _ => Err(refused(name, &format!("an integer from {} to {}", range.start(), range.end()))),
         },
     }
 }
 
-/// Not more than so many tokens of a text, whole characters.
+/// Truncates a text to `limit` tokens, at a character boundary.
 fn cut(mut text: String, limit: Option<u64>) -> Choice {
     let most = limit.map_or(usize::MAX, |tokens| usize::try_from(tokens).unwrap_or(usize::MAX).saturating_mul(4));
     let finish_reason = if text.len() > most { "length" } else { "stop" };
