@@ -17,7 +17,7 @@ fn refused(answer: &Response, status: u16) -> Value {
 }
 
 on_every_store! {
-    fn a_tenant_lives_its_life(shared: &TestGateway) {
+    fn a_tenant_is_created_changed_and_deleted(shared: &TestGateway) {
         let gateway = &shared.gateway;
         let id = unique("life");
         let made = gateway.admin("POST", "/tenants", Some(&json!({"id": id, "name": "A Tenant"}))).expect(201);
@@ -36,7 +36,7 @@ on_every_store! {
         }
     }
 
-    fn a_key_lives_its_life(shared: &TestGateway) {
+    fn a_key_is_created_changed_and_revoked(shared: &TestGateway) {
         let session = shared.session();
         let fields = json!({
             "name": "ci", "subject": "robot", "team": "red", "tags": {"project": "apollo"}, "allowed_models": ["solo", "pair"],
@@ -89,7 +89,7 @@ on_every_store! {
         }
     }
 
-    fn what_makes_no_sense_is_refused_by_name(shared: &TestGateway) {
+    fn an_invalid_field_is_refused_by_name(shared: &TestGateway) {
         let session = shared.session();
         for (body, param) in [
             (json!({"name": "no id"}), "id"),
@@ -124,7 +124,7 @@ on_every_store! {
         }
     }
 
-    fn names_are_kept_as_they_are(shared: &TestGateway) {
+    fn names_are_stored_unchanged(shared: &TestGateway) {
         let session = shared.session();
         let name = "R\u{f6}bert'); DROP TABLE tenants;-- \u{1F600} \"x\" %_\\";
         let made = session.tenant.admin("POST", "/keys", Some(&json!({"name": name, "subject": name, "tags": {"k": name}}))).expect(201);
@@ -156,7 +156,7 @@ on_every_store! {
 }
 
 #[test]
-fn nothing_is_to_be_had_without_the_admin_token() {
+fn the_admin_api_requires_the_admin_token() {
     let session = session();
     let gateway = &session.shared.gateway;
     let wrong = format!("{ADMIN_TOKEN}x");
@@ -186,7 +186,7 @@ fn nothing_is_to_be_had_without_the_admin_token() {
 }
 
 #[test]
-fn an_unknown_admin_path_is_404_and_a_wrong_method_no_success() {
+fn an_unknown_admin_path_is_404_and_a_wrong_method_is_refused() {
     let gateway = &shared_gateway().gateway;
     refused(&gateway.admin("GET", "/nothing", None), 404);
     assert!(matches!(gateway.admin("DELETE", "/tenants", None).status, 404 | 405));

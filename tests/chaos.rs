@@ -98,7 +98,7 @@ fn footprint(gateway: &Gateway) -> (u64, usize) {
 }
 
 #[test]
-fn chaos_harms_no_answer_and_loses_no_entry() {
+fn chaos_corrupts_no_answer_and_loses_no_entry() {
     let upstream = Upstream::start();
     let mut setup = Setup::new().server("workers = 2").section(RETRY);
     for (place, provider) in ["alpha", "beta", "gamma"].into_iter().enumerate() {

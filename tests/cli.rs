@@ -100,7 +100,7 @@ fn pasted(line: &str, key: &str) -> Response {
 }
 
 #[test]
-fn quickstart_needs_nothing_and_its_curl_line_works_as_pasted() {
+fn quickstart_needs_no_setup_and_its_curl_line_works() {
     let directory = tempfile::tempdir().unwrap();
     let trial = Trial::start(directory.path());
     let key = trial.said.split_whitespace().find(|word| word.starts_with("aigw-sk-")).unwrap().to_owned();
@@ -128,7 +128,7 @@ fn quickstart_needs_nothing_and_its_curl_line_works_as_pasted() {
 }
 
 #[test]
-fn quickstart_brings_in_the_providers_whose_keys_are_set() {
+fn quickstart_enables_the_providers_whose_keys_are_set() {
     let directory = tempfile::tempdir().unwrap();
     let trial = Trial::start(directory.path());
     let key = trial.said.split_whitespace().find(|word| word.starts_with("aigw-sk-")).unwrap().to_owned();
@@ -140,7 +140,7 @@ fn quickstart_brings_in_the_providers_whose_keys_are_set() {
 }
 
 #[test]
-fn the_shipped_configuration_is_sound() {
+fn the_shipped_configuration_is_valid() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/aigw.toml");
     let output = aigw(Path::new("/"), &[]).args(["check", "--config"]).arg(&file).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
@@ -203,7 +203,7 @@ fn check_names_every_problem_with_file_key_and_remedy() {
 }
 
 #[test]
-fn a_configuration_that_is_refused_ends_with_78() {
+fn an_invalid_configuration_exits_with_78() {
     let directory = tempfile::tempdir().unwrap();
     Setup::new().server("worker = 3").provider("sim.toml", SIMULATOR).write(directory.path(), free_port(), "sqlite://x.db");
     let output = run(directory.path(), &["serve", "--config", "aigw.toml"]);
@@ -256,7 +256,7 @@ fn a_database_that_cannot_be_reached_is_one_line_and_exit_1() {
 }
 
 #[test]
-fn wrong_usage_ends_with_2_and_help_with_0() {
+fn wrong_usage_exits_with_2_and_help_with_0() {
     let directory = tempfile::tempdir().unwrap();
     for arguments in [&["nonesuch"][..], &["serve", "--nonesuch"], &["tenant", "create"], &["ledger", "show"]] {
         assert_eq!(run(directory.path(), arguments).status.code(), Some(2), "{arguments:?}");
@@ -274,7 +274,7 @@ fn wrong_usage_ends_with_2_and_help_with_0() {
 }
 
 #[test]
-fn the_admin_api_is_at_hand_from_a_shell() {
+fn the_admin_api_is_available_from_a_shell() {
     let gateway = &shared_gateway().gateway;
     let id = unique("cli");
     let ran = |arguments: &[&str]| {
@@ -332,7 +332,7 @@ fn usage_is_a_row_for_each_group_with_a_bar_for_its_share() {
 }
 
 #[test]
-fn a_followed_ledger_prints_each_entry_when_it_is_there() {
+fn a_followed_ledger_prints_each_new_entry() {
     let session = session();
     let ask = || session.chat("solo").send().header("x-request-id").unwrap().to_owned();
     let first = ask();
@@ -355,7 +355,7 @@ fn a_followed_ledger_prints_each_entry_when_it_is_there() {
 }
 
 #[test]
-fn without_a_gateway_the_shell_says_so() {
+fn an_unreachable_gateway_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     let env =
         |port: u16| [("AIGW_URL".to_owned(), format!("http://127.0.0.1:{port}")), ("AIGW_ADMIN_TOKEN".to_owned(), ADMIN_TOKEN.to_owned())];

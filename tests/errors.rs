@@ -9,7 +9,7 @@ use crate::support::upstream::Answer;
 const CHAT: &str = "/v1/chat/completions";
 
 #[test]
-fn a_body_that_is_no_json_object_is_refused() {
+fn a_body_that_is_not_a_json_object_is_refused() {
     let session = session();
     let deep = format!(r#"{{"model":"solo","x":{}{}}}"#, "[".repeat(80), "]".repeat(80));
     for body in [
@@ -41,7 +41,7 @@ fn a_body_that_is_no_json_object_is_refused() {
 }
 
 #[test]
-fn a_top_level_key_twice_is_refused_even_in_disguise() {
+fn a_duplicate_top_level_key_is_refused_even_if_escaped() {
     let session = session();
     for body in [
         r#"{"model":"solo","model":"pair","messages":[]}"#,
@@ -72,13 +72,13 @@ fn a_missing_or_wrong_field_is_named() {
 }
 
 #[test]
-fn a_null_stream_is_no_stream() {
+fn a_null_stream_is_not_a_stream() {
     let session = session();
     session.chat_with("solo", json!({"stream": null})).send().expect(200);
 }
 
 #[test]
-fn an_error_quotes_nothing_of_the_body() {
+fn an_error_does_not_quote_the_body() {
     let session = session();
     for body in [r#"{"model":"solo","messages":"canary-4711"#, r#"{"canary-4711":1,"canary-4711":2,"model":"solo"}"#] {
         let answer = session.raw(CHAT, body).send();
@@ -102,7 +102,7 @@ fn a_wrong_content_type_is_refused() {
 }
 
 #[test]
-fn a_body_over_the_limit_is_413_whether_its_length_is_told_or_not() {
+fn a_body_over_the_limit_is_413_with_and_without_a_length() {
     let session = session();
     let body = session.body("solo").to_string().replace("\"hi\"", &format!("\"{}\"", "x".repeat(1024 * 1024)));
     let request = session.raw(CHAT, &body);
@@ -134,7 +134,7 @@ fn a_body_over_the_limit_is_413_whether_its_length_is_told_or_not() {
 }
 
 #[test]
-fn a_told_length_over_the_limit_is_refused_unread() {
+fn a_declared_length_over_the_limit_is_refused_unread() {
     let session = session();
     let mut connection = Connection::open(session.shared.gateway.address);
     connection.write(
@@ -144,7 +144,7 @@ fn a_told_length_over_the_limit_is_refused_unread() {
 }
 
 #[test]
-fn a_body_cut_short_reaches_nobody() {
+fn a_truncated_body_is_not_sent_upstream() {
     let session = session();
     let mut connection = Connection::open(session.shared.gateway.address);
     let wire = session.chat("solo").wire();
@@ -172,7 +172,7 @@ fn a_path_that_is_not_served_is_404_in_the_same_shape() {
 }
 
 #[test]
-fn an_operation_the_first_provider_cannot_do_is_refused_at_once() {
+fn an_operation_the_first_provider_does_not_support_is_refused_at_once() {
     let session = session();
     for model in ["narrow", "narrow-first"] {
         let answer = session.post_with("/v1/embeddings", model, json!({"input": "x"})).send();
@@ -183,7 +183,7 @@ fn an_operation_the_first_provider_cannot_do_is_refused_at_once() {
 }
 
 #[test]
-fn an_upstream_that_says_the_request_is_wrong_is_believed_word_for_word() {
+fn an_upstream_client_error_is_relayed_verbatim() {
     for status in [400, 409, 413, 415, 422, 451] {
         let session = session();
         let body = format!("{{ \"error\": {{\"message\": \"told {status}\",\"odd\":1.0}} }}\n");
@@ -207,7 +207,7 @@ fn a_404_of_the_last_provider_is_the_clients_answer() {
 }
 
 #[test]
-fn the_last_answer_decides_what_an_exhausted_chain_says() {
+fn the_last_answer_decides_the_error_of_an_exhausted_chain() {
     for (last, status) in [(429, 429), (503, 503), (500, 502), (502, 502), (504, 504), (408, 504), (425, 502), (520, 502), (529, 502)] {
         let session = session();
         session.script.on("alpha", [Answer::error(500)]).on("beta", [Answer::error(last)]);
@@ -219,7 +219,7 @@ fn the_last_answer_decides_what_an_exhausted_chain_says() {
 }
 
 #[test]
-fn a_refused_upstream_key_is_not_the_clients_business() {
+fn a_refused_upstream_key_is_hidden_from_the_client() {
     for status in [401, 402, 403] {
         let session = session();
         let secret = upstream_key("1-alpha");
@@ -235,7 +235,7 @@ fn a_refused_upstream_key_is_not_the_clients_business() {
 }
 
 #[test]
-fn a_credential_that_an_upstream_echoes_is_blotted_out() {
+fn a_credential_echoed_by_an_upstream_is_redacted() {
     let secret = upstream_key("1-alpha");
     for echo in [secret.clone(), secret[4..20].to_owned(), format!("Bearer {secret}")] {
         let session = session();
@@ -255,7 +255,7 @@ fn a_forbidden_address_is_502_without_the_address() {
 }
 
 #[test]
-fn the_sdks_are_told_plainly_what_to_retry() {
+fn the_sdks_know_which_errors_to_retry() {
     let session = session();
     session.script.on("alpha", [Answer::error(429).header("retry-after", "7")]);
     let answer = session.chat("solo").send();

@@ -51,7 +51,7 @@ fn numbers_in_names_count_as_numbers() {
 }
 
 #[test]
-fn the_order_shown_is_the_order_used_whatever_the_names() {
+fn the_order_shown_is_the_order_used_with_any_names() {
     let mut names: Vec<String> = (0..30)
         .map(|_| {
             let word: String = (0..fastrand::usize(1..4)).map(|_| fastrand::lowercase()).collect();
@@ -83,7 +83,7 @@ fn the_second_attempt_at_the_same_provider_may_succeed() {
 }
 
 #[test]
-fn every_attempt_sends_the_request_as_its_provider_wants_it() {
+fn every_attempt_sends_the_request_in_its_providers_form() {
     let session = session();
     session.script.on("alpha", [Answer::error(500)]);
     session.chat("pair").send().expect(200);
@@ -96,7 +96,7 @@ fn every_attempt_sends_the_request_as_its_provider_wants_it() {
 }
 
 #[test]
-fn a_short_retry_after_is_honoured_and_a_long_one_sends_us_on() {
+fn a_short_retry_after_is_honored_and_a_long_one_fails_over() {
     let far = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(90));
     for (value, calls) in [("0", 2), ("1", 1), ("3600", 1), (far.as_str(), 1)] {
         for status in [429, 503] {
@@ -124,7 +124,7 @@ fn a_long_retry_after_of_the_last_provider_is_passed_on() {
 }
 
 #[test]
-fn a_connection_closed_at_the_moment_of_use_costs_nobody_an_answer() {
+fn a_connection_closed_at_the_moment_of_use_loses_no_answer() {
     let session = session();
     for fault in [Answer::head(200).close().before_head(), Answer::head(200).reset().before_head()] {
         session.script.on("alpha", [Answer::good(), fault, Answer::good()]);
@@ -136,7 +136,7 @@ fn a_connection_closed_at_the_moment_of_use_costs_nobody_an_answer() {
 }
 
 #[test]
-fn a_provider_that_keeps_failing_rests_and_is_probed_again() {
+fn a_provider_that_keeps_failing_cools_down_and_is_probed_again() {
     let upstream = Upstream::start();
     let retry =
         "[retry]\nattempts = 1\nbackoff = \"1ms\"\nmax_backoff = \"5ms\"\ncooldown = { failures = 3, window = \"30s\", rest = \"1s\" }";

@@ -13,7 +13,7 @@ fn ask(upstream: &Upstream, script: &Script, provider: &str) -> Request {
 }
 
 #[test]
-fn a_lane_without_a_script_gives_good_answers() {
+fn a_provider_without_a_script_gives_good_answers() {
     let upstream = Upstream::start();
     let script = upstream.script();
     let answer = ask(&upstream, &script, "one").send();
@@ -24,7 +24,7 @@ fn a_lane_without_a_script_gives_good_answers() {
 }
 
 #[test]
-fn answers_come_in_turn_and_the_last_goes_on() {
+fn answers_come_in_turn_and_the_last_one_is_repeated() {
     let upstream = Upstream::start();
     let (script, other) = (upstream.script(), upstream.script());
     script.on("one", [Answer::error(500), Answer::error(503)]);
@@ -47,7 +47,7 @@ fn every_piece_waits_for_its_gate() {
 }
 
 #[test]
-fn a_body_cut_short_is_seen_as_such() {
+fn a_truncated_body_is_detected() {
     let upstream = Upstream::start();
     let script = upstream.script();
     let text = completion("x").to_string();
@@ -65,7 +65,7 @@ fn a_body_cut_short_is_seen_as_such() {
 }
 
 #[test]
-fn resets_closes_and_garbage_leave_no_answer() {
+fn resets_closes_and_garbage_give_no_answer() {
     let upstream = Upstream::start();
     let script = upstream.script();
     let faults = [Answer::head(200).reset().before_head(), Answer::head(200).close().before_head(), Answer::raw(b"lorem ipsum\r\n\r\n")];
@@ -78,7 +78,7 @@ fn resets_closes_and_garbage_leave_no_answer() {
 }
 
 #[test]
-fn a_caller_that_goes_away_is_noticed() {
+fn a_disconnected_caller_is_noticed() {
     let upstream = Upstream::start();
     let script = upstream.script();
     script.on("one", [Answer::stream().event("first").hang()]);

@@ -34,7 +34,7 @@ fn a_key_may_come_in_any_of_three_headers() {
 }
 
 #[test]
-fn two_different_keys_are_none() {
+fn two_different_keys_are_refused() {
     let session = session();
     let other = session.tenant.key();
     let request = session.shared.gateway.get("/v1/models").bearer(&session.key.secret).header("x-api-key", &other.secret);
@@ -44,7 +44,7 @@ fn two_different_keys_are_none() {
 }
 
 #[test]
-fn a_key_in_the_query_is_no_key() {
+fn a_key_in_the_query_is_ignored() {
     let session = session();
     for name in ["key", "api_key", "api-key", "access_token"] {
         let request = session.shared.gateway.get(&format!("/v1/models?{name}={}", session.key.secret));
@@ -53,7 +53,7 @@ fn a_key_in_the_query_is_no_key() {
 }
 
 #[test]
-fn whatever_is_not_a_key_is_refused_in_the_same_words() {
+fn every_invalid_key_gets_the_same_refusal() {
     let session = session();
     let secret = &session.key.secret;
     let flipped = format!("{}{}", &secret[..56], if secret.ends_with('A') { "B" } else { "A" });
@@ -75,7 +75,7 @@ fn whatever_is_not_a_key_is_refused_in_the_same_words() {
 }
 
 #[test]
-fn a_refused_request_reaches_nobody_and_leaves_no_entry() {
+fn a_refused_request_is_not_sent_and_leaves_no_entry() {
     let session = session();
     let request = shared_gateway().gateway.request("POST", "/v1/chat/completions").bearer("aigw-sk-nothing").json(&session.body("solo"));
     let answer = request.send();
@@ -108,7 +108,7 @@ on_every_store! {
         assert_eq!(shared.gateway.chat(&session.key, &session.body("solo")).send().status, 401);
     }
 
-    fn a_rotated_key_gives_way_to_its_successor(shared: &TestGateway) {
+    fn a_rotated_key_is_replaced_by_its_successor(shared: &TestGateway) {
         let session = shared.session();
         let key = session.tenant.key_with(json!({"name": "n", "subject": "s", "team": "red", "tags": {"project": "apollo"}, "allowed_models": ["solo"], "rpm": 7}));
         let answer = session.tenant.admin("POST", &format!("/keys/{}/rotate", key.id), Some(&json!({"grace": "0s"}))).expect(201);
@@ -124,7 +124,7 @@ on_every_store! {
         }
     }
 
-    fn a_rotated_key_lives_through_its_grace(shared: &TestGateway) {
+    fn a_rotated_key_is_valid_during_its_grace(shared: &TestGateway) {
         let session = shared.session();
         let path = format!("/keys/{}/rotate", session.key.id);
         let answer = session.tenant.admin("POST", &path, Some(&json!({"grace": "2s"}))).expect(201);
@@ -143,7 +143,7 @@ on_every_store! {
         assert!(now() >= session.tenant.admin("GET", &format!("/keys/{}", brief.id), None).expect(200)["expires_at"].as_i64().unwrap());
     }
 
-    fn a_key_is_held_to_its_models(shared: &TestGateway) {
+    fn a_key_is_limited_to_its_models(shared: &TestGateway) {
         let session = shared.session();
         let key = session.tenant.key_with(json!({"allowed_models": ["sole"]}));
         for name in ["solo", "sole"] {
@@ -153,7 +153,7 @@ on_every_store! {
         assert_eq!(error["param"], "model");
     }
 
-    fn a_changed_key_is_another_at_once(shared: &TestGateway) {
+    fn a_change_of_a_key_takes_effect_at_once(shared: &TestGateway) {
         let session = shared.session();
         session.tenant.admin("PATCH", &format!("/keys/{}", session.key.id), Some(&json!({"allowed_models": ["pair"], "team": "blue"}))).expect(200);
         shared.gateway.chat(&session.key, &session.body("solo")).send().error(404, "invalid_request_error", "model_not_found");
@@ -162,7 +162,7 @@ on_every_store! {
         assert_eq!(shared.gateway.entry_of(&answer)["team"], "blue");
     }
 
-    fn a_disabled_tenant_gets_403_and_comes_back(shared: &TestGateway) {
+    fn a_disabled_tenant_gets_403_until_it_is_enabled(shared: &TestGateway) {
         let session = shared.session();
         let enable = |enabled: bool| shared.gateway.admin("PATCH", &format!("/tenants/{}", session.tenant.id), Some(&json!({"enabled": enabled}))).expect(200);
         enable(false);
@@ -173,7 +173,7 @@ on_every_store! {
         shared.gateway.chat(&session.key, &session.body("solo")).send().expect(200);
     }
 
-    fn a_tenant_that_may_no_longer_use_brokered_providers_has_none_at_once(shared: &TestGateway) {
+    fn a_tenant_loses_its_brokered_providers_at_once(shared: &TestGateway) {
         let session = shared.session();
         let allow = |brokered: bool| shared.gateway.admin("PATCH", &format!("/tenants/{}", session.tenant.id), Some(&json!({"brokered": brokered}))).expect(200);
         allow(false);
@@ -184,7 +184,7 @@ on_every_store! {
         shared.gateway.chat(&session.key, &session.body("solo")).send().expect(200);
     }
 
-    fn the_keys_of_a_deleted_tenant_are_gone(shared: &TestGateway) {
+    fn the_keys_of_a_deleted_tenant_are_invalid(shared: &TestGateway) {
         let session = shared.session();
         let answer = shared.gateway.admin("DELETE", &format!("/tenants/{}", session.tenant.id), None);
         assert!(matches!(answer.status, 200 | 204), "{}", answer.status);
@@ -194,7 +194,7 @@ on_every_store! {
 }
 
 #[test]
-fn one_address_that_keeps_guessing_is_slowed_down_while_known_keys_pass() {
+fn an_address_that_keeps_guessing_is_limited_while_known_keys_pass() {
     let gateway = crate::support::gateway::Setup::new()
         .section("[security]\nfailed_auth_per_minute = 5")
         .provider("echo.toml", crate::support::test_gateway::SIMULATOR)

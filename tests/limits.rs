@@ -8,7 +8,7 @@ use crate::support::unique;
 use crate::support::upstream::{Answer, Gate, MARK, completion, delta};
 
 #[test]
-fn past_the_limit_of_requests_in_flight_new_ones_are_told_to_come_back() {
+fn requests_above_the_in_flight_limit_get_503_with_retry_after() {
     let own = OwnGateway::new("max_in_flight = 4\nworkers = 2", "");
     let gate = Gate::default();
     own.script.on("alpha", [Answer::stream().delta("x").gate(&gate).event("[DONE]")]);
@@ -26,7 +26,7 @@ fn past_the_limit_of_requests_in_flight_new_ones_are_told_to_come_back() {
 }
 
 #[test]
-fn a_request_that_trickles_in_is_cut_off() {
+fn a_request_that_arrives_too_slowly_is_cut_off() {
     let own = OwnGateway::new("header_timeout = \"1500ms\"\nbody_timeout = \"300ms\"", "");
     let wire = own.chat(false).wire();
     for sent in [20, wire.len() - 5] {
@@ -41,7 +41,7 @@ fn a_request_that_trickles_in_is_cut_off() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_given_up() {
+fn a_client_that_does_not_read_is_disconnected() {
     let own = OwnGateway::new("write_timeout = \"300ms\"", "");
     let event = format!("data: {}\n\n", delta(&"x".repeat(60_000)));
     let endless = (0..1000).fold(Answer::stream(), |answer, _| answer.piece(event.as_bytes()));
@@ -55,7 +55,7 @@ fn a_client_that_does_not_read_is_given_up() {
 }
 
 #[test]
-fn an_answer_that_drips_for_ever_is_given_up() {
+fn an_answer_that_never_ends_times_out() {
     let own = OwnGateway::new("", "[retry]\nattempts = 1\nidle_timeout = \"5s\"\nfirst_byte_timeout = \"5s\"\ntotal_timeout = \"500ms\"");
     let tick = Duration::from_millis(50);
     let drip =
@@ -83,7 +83,7 @@ fn a_line_without_end_breaks_its_stream_and_nothing_else() {
 }
 
 #[test]
-fn what_a_body_may_hold_is_the_operators_choice() {
+fn json_limits_are_configurable() {
     let own = OwnGateway::new("max_json_depth = 4\nmax_json_keys = 20\nmax_json_strings = 10", "");
     let ask = |more: &str| {
         let body = format!("{{\"model\":\"solo\",\"messages\":[],\"{MARK}\":\"{}\",\"more\":{more}}}", own.script.mark());
@@ -96,7 +96,7 @@ fn what_a_body_may_hold_is_the_operators_choice() {
 }
 
 #[test]
-fn closing_the_sending_half_means_going_away_unless_the_operator_says_otherwise() {
+fn half_close_cancels_unless_it_is_configured() {
     for (server, is_answered) in [("", false), ("half_close = true", true)] {
         let own = OwnGateway::new(server, "");
         let gate = Gate::default();

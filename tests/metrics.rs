@@ -13,7 +13,7 @@ fn health_needs_no_key() {
 }
 
 #[test]
-fn metrics_are_text_that_prometheus_reads() {
+fn metrics_are_in_prometheus_text_format() {
     let session = session();
     session.script.on("alpha", [Answer::error(500), Answer::good()]);
     session.chat("solo").send().expect(200);
@@ -44,7 +44,7 @@ fn metrics_are_text_that_prometheus_reads() {
 }
 
 #[test]
-fn metrics_hold_nothing_that_callers_can_multiply() {
+fn callers_cannot_multiply_metric_series() {
     let session = session();
     let canary = "canary-in-metrics";
     session.chat(canary).header("x-request-id", canary).header("x-aigw-tags", &format!("k={canary}")).send();

@@ -9,7 +9,7 @@ fn ids(list: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn the_list_has_openais_shape_and_ours() {
+fn the_list_has_openais_members_and_prices() {
     let session = session();
     let list = session.shared.gateway.get("/v1/models").bearer(&session.key.secret).send().expect(200);
     assert_eq!(list["object"], "list");
@@ -71,7 +71,7 @@ fn a_tenant_without_brokered_providers_sees_none_of_them() {
 }
 
 #[test]
-fn no_key_no_list() {
+fn the_list_requires_a_key() {
     let gateway = &session().shared.gateway;
     gateway.get("/v1/models").send().error(401, "invalid_request_error", "invalid_api_key");
     gateway.get("/v1/models/solo").send().error(401, "invalid_request_error", "invalid_api_key");

@@ -73,7 +73,7 @@ fn nothing_is_lost_or_doubled_when_the_server_ends_connections_and_restarts() {
 }
 
 #[test]
-fn tls_is_spoken_as_far_as_the_mode_demands_and_never_less() {
+fn tls_is_used_as_the_mode_requires() {
     let (certificates, strangers) = (Certificates::new(), Certificates::new());
     let Some(server) = Server::start(Some(&certificates)) else { return };
     let root = server.file("root.crt", &certificates.authority, 0o644);
@@ -116,7 +116,7 @@ struct Encrypted {
 }
 
 #[test]
-fn tls_that_the_server_does_not_speak_is_no_reason_to_do_without() {
+fn tls_never_falls_back_to_plaintext() {
     let Some(server) = Server::start(None) else { return };
     open(&server.url("127.0.0.1", "")).unwrap();
     let said = open(&server.url("127.0.0.1", "?sslmode=require")).err().unwrap();

@@ -21,7 +21,7 @@ fn knows(gateway: &Gateway, key: &Key, model: &str) -> bool {
 }
 
 #[test]
-fn a_new_file_is_in_force_once_reload_answers() {
+fn a_new_file_is_active_once_reload_answers() {
     let upstream = Upstream::start();
     let (gateway, key) = start(&upstream);
     gateway.write("providers/echo.toml", SIMULATOR);
@@ -32,7 +32,7 @@ fn a_new_file_is_in_force_once_reload_answers() {
 }
 
 #[test]
-fn sighup_does_the_same() {
+fn sighup_reloads_too() {
     let upstream = Upstream::start();
     let (gateway, key) = start(&upstream);
     gateway.write("providers/models.toml", &models(&[("other", &["alpha"])]));
@@ -42,7 +42,7 @@ fn sighup_does_the_same() {
 }
 
 #[test]
-fn a_bad_file_changes_nothing_and_says_why() {
+fn an_invalid_file_changes_nothing_and_is_reported() {
     let upstream = Upstream::start();
     let (gateway, key) = start(&upstream);
     gateway.write("providers/echo.toml", SIMULATOR);
@@ -68,7 +68,7 @@ fn a_bad_file_changes_nothing_and_says_why() {
 }
 
 #[test]
-fn a_request_in_flight_ends_on_the_world_it_began_in() {
+fn a_request_in_flight_keeps_its_configuration() {
     let upstream = Upstream::start();
     let (gateway, key) = start(&upstream);
     let (script, gate) = (upstream.script(), Gate::default());
@@ -86,7 +86,7 @@ fn a_request_in_flight_ends_on_the_world_it_began_in() {
 }
 
 #[test]
-fn a_changed_price_counts_from_the_next_request_on() {
+fn a_changed_price_applies_from_the_next_request() {
     let upstream = Upstream::start();
     let (gateway, key) = start(&upstream);
     let ask = || -> Value {

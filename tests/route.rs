@@ -8,7 +8,7 @@ use crate::support::unique;
 use crate::support::upstream::{Answer, completion};
 
 #[test]
-fn a_request_goes_upstream_byte_for_byte_but_for_the_model() {
+fn a_request_goes_upstream_byte_for_byte_except_the_model() {
     let session = session();
     let body = |model: &str| {
         format!(
@@ -21,7 +21,7 @@ fn a_request_goes_upstream_byte_for_byte_but_for_the_model() {
 }
 
 #[test]
-fn an_alias_is_as_good_as_the_name() {
+fn an_alias_works_like_the_name() {
     let session = session();
     for alias in ["sole", "org/only.1"] {
         let answer = session.chat(alias).send();
@@ -57,7 +57,7 @@ fn an_answer_comes_back_byte_for_byte() {
 }
 
 #[test]
-fn the_quirks_of_a_kind_are_applied_and_everything_else_kept() {
+fn the_quirks_of_a_kind_are_applied_and_the_rest_is_kept() {
     let session = session();
     session.raw(
         "/v1/chat/completions",
@@ -77,7 +77,7 @@ fn the_quirks_of_a_kind_are_applied_and_everything_else_kept() {
 }
 
 #[test]
-fn a_field_to_be_set_is_set_where_the_client_did_not_name_it() {
+fn a_field_is_set_even_if_the_client_omits_it() {
     let session = session();
     session.chat("quirky").send().expect(200);
     assert_eq!(session.script.call().json()["safe_mode"], true);
@@ -198,7 +198,7 @@ fn every_answer_forbids_sniffing_and_storing() {
 }
 
 #[test]
-fn a_sane_request_id_is_kept_and_any_other_replaced() {
+fn a_valid_request_id_is_kept_and_any_other_replaced() {
     let session = session();
     let sane = unique("trace.1_A");
     assert_eq!(session.chat("solo").header("x-request-id", &sane).send().header("x-request-id"), Some(sane.as_str()));
@@ -220,7 +220,7 @@ fn every_answer_has_a_request_id_even_without_a_key() {
 }
 
 #[test]
-fn a_routed_answer_says_who_answered_what_in_how_many_attempts_at_which_cost() {
+fn a_routed_answer_has_provider_model_attempts_and_cost() {
     let session = session();
     session.script.on("alpha", [Answer::error(500), Answer::good()]);
     let answer = session.chat("sole").send();
@@ -239,7 +239,7 @@ fn a_free_answer_costs_0() {
 }
 
 #[test]
-fn an_unrouted_answer_says_nothing_of_routing() {
+fn an_unrouted_answer_has_no_routing_headers() {
     let session = session();
     let answer = session.chat("nonesuch").send();
     for name in ["x-aigw-provider", "x-aigw-model", "x-aigw-attempts", "x-aigw-cost-usd"] {
@@ -248,7 +248,7 @@ fn an_unrouted_answer_says_nothing_of_routing() {
 }
 
 #[test]
-fn a_large_request_goes_through_whole() {
+fn a_large_request_arrives_whole() {
     let session = session();
     let text = "0123456789".repeat(40_000);
     session.chat_with("solo", json!({"padding": text})).send().expect(200);
@@ -256,7 +256,7 @@ fn a_large_request_goes_through_whole() {
 }
 
 #[test]
-fn a_request_in_chunks_is_framed_anew() {
+fn a_chunked_request_gets_a_content_length() {
     let session = session();
     let body = session.body("solo").to_string();
     let mut connection = Connection::open(session.shared.gateway.address);

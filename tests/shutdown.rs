@@ -47,7 +47,7 @@ fn sigterm_lets_streams_finish_and_leaves_nothing_unsettled() {
 }
 
 #[test]
-fn a_stream_longer_than_the_grace_is_ended_with_a_word_and_settled() {
+fn a_stream_longer_than_the_grace_ends_with_an_error_and_is_settled() {
     let own = OwnGateway::new("shutdown_grace = \"300ms\"", "");
     own.script.on("alpha", [Answer::stream().delta("some").hang()]);
     let id = unique("cut");
@@ -149,7 +149,7 @@ fn a_rolling_restart_under_load_loses_no_accepted_request() {
 }
 
 #[test]
-fn an_address_is_shared_only_with_those_who_share_theirs() {
+fn an_address_is_shared_only_if_both_gateways_allow_it() {
     let own = OwnGateway::new("reuse_port = true", "");
     let directory = tempfile::tempdir().unwrap();
     let setup = Setup::new().provider("models.toml", "");
@@ -218,7 +218,7 @@ fn kill_9_loses_no_entry_on_postgresql() {
 }
 
 #[test]
-fn kill_9_in_the_middle_of_many_requests_leaves_each_answered_one_in_the_ledger_once() {
+fn kill_9_under_load_leaves_one_entry_per_answered_request() {
     let own = OwnGateway::new("", "");
     let tenant = own.gateway.tenant();
     let key = tenant.key();

@@ -30,7 +30,7 @@ fn sim_echo_answers_with_the_last_user_message() {
 }
 
 #[test]
-fn a_message_in_parts_is_echoed_too() {
+fn a_message_of_parts_is_echoed_too() {
     let session = session();
     let messages = json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]}]});
     let body = session.chat_with("sim-echo", messages).send().expect(200);
@@ -38,7 +38,7 @@ fn a_message_in_parts_is_echoed_too() {
 }
 
 #[test]
-fn a_stream_says_the_same_as_the_whole() {
+fn a_stream_has_the_same_text_as_the_whole_answer() {
     let session = session();
     for model in ["sim-echo", "sim-lorem"] {
         let whole = session.chat_with(model, ask("the same words in the same order")).send().expect(200);

@@ -42,7 +42,7 @@ fn each_chunk_reaches_the_client_before_the_next_is_sent() {
 }
 
 #[test]
-fn half_an_event_is_not_waited_for_longer_than_its_other_half() {
+fn an_event_passes_as_soon_as_it_is_complete() {
     let session = session();
     let (gate, event) = (Gate::default(), format!("data: {}\n\n", delta("halved")));
     let (one, other) = event.as_bytes().split_at(30);
@@ -54,7 +54,7 @@ fn half_an_event_is_not_waited_for_longer_than_its_other_half() {
 }
 
 #[test]
-fn a_stream_says_what_it_is() {
+fn a_stream_has_the_right_content_type() {
     let session = session();
     let reply = session.streamed("solo").open();
     assert_eq!(reply.status, 200);
@@ -68,7 +68,7 @@ fn a_stream_says_what_it_is() {
 }
 
 #[test]
-fn the_usage_chunk_is_asked_for_and_shown_only_to_who_asked() {
+fn the_usage_chunk_is_requested_and_shown_only_on_request() {
     let usage = json!({"prompt_tokens": 21, "completion_tokens": 4, "total_tokens": 25});
     for (options, shown) in [
         (Value::Null, false),
@@ -94,7 +94,7 @@ fn the_usage_chunk_is_asked_for_and_shown_only_to_who_asked() {
 }
 
 #[test]
-fn an_upstream_that_cannot_report_usage_is_not_asked_and_its_tokens_are_estimated() {
+fn an_upstream_without_stream_usage_is_not_asked_and_its_tokens_are_estimated() {
     let session = session();
     session.script.on("mute", [Answer::streamed(&["nine bytes"; 9], None)]);
     let mut reply = session.streamed("mute").open();
@@ -109,7 +109,7 @@ fn an_upstream_that_cannot_report_usage_is_not_asked_and_its_tokens_are_estimate
 }
 
 #[test]
-fn usage_that_rides_on_a_chunk_with_content_is_read_and_left_there() {
+fn usage_in_a_chunk_with_content_is_read_and_kept() {
     let session = session();
     let mut riding: Value = serde_json::from_str(&chunk(json!({}), json!("stop"))).unwrap();
     riding["usage"] = json!({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5});
@@ -161,7 +161,7 @@ fn a_line_of_two_megabytes_passes() {
 }
 
 #[test]
-fn whatever_breaks_a_stream_after_its_first_event_ends_it_honestly() {
+fn a_stream_broken_after_its_first_event_ends_with_an_error() {
     let started = || Answer::stream().delta("some").delta(" text");
     let broken = [
         ("reset", started().reset()),
@@ -192,7 +192,7 @@ fn whatever_breaks_a_stream_after_its_first_event_ends_it_honestly() {
 }
 
 #[test]
-fn a_stream_that_falls_silent_is_ended_when_its_patience_is() {
+fn a_silent_stream_ends_after_the_idle_timeout() {
     let session = session();
     session.script.on("hasty", [Answer::stream().delta("some").hang()]);
     let mut reply = session.streamed("hasty-first").open();
@@ -289,7 +289,7 @@ fn a_client_that_leaves_during_a_body_cancels_the_call() {
 }
 
 #[test]
-fn legacy_completions_are_streamed_alike() {
+fn legacy_completions_are_streamed_too() {
     let session = session();
     let mut reply = session.post_with("/v1/completions", "solo", json!({"stream": true, "prompt": "x"})).open();
     let frames = reply.frames();

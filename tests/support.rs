@@ -32,7 +32,7 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A name nobody else uses in this run or, in a shared database, in another.
+/// Returns a name that is unique in this run and, in a shared database, across runs.
 pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{:016x}", fastrand::u64(..))
 }

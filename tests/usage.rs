@@ -28,7 +28,7 @@ fn results(page: &Value) -> Vec<Value> {
 }
 
 on_every_store! {
-    fn openai_s_own_words_ask_for_the_same_sums(shared: &TestGateway) {
+    fn the_openai_usage_api_returns_the_same_sums(shared: &TestGateway) {
         let session = shared.session();
         let bob = session.tenant.key_with(json!({"subject": "bob"}));
         for (key, model) in [(&session.key, "solo"), (&session.key, "dear"), (&bob, "solo")] {
@@ -65,7 +65,7 @@ on_every_store! {
 }
 
 #[test]
-fn usage_that_cannot_be_is_estimated_and_logged() {
+fn impossible_usage_is_estimated_and_logged() {
     let session = session();
     for usage in [
         json!({"prompt_tokens": -5, "completion_tokens": 7}),
@@ -90,7 +90,7 @@ fn usage_that_cannot_be_is_estimated_and_logged() {
 }
 
 #[test]
-fn no_client_and_no_provider_makes_an_entry_as_long_as_it_likes() {
+fn entry_fields_are_limited_in_length() {
     let session = session();
     let long = "é".repeat(100_000);
     let (mut finished, mut failed) = (completion("x"), json!({"error": {"message": "no", "type": "t", "param": null}}));
@@ -109,7 +109,7 @@ fn no_client_and_no_provider_makes_an_entry_as_long_as_it_likes() {
 }
 
 #[test]
-fn entries_older_than_they_are_kept_become_monthly_sums_at_start() {
+fn expired_entries_become_monthly_sums_at_start() {
     use diesel::connection::SimpleConnection;
     use diesel::{Connection, SqliteConnection};
 

@@ -19,7 +19,7 @@ fn calls(arguments: &str) -> Value {
 }
 
 #[test]
-fn a_request_that_cannot_be_expressed_is_refused_with_its_param_and_reaches_nobody() {
+fn an_unsupported_request_is_refused_with_its_param_and_not_sent() {
     let provider = shared_gateway().provider();
     let user = json!({"role": "user", "content": "Hi"});
     let refused = [
@@ -56,7 +56,7 @@ fn a_request_that_cannot_be_expressed_is_refused_with_its_param_and_reaches_nobo
 }
 
 #[test]
-fn tool_arguments_that_are_no_json_object_go_upstream_as_what_they_are() {
+fn invalid_tool_arguments_are_marked_as_invalid() {
     let provider = shared_gateway().provider();
     let provider = provider.answers([good()]);
     let tools = json!([{"type": "function", "function": {"name": "weather"}}]);
@@ -77,7 +77,7 @@ fn tool_arguments_that_are_no_json_object_go_upstream_as_what_they_are() {
 }
 
 #[test]
-fn a_result_without_its_call_is_the_providers_to_refuse() {
+fn a_result_without_its_call_is_left_to_the_provider() {
     let provider = shared_gateway().provider();
     let said = "messages.0.content.0: unexpected `tool_use_id` found in `tool_result` blocks: call_9";
     provider.answers([Answer::json(400, &json!({"type": "error", "error": {"type": "invalid_request_error", "message": said}}))]);
@@ -87,7 +87,7 @@ fn a_result_without_its_call_is_the_providers_to_refuse() {
 }
 
 #[test]
-fn an_answer_that_is_no_message_is_tried_again_and_shows_nothing_of_itself() {
+fn an_answer_that_is_not_a_message_is_retried_and_not_shown() {
     for body in ["<html>canary-4711</html>", "", "null", "[]", "{}", r#""canary-4711""#, r#"{"type":"message","content":"canary-4711"}"#] {
         for stream in [false, true] {
             let provider = shared_gateway().provider();
@@ -102,7 +102,7 @@ fn an_answer_that_is_no_message_is_tried_again_and_shows_nothing_of_itself() {
 }
 
 #[test]
-fn an_answer_that_makes_sense_the_second_time_is_the_answer() {
+fn a_valid_second_answer_is_used() {
     let provider = shared_gateway().provider();
     provider.answers([Answer::text(200, "application/json", "<html>"), good()]);
     let answer = provider.ask(&json!({})).send();
@@ -111,7 +111,7 @@ fn an_answer_that_makes_sense_the_second_time_is_the_answer() {
 }
 
 #[test]
-fn an_error_status_without_json_is_told_by_its_status_alone() {
+fn an_error_without_json_is_described_by_its_status() {
     for status in [400, 413, 422] {
         let provider = shared_gateway().provider();
         provider.answers([Answer::text(status, "text/html", "<html>canary-4711</html>")]);
@@ -132,7 +132,7 @@ const UNDER_200: [(&str, u16, &str, Option<&str>, usize); 4] = [
 ];
 
 #[test]
-fn an_error_under_status_200_is_the_error_it_says() {
+fn an_error_under_status_200_is_handled_as_that_error() {
     for (theirs, status, kind, code, calls) in UNDER_200 {
         let error = json!({"type": "error", "error": {"type": theirs, "message": "no"}});
         let event = format!("event: ping\ndata: {{\"type\":\"ping\"}}\n\nevent: error\ndata: {error}\n\n");
@@ -191,7 +191,7 @@ fn a_gigantic_event_later_ends_the_stream_with_an_error() {
 }
 
 #[test]
-fn the_upstreams_id_is_found_in_an_error_body_too() {
+fn the_upstreams_id_is_read_from_an_error_body_too() {
     let provider = shared_gateway().provider();
     let error = json!({"type": "error", "error": {"type": "invalid_request_error", "message": "no"}, "request_id": "req_7"});
     provider.answers([Answer::json(400, &error)]);
@@ -202,7 +202,7 @@ fn the_upstreams_id_is_found_in_an_error_body_too() {
 }
 
 #[test]
-fn what_is_dropped_is_named_and_what_is_unknown_is_not_sent() {
+fn dropped_parameters_are_named_and_unknown_ones_not_sent() {
     let provider = shared_gateway().provider();
     provider.answers([good()]);
     let answer = provider.ask(&json!({"seed": 7, "frequency_penalty": 1, "made_up": true})).send();
@@ -215,7 +215,7 @@ fn what_is_dropped_is_named_and_what_is_unknown_is_not_sent() {
 }
 
 #[test]
-fn an_operation_the_dialect_cannot_do_is_refused_at_once() {
+fn an_operation_the_dialect_does_not_support_is_refused_at_once() {
     let provider = shared_gateway().provider();
     let body = json!({"model": provider.model("claude-sonnet-4-6"), "input": "Hi", "prompt": "Hi"});
     for target in ["/v1/embeddings", "/v1/completions"] {

@@ -85,7 +85,7 @@ fn streams_are_priced_exactly_whether_they_show_their_usage_or_not() {
 }
 
 #[test]
-fn a_stream_cut_short_is_metered_from_what_was_seen() {
+fn a_truncated_stream_is_metered_from_its_start() {
     let provider = shared_gateway().provider();
     let usage = json!({"input_tokens": 10, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 0, "output_tokens": 1});
     let answer = Answer::stream()
@@ -103,7 +103,7 @@ fn a_stream_cut_short_is_metered_from_what_was_seen() {
 }
 
 #[test]
-fn usage_that_cannot_be_is_estimated_and_logged() {
+fn impossible_usage_is_estimated_and_logged() {
     let provider = shared_gateway().provider();
     let refused = |answer: &crate::support::client::Response| {
         let entry = provider.entry(answer);

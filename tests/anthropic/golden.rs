@@ -110,7 +110,7 @@ fn check_entry(provider: &TestProvider<'_>, case: &Case, answer: &Response) {
 }
 
 #[test]
-fn every_case_goes_there_and_back_as_it_says() {
+fn every_golden_case_passes_through_the_gateway() {
     let failures: Vec<String> =
         cases::load().iter().filter_map(|case| std::panic::catch_unwind(|| run(case)).err().map(|_| case.file.clone())).collect();
     assert!(failures.is_empty(), "these cases failed, see above: {failures:#?}");

@@ -48,7 +48,7 @@ fn quoting(session: &Session<'_>, answer: Answer) -> Response {
 }
 
 #[test]
-fn an_error_body_that_quotes_the_key_is_cleaned() {
+fn an_error_body_that_quotes_the_key_is_redacted() {
     for quote in quotes() {
         for status in [400, 404, 413, 422] {
             let session = session();
@@ -61,7 +61,7 @@ fn an_error_body_that_quotes_the_key_is_cleaned() {
 }
 
 #[test]
-fn an_error_body_without_the_key_comes_byte_for_byte() {
+fn an_error_body_without_the_key_is_unchanged() {
     let session = session();
     let body = "{ \"error\" : {\"message\":\"sk-\\u0041 upstream-se\",\"type\":\"t\",\"param\":null,\"code\":\"c\"} }\n";
     let response = quoting(&session, Answer::text(400, "application/json", body));
@@ -80,7 +80,7 @@ fn an_error_about_the_key_is_not_shown_at_all() {
 }
 
 #[test]
-fn an_error_dressed_as_a_success_is_cleaned() {
+fn an_error_with_a_success_status_is_redacted() {
     for quote in quotes() {
         let session = session();
         let error = json!({"error": {"message": quote, "type": "invalid_request_error", "param": null, "code": quote}});
@@ -92,7 +92,7 @@ fn an_error_dressed_as_a_success_is_cleaned() {
 }
 
 #[test]
-fn the_last_frame_of_a_broken_stream_is_cleaned() {
+fn the_last_frame_of_a_broken_stream_is_redacted() {
     for quote in quotes() {
         let session = session();
         let error = json!({"error": {"message": format!("key {quote}"), "type": quote, "code": "x"}});
@@ -122,7 +122,7 @@ fn a_header_that_quotes_the_key_does_not_pass() {
 }
 
 #[test]
-fn the_ledger_and_the_metrics_do_not_hold_the_key() {
+fn the_ledger_and_the_metrics_do_not_contain_the_key() {
     let session = session();
     let error = json!({"error": {"message": key(), "type": key(), "param": key(), "code": key()}});
     let response = quoting(&session, Answer::json(400, &error));
@@ -135,7 +135,7 @@ fn the_ledger_and_the_metrics_do_not_hold_the_key() {
 }
 
 #[test]
-fn no_log_line_holds_a_key_or_a_query_however_loud_the_log() {
+fn no_log_line_contains_a_key_or_a_query_at_any_level() {
     let upstream = Upstream::start();
     let gateway = Setup::new()
         .provider("alpha.toml", &kind("alpha", "1-alpha", &upstream.base_url("alpha"), ""))

@@ -30,7 +30,7 @@ fn send(session: &Session<'_>, encodings: &[&str], body: &[u8]) -> Response {
 }
 
 #[test]
-fn a_body_in_gzip_or_zstd_goes_up_decoded() {
+fn a_gzip_or_zstd_body_is_sent_decoded() {
     let session = session();
     let text = session.body("solo").to_string();
     send(&session, &["gzip"], &gzip(text.as_bytes())).expect(200);
@@ -55,7 +55,7 @@ fn any_other_encoding_or_two_of_them_are_refused() {
 }
 
 #[test]
-fn what_is_not_what_its_encoding_says_is_refused() {
+fn a_body_that_does_not_match_its_encoding_is_refused() {
     let session = session();
     let text = session.body("solo").to_string();
     let (gzip, zstd) = (gzip(text.as_bytes()), zstd(text.as_bytes()));
@@ -74,7 +74,7 @@ fn what_is_not_what_its_encoding_says_is_refused() {
 }
 
 #[test]
-fn a_bomb_is_too_large_however_small_it_came() {
+fn a_decompression_bomb_is_refused_as_too_large() {
     let session = session();
     let spaces = vec![b' '; 256 << 20];
     for (encoding, bomb) in [("gzip", gzip(&spaces)), ("zstd", zstd(&spaces))] {
@@ -105,7 +105,7 @@ fn a_duplicate_key_is_seen_through_an_encoding() {
 }
 
 #[test]
-fn keys_that_only_look_alike_are_no_duplicates() {
+fn keys_that_only_look_alike_are_not_duplicates() {
     let session = session();
     session.chat_with("solo", json!({"Model": "x", "MODEL": "y", "model ": "z"})).send().expect(200);
     let sent: serde_json::Value = serde_json::from_slice(&session.script.call().body).unwrap();
@@ -113,7 +113,7 @@ fn keys_that_only_look_alike_are_no_duplicates() {
 }
 
 #[test]
-fn a_duplicate_key_further_down_is_the_upstreams_affair() {
+fn a_nested_duplicate_key_is_left_to_the_upstream() {
     let session = session();
     let body = format!(r#"{{"model":"solo","messages":[],"metadata":{{"a":1,"a":2}},"x_script":"{}"}}"#, session.script.mark());
     session.raw(CHAT, &body).send().expect(200);

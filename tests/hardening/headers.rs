@@ -88,7 +88,7 @@ const NEVER_DOWN: [(&str, &str); 16] = [
 ];
 
 #[test]
-fn of_a_clients_head_only_what_is_listed_goes_up() {
+fn only_listed_client_headers_are_sent_upstream() {
     let session = session();
     let mut request = session.chat("solo").header("connection", "x-named").header("x-named", "canary");
     for (name, value) in NEVER_UP {
@@ -104,7 +104,7 @@ fn of_a_clients_head_only_what_is_listed_goes_up() {
 }
 
 #[test]
-fn the_clients_key_never_goes_up_however_it_is_presented() {
+fn the_clients_key_is_never_sent_upstream() {
     for header in ["authorization", "x-api-key", "api-key"] {
         let session = session();
         let value = if header == "authorization" { format!("Bearer {}", session.key.secret) } else { session.key.secret.clone() };
@@ -118,7 +118,7 @@ fn the_clients_key_never_goes_up_however_it_is_presented() {
 }
 
 #[test]
-fn a_provider_without_a_key_gets_none_not_even_the_clients() {
+fn a_provider_without_a_key_gets_no_key() {
     let session = session();
     session.chat("open").header("x-api-key", &session.key.secret).send().expect(200);
     let call = session.script.call();
@@ -128,7 +128,7 @@ fn a_provider_without_a_key_gets_none_not_even_the_clients() {
 }
 
 #[test]
-fn what_is_listed_goes_up_as_it_is() {
+fn listed_headers_are_sent_unchanged() {
     let session = session();
     let listed = [
         ("accept", "text/event-stream"),
@@ -147,14 +147,14 @@ fn what_is_listed_goes_up_as_it_is() {
 }
 
 #[test]
-fn the_clients_query_does_not_go_up() {
+fn the_clients_query_is_not_sent_upstream() {
     let session = session();
     session.post_with("/v1/chat/completions?api_base=http%3A%2F%2Fcanary&key=canary", "solo", json!({})).send().expect(200);
     assert!(!session.script.call().target.contains('?'), "{}", session.script.call().target);
 }
 
 #[test]
-fn of_a_whole_answers_head_only_what_is_listed_comes_down() {
+fn only_listed_headers_of_a_whole_answer_pass() {
     let session = session();
     let answer = NEVER_DOWN.iter().fold(Answer::json(200, &completion("hi")), |answer, (name, value)| answer.header(name, value));
     session.script.on("alpha", [answer.header("x-request-id", "up-1")]);
@@ -166,7 +166,7 @@ fn of_a_whole_answers_head_only_what_is_listed_comes_down() {
 }
 
 #[test]
-fn of_a_streams_head_only_what_is_listed_comes_down() {
+fn only_listed_headers_of_a_stream_pass() {
     let session = session();
     let answer = NEVER_DOWN.iter().fold(Answer::streamed(&["hi"], Some(&good_usage())), |answer, (name, value)| answer.header(name, value));
     session.script.on("alpha", [answer]);
@@ -176,7 +176,7 @@ fn of_a_streams_head_only_what_is_listed_comes_down() {
 }
 
 #[test]
-fn of_an_errors_head_only_what_is_listed_comes_down() {
+fn only_listed_headers_of_an_error_pass() {
     for status in [400, 401, 404, 422, 429, 500, 302] {
         let session = session();
         let answer = NEVER_DOWN.iter().fold(Answer::error(status), |answer, (name, value)| answer.header(name, value));
@@ -188,7 +188,7 @@ fn of_an_errors_head_only_what_is_listed_comes_down() {
 }
 
 #[test]
-fn a_value_that_is_not_visible_ascii_does_not_come_down() {
+fn a_header_value_that_is_not_visible_ascii_does_not_pass() {
     let session = session();
     session.script.on("alpha", [Answer::json(200, &completion("hi")).header("request-id", "caf\u{e9}-canary")]);
     let response = session.chat("solo").send();

@@ -44,7 +44,7 @@ fn a_body_of_exactly_the_limit_passes_and_one_byte_more_closes_the_connection() 
 }
 
 #[test]
-fn chunks_without_end_are_not_read_once_they_are_too_many() {
+fn endless_chunks_are_not_read_beyond_the_limit() {
     let own = OwnGateway::new("max_body = \"64KiB\"", "");
     // Nothing here says that the connection is to be closed: that is for the gateway to do. For a second it lets the client
     // go on, so that a client which sends first and reads afterwards finds the answer.
@@ -66,7 +66,7 @@ fn chunks_without_end_are_not_read_once_they_are_too_many() {
 }
 
 #[test]
-fn json_may_be_so_deep_and_hold_so_much() {
+fn json_depth_and_size_are_limited() {
     let session = session();
     let strings = format!("[{}\"\"]", "\"\",".repeat(100_001));
     let keys = format!("[{}{{}}]", "{\"a\":0},".repeat(200_001));
@@ -85,7 +85,7 @@ fn json_may_be_so_deep_and_hold_so_much() {
 }
 
 #[test]
-fn bodies_in_flight_share_one_budget() {
+fn bodies_in_flight_share_one_memory_limit() {
     let own = OwnGateway::new("max_body = \"1MiB\"\nbuffer_budget = \"1MiB\"", ONCE);
     let gate = Gate::default();
     let waiting = Answer::head(200).gate(&gate).before_head().piece(completion("x").to_string().as_bytes());
@@ -105,7 +105,7 @@ fn bodies_in_flight_share_one_budget() {
 }
 
 #[test]
-fn a_promise_alone_takes_nothing_of_the_budget() {
+fn a_declared_length_alone_reserves_no_memory() {
     let own = OwnGateway::new("max_body = \"1MiB\"\nbuffer_budget = \"1MiB\"", "");
     let idle: Vec<_> = (0..8)
         .map(|_| {
@@ -119,7 +119,7 @@ fn a_promise_alone_takes_nothing_of_the_budget() {
 }
 
 #[test]
-fn an_answer_past_the_budget_is_a_failure_of_that_call() {
+fn an_answer_over_the_memory_limit_fails_its_call() {
     let own = OwnGateway::new("max_body = \"1MiB\"\nbuffer_budget = \"1MiB\"", ONCE);
     own.script.on("alpha", [Answer::json(200, &completion(&"x".repeat(2 << 20))), Answer::good()]);
     own.chat(false).send().error(502, "upstream_error", "all_providers_failed");
@@ -127,7 +127,7 @@ fn an_answer_past_the_budget_is_a_failure_of_that_call() {
 }
 
 #[test]
-fn an_event_past_the_budget_breaks_its_stream() {
+fn an_event_over_the_memory_limit_breaks_its_stream() {
     let own = OwnGateway::new("max_body = \"1MiB\"\nbuffer_budget = \"1MiB\"", ONCE);
     let large = chunk(json!({"content": "x".repeat(2 << 20)}), json!(null));
     own.script.on("alpha", [Answer::stream().delta("hi").event(&large).event("[DONE]"), Answer::good()]);
@@ -137,7 +137,7 @@ fn an_event_past_the_budget_breaks_its_stream() {
 }
 
 #[test]
-fn a_line_and_an_event_may_be_so_long() {
+fn lines_and_events_are_limited_in_size() {
     let own = OwnGateway::new("", &format!("{ONCE}\n[upstream]\nmax_line = \"16KiB\"\nmax_event = \"32KiB\"\n"));
     let line = |length: usize| chunk(json!({"content": "x".repeat(length)}), json!(null));
     let event = |lines: usize| {
@@ -161,7 +161,7 @@ fn a_line_and_an_event_may_be_so_long() {
 }
 
 #[test]
-fn comments_before_the_first_event_are_not_kept_for_ever() {
+fn comments_before_the_first_event_are_limited() {
     let own = OwnGateway::new("", &format!("{ONCE}\n[upstream]\nmax_event = \"32KiB\"\n"));
     let comments = (0..100).fold(Answer::stream(), |answer, _| answer.piece(format!(": {}\n\n", "x".repeat(1000)).as_bytes()));
     own.script.on("alpha", [comments.hang()]);
@@ -169,7 +169,7 @@ fn comments_before_the_first_event_are_not_kept_for_ever() {
 }
 
 #[test]
-fn a_whole_answer_may_be_so_large_however_it_is_framed() {
+fn a_whole_answer_is_limited_with_any_framing() {
     let own = OwnGateway::new("", &format!("{ONCE}\n[upstream]\nmax_body = \"16KiB\"\n"));
     let body = |length: usize| completion(&"x".repeat(length)).to_string();
     for (length, passes) in [(15 << 10, true), (16 << 10, false)] {
@@ -186,7 +186,7 @@ fn a_whole_answer_may_be_so_large_however_it_is_framed() {
 }
 
 #[test]
-fn the_body_of_an_error_may_be_so_large() {
+fn an_error_body_is_limited_in_size() {
     let own = OwnGateway::new("", &format!("{ONCE}\n[upstream]\nmax_error_body = \"4KiB\"\n"));
     let error = |length: usize| json!({"error": {"message": "x".repeat(length), "type": "t", "param": null, "code": "c"}});
     own.script.on("alpha", [Answer::json(400, &error(3 << 10)), Answer::json(400, &error(4 << 10)), Answer::json(429, &error(4 << 10))]);
@@ -196,7 +196,7 @@ fn the_body_of_an_error_may_be_so_large() {
 }
 
 #[test]
-fn an_answer_that_is_encoded_unasked_is_a_failure() {
+fn an_unrequested_content_encoding_is_a_failure() {
     for encoding in ["gzip", "br", "zstd", "deflate", "identity, gzip"] {
         let session = session();
         session.script.on("alpha", [Answer::json(200, &completion("x")).header("content-encoding", encoding)]);
@@ -216,7 +216,7 @@ fn a_large_event_passes_in_parts_and_whole() {
 }
 
 #[test]
-fn an_address_may_have_so_many_connections() {
+fn connections_per_address_are_limited() {
     let upstream = crate::support::upstream::Upstream::start();
     // The harness itself asks whether the gateway is ready: two at a time.
     let gateway = crate::support::gateway::Setup::new()

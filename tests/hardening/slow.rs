@@ -23,7 +23,7 @@ fn a_body_that_does_not_begin_gets_408_and_the_connection_is_closed() {
 }
 
 #[test]
-fn a_body_slower_than_the_rate_gets_408_and_a_faster_one_its_time() {
+fn a_body_below_the_minimum_rate_gets_408_and_a_faster_one_passes() {
     let own = OwnGateway::new("body_start_timeout = \"5s\"\nmin_body_rate = \"1MiB\"\nbody_rate_grace = \"100ms\"", "");
     let mut slow = own.head("content-length: 100000\r\n");
     slow.extend_from_slice(&[b' '; 1000]);
@@ -53,7 +53,7 @@ fn a_head_that_does_not_end_gets_408() {
 }
 
 #[test]
-fn a_later_head_has_its_time_from_its_first_byte_on_however_steadily_it_drips() {
+fn the_time_for_a_later_head_starts_with_its_first_byte() {
     let own = OwnGateway::new("header_timeout = \"1s\"\nkeep_alive = \"60s\"", "");
     for drips in [false, true] {
         let mut stream = TcpStream::connect(own.gateway.address).unwrap();
@@ -80,14 +80,14 @@ fn a_later_head_has_its_time_from_its_first_byte_on_however_steadily_it_drips() 
 }
 
 #[test]
-fn what_has_come_of_a_later_head_with_the_request_before_is_kept_as_long_as_an_idle_connection() {
+fn a_partial_pipelined_head_is_kept_like_an_idle_connection() {
     let own = OwnGateway::new("header_timeout = \"1s\"\nkeep_alive = \"1s\"", "");
     let answer = raw(own.gateway.address, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /heal");
     assert_eq!(statuses(&answer), [200], "{answer}");
 }
 
 #[test]
-fn a_stream_outlasts_the_time_for_a_head_whatever_its_client_sends_meanwhile() {
+fn a_stream_is_not_cut_by_the_header_timeout() {
     let own = OwnGateway::new("header_timeout = \"1s\"\nkeep_alive = \"1s\"", "");
     own.script.on("alpha", [Answer::stream().delta("a").pause(Duration::from_millis(1500)).delta("b").event("[DONE]")]);
     let mut request = own.chat(true).wire();
@@ -98,7 +98,7 @@ fn a_stream_outlasts_the_time_for_a_head_whatever_its_client_sends_meanwhile() {
 }
 
 #[test]
-fn a_stream_that_is_not_read_is_cut_off_and_its_call_with_it() {
+fn an_unread_stream_is_cut_off_with_its_upstream_call() {
     let own = OwnGateway::new("write_timeout = \"200ms\"", "");
     let event = format!("data: {}\n\n", delta(&"x".repeat(60_000)));
     let endless = (0..2000).fold(Answer::stream(), |answer, _| answer.piece(event.as_bytes()));
@@ -112,7 +112,7 @@ fn a_stream_that_is_not_read_is_cut_off_and_its_call_with_it() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_whole_answer_that_is_not_read_does_not_hold_its_connection() {
+fn an_unread_whole_answer_does_not_hold_its_connection() {
     // One connection for the upstream's answer that nobody reads, one for whoever asks whether it is still there.
     let own = OwnGateway::new("write_timeout = \"300ms\"\nmax_connections_per_address = 2", "");
     own.script.on("alpha", [Answer::json(200, &completion(&"x".repeat(32 << 20)))]);

@@ -55,7 +55,7 @@ fn two_lengths_are_refused_even_if_they_agree() {
 }
 
 #[test]
-fn a_length_that_is_no_plain_number_is_refused() {
+fn a_length_that_is_not_a_plain_number_is_refused() {
     for length in ["+2", "-1", "0x2", "2e0", "2 2", "", "18446744073709551616", "\u{b2}"] {
         refused(400, &format!("content-length: {length}\r\n"), &format!("{{}}{}", hidden()));
     }
@@ -72,7 +72,7 @@ fn an_encoding_that_is_not_just_chunked_is_refused() {
 }
 
 #[test]
-fn a_header_name_in_disguise_is_refused() {
+fn a_disguised_header_name_is_refused() {
     for name in [
         "transfer-encoding ",
         "transfer-encoding\t",
@@ -99,7 +99,7 @@ fn a_value_with_a_control_character_is_refused() {
 }
 
 #[test]
-fn chunks_that_do_not_add_up_reach_nobody() {
+fn invalid_chunks_are_not_sent_upstream() {
     for body in [
         "2\r\n{}X\r\n0\r\n\r\n",
         "2\n{}\r\n0\r\n\r\n",
@@ -128,7 +128,7 @@ fn a_missing_or_second_host_is_refused() {
 }
 
 #[test]
-fn the_body_of_a_refused_request_is_no_request() {
+fn the_body_of_a_refused_request_is_not_served() {
     let hidden = hidden();
     let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", hidden.len());
     one_answer(401, format!("{head}{hidden}").as_bytes());
@@ -137,14 +137,14 @@ fn the_body_of_a_refused_request_is_no_request() {
 }
 
 #[test]
-fn the_body_of_a_get_is_no_request() {
+fn the_body_of_a_get_is_not_served() {
     let hidden = hidden();
     let head = format!("GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", hidden.len());
     one_answer(200, format!("{head}{hidden}").as_bytes());
 }
 
 #[test]
-fn what_follows_an_upgrade_is_no_request() {
+fn bytes_after_an_upgrade_are_not_served() {
     for upgrade in ["websocket", "h2c", "TLS/1.0"] {
         refused(400, &format!("connection: upgrade\r\nupgrade: {upgrade}\r\ncontent-length: 2\r\n"), &format!("{{}}{}", hidden()));
         let key = &own().key.secret;
@@ -161,7 +161,7 @@ fn the_preface_of_http_2_is_refused() {
 }
 
 #[test]
-fn methods_of_proxies_are_refused() {
+fn proxy_methods_are_refused() {
     for start in ["CONNECT example.com:443", "CONNECT /v1/models", "TRACE /v1/models"] {
         let bytes = format!("{start} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         one_answer(405, bytes.as_bytes());
@@ -193,7 +193,7 @@ fn an_expectation_that_cannot_be_met_is_refused() {
 }
 
 #[test]
-fn requests_in_a_row_are_answered_one_by_one() {
+fn pipelined_requests_are_answered_in_order() {
     let own = own();
     let script = own.upstream.script();
     let body = serde_json::json!({"model": "solo", "messages": [], crate::support::upstream::MARK: script.mark()}).to_string();

@@ -17,7 +17,7 @@ fn shape(response: &Response, name: &str) -> (u16, String, Vec<String>) {
 }
 
 #[test]
-fn a_model_that_is_absent_forbidden_or_anothers_looks_the_same() {
+fn an_absent_a_forbidden_and_a_foreign_model_look_the_same() {
     let session = session();
     let narrow = session.tenant.key_with(json!({"allowed_models": ["pair"]}));
     let absent = shape(&session.chat("no-such-model").send(), "no-such-model");
@@ -33,7 +33,7 @@ fn a_model_that_is_absent_forbidden_or_anothers_looks_the_same() {
 }
 
 #[test]
-fn a_key_of_another_tenant_looks_like_none() {
+fn a_key_of_another_tenant_looks_missing() {
     let (session, other) = (session(), session());
     let absent = shape(&session.tenant.admin("GET", "/keys/key_nothing", None), "key_nothing");
     assert_eq!(absent.0, 404);
@@ -47,7 +47,7 @@ fn a_key_of_another_tenant_looks_like_none() {
 }
 
 #[test]
-fn every_answer_says_nosniff_and_no_store() {
+fn every_answer_has_nosniff_and_no_store() {
     let session = session();
     let gateway = &session.shared.gateway;
     session.script.on("alpha", [Answer::error(400), Answer::good()]);
@@ -84,7 +84,7 @@ fn every_answer_says_nosniff_and_no_store() {
 }
 
 #[test]
-fn pages_of_listed_origins_may_call_the_data_plane_and_nobody_elses() {
+fn only_listed_origins_may_call_the_data_plane() {
     let own = OwnGateway::new("cors_origins = [\"https://chat.example\", \"http://localhost:3000\"]", "");
     let from = |origin: &str| own.gateway.get("/v1/models").bearer(&own.key.secret).header("origin", origin).send();
     for origin in ["https://chat.example", "http://localhost:3000"] {

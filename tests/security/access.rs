@@ -10,7 +10,7 @@ use crate::support::gateway::{ADMIN_TOKEN, aigw, ended, free_port};
 use crate::support::upstream::Upstream;
 
 #[test]
-fn a_listener_of_its_own_serves_the_admin_api_and_nothing_else_does() {
+fn only_the_admin_listener_serves_the_admin_api() {
     let upstream = Upstream::start();
     let port = free_port();
     let gateway = setup(&upstream).section(&format!("[admin]\nlisten = \"127.0.0.1:{port}\"\nhosts = [\"aigw.example.com\"]")).start();
@@ -39,7 +39,7 @@ fn a_foreign_host_name_gets_nothing_from_the_admin_listener() {
 
 /// Every route of the admin API and of usage, as the gateway itself describes them, by everybody who is not the operator.
 #[test]
-fn no_route_of_the_admin_api_is_open_to_anybody_but_the_operator() {
+fn every_admin_route_requires_the_operator() {
     let upstream = Upstream::start();
     let gateway = setup(&upstream).start();
     let made = gateway.admin("POST", "/tenants", Some(&json!({"id": "own", "custody": "tenant"}))).expect(201);
@@ -84,7 +84,7 @@ fn no_route_of_the_admin_api_is_open_to_anybody_but_the_operator() {
 
 /// What must not start, with the word of its remedy; a line each, and never the secret itself.
 #[test]
-fn what_is_unsafe_to_start_with_is_refused_with_78_and_one_line() {
+fn an_unsafe_configuration_exits_with_78_and_one_line() {
     let upstream = Upstream::start();
     let gateway = setup(&upstream).start();
     gateway.kill9();
@@ -125,7 +125,7 @@ fn what_is_unsafe_to_start_with_is_refused_with_78_and_one_line() {
 }
 
 #[test]
-fn no_key_is_an_admin_token_and_the_admin_token_is_no_key() {
+fn virtual_keys_and_the_admin_token_are_not_interchangeable() {
     let upstream = Upstream::start();
     let gateway = setup(&upstream).start();
     let key = gateway.key();

@@ -36,7 +36,7 @@ fn start(upstream: &Upstream) -> (Gateway, String, Key) {
 }
 
 #[test]
-fn a_tenants_own_key_pays_for_its_requests_and_the_operator_is_owed_nothing() {
+fn a_tenants_own_key_pays_and_the_operator_bills_nothing() {
     let upstream = Upstream::start();
     let (gateway, id, key) = start(&upstream);
     let tenant = Tenant { id, gateway: &gateway };
@@ -62,7 +62,7 @@ fn a_tenants_own_key_pays_for_its_requests_and_the_operator_is_owed_nothing() {
 }
 
 #[test]
-fn the_chain_is_in_natural_order_and_a_bill_never_changes_hands_unasked() {
+fn the_chain_is_in_natural_order_and_billing_never_switches_unasked() {
     let upstream = Upstream::start();
     let (gateway, id, key) = start(&upstream);
     let tenant = Tenant { id, gateway: &gateway };
@@ -125,7 +125,7 @@ fn a_provider_that_is_switched_off_or_removed_is_not_called() {
 }
 
 #[test]
-fn a_put_says_what_is_wrong_by_param() {
+fn a_put_names_the_param_at_fault() {
     let upstream = Upstream::start();
     let (gateway, id, _) = start(&upstream);
     let tenant = Tenant { id, gateway: &gateway };
@@ -167,7 +167,7 @@ fn without_a_master_key_tenants_cannot_bring_providers() {
 }
 
 #[test]
-fn a_tenants_key_can_be_made_where_the_tenant_is() {
+fn a_tenant_key_can_be_created_on_the_tenants_machine() {
     let upstream = Upstream::start();
     let gateway = setup(&upstream).start();
     let made = gateway.cli(&["tenant", "create", "far", "--local", "--json"]);
@@ -189,7 +189,7 @@ fn a_tenants_key_can_be_made_where_the_tenant_is() {
 }
 
 #[test]
-fn what_is_said_of_a_key_made_elsewhere_is_checked() {
+fn the_fields_of_a_local_tenant_key_are_checked() {
     let upstream = Upstream::start();
     let gateway = setup(&upstream).start();
     let local = json!({
@@ -226,7 +226,7 @@ fn what_is_said_of_a_key_made_elsewhere_is_checked() {
 }
 
 #[test]
-fn a_tenant_that_keeps_its_own_key_must_send_it() {
+fn a_tenant_with_its_own_custody_must_send_its_key() {
     let upstream = Upstream::start();
     let gateway = setup(&upstream).start();
     let made = gateway.admin("POST", "/tenants", Some(&json!({"id": "own", "custody": "tenant"}))).expect(201);
@@ -257,7 +257,7 @@ fn a_tenant_that_keeps_its_own_key_must_send_it() {
 }
 
 #[test]
-fn a_reload_keeps_tenants_providers_and_a_kind_that_moved_gets_no_key_until_it_is_sealed_again() {
+fn a_reload_keeps_tenants_providers_and_a_moved_kind_gets_no_key_until_resealed() {
     let upstream = Upstream::start();
     let (gateway, id, key) = start(&upstream);
     let tenant = Tenant { id, gateway: &gateway };
@@ -276,7 +276,7 @@ fn a_reload_keeps_tenants_providers_and_a_kind_that_moved_gets_no_key_until_it_i
 }
 
 #[test]
-fn the_command_line_brings_a_providers_key_from_standard_input() {
+fn the_command_line_reads_a_providers_key_from_standard_input() {
     use std::io::Write;
     use std::process::Stdio;
     let upstream = Upstream::start();

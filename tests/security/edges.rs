@@ -19,7 +19,7 @@ fn spent(gateway: &Gateway, key: &Key, upstream: &Upstream) -> Option<String> {
 }
 
 #[test]
-fn a_gateway_that_holds_an_edge_key_and_no_master_key_spends_what_it_was_granted_until_it_is_removed() {
+fn an_edge_without_the_master_key_spends_its_grants_until_removed() {
     let upstream = Upstream::start();
     let first = setup(&upstream).start();
     let (mine, others) = (first.tenant(), first.tenant());

@@ -80,7 +80,7 @@ fn ends_by_itself(cache: &str) {
 }
 
 #[test]
-fn p9_no_memory_holds_a_key_once_its_time_is_over() {
+fn p9_no_memory_holds_a_key_after_its_lifetime() {
     ends_by_itself("2s");
 }
 
@@ -95,6 +95,6 @@ fn p9_no_memory_holds_a_key_once_it_is_revoked() {
 }
 
 #[test]
-fn p9_no_memory_holds_a_key_that_may_not_be_kept() {
+fn p9_no_memory_holds_an_uncacheable_key() {
     ends_by_itself("0s");
 }

@@ -69,7 +69,7 @@ fn a_stream_of_a_disabled_tenant_is_cut_too() {
 }
 
 #[test]
-fn what_one_process_revokes_the_other_refuses_within_two_seconds() {
+fn a_key_revoked_in_one_process_is_refused_in_another_within_two_seconds() {
     if !Store::Postgres.is_available() {
         return;
     }
@@ -160,7 +160,7 @@ fn a_request_in_flight_does_not_bring_an_old_provider_key_back() {
 }
 
 #[test]
-fn once_revocation_cannot_be_known_for_too_long_nobody_gets_in() {
+fn requests_are_refused_once_revocation_is_unknown_for_too_long() {
     let gateway = crate::support::gateway::Setup::new().provider("sim.toml", SIMULATOR).section("[security]\nfail_static = \"0s\"").start();
     let key = gateway.key();
     assert!(works(&gateway, &key));

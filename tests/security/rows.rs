@@ -29,7 +29,7 @@ fn refused(gateway: &Gateway, key: &Key, upstream: &Upstream, code: &str) -> Val
 }
 
 #[test]
-fn p7_what_does_not_open_counts_as_a_refused_key_and_the_log_says_what_it_was() {
+fn p7_an_unopenable_key_counts_as_refused_and_is_logged() {
     let upstream = Upstream::start();
     let (gateway, key) = world(&upstream);
     edit(&gateway, "UPDATE byo_providers SET secret = zeroblob(length(secret))");
@@ -46,7 +46,7 @@ fn p7_what_does_not_open_counts_as_a_refused_key_and_the_log_says_what_it_was() 
 }
 
 #[test]
-fn p6_an_edited_address_gets_nothing() {
+fn p6_an_edited_address_gets_no_key() {
     let upstream = Upstream::start();
     let (gateway, key) = world(&upstream);
     for url in ["https://evil.example/v1", "https://evil.example:8443/v1", "http://127.0.0.1:1/v1", "nonsense", &upstream.base_url("alpha")]
@@ -71,7 +71,7 @@ fn a_flag_in_the_database_opens_no_private_address() {
 }
 
 #[test]
-fn with_broker_fallback_what_does_not_open_is_passed_over() {
+fn with_broker_fallback_an_unopenable_key_is_skipped() {
     let upstream = Upstream::start();
     let (gateway, key) = world(&upstream);
     edit(&gateway, "UPDATE tenants SET broker_fallback = 1; DELETE FROM grants");
@@ -91,7 +91,7 @@ fn serve(gateway: &Gateway, master: &[(&str, &str)], arguments: &[&str]) -> Outp
 }
 
 #[test]
-fn p8_a_wrong_or_missing_master_key_refuses_to_start_and_a_rotation_goes_through() {
+fn p8_a_wrong_or_missing_master_key_prevents_the_start_and_a_rotation_works() {
     let upstream = Upstream::start();
     let (gateway, key) = world(&upstream);
     gateway.kill9();

@@ -10,19 +10,19 @@ use serde_json::{Map, Value};
 /// One file of the cases.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// The file's name, for messages.
+    /// Name of the file, for messages.
     pub file: String,
-    /// What the client sends.
+    /// Request of the client.
     pub openai_request: Value,
-    /// The client's extra headers.
+    /// Extra headers of the client.
     pub openai_headers: Map<String, Value>,
-    /// What must go upstream; `None`: the request is refused.
+    /// Expected upstream request. `None` if the request is refused.
     pub anthropic_request: Option<Value>,
-    /// Headers that must go upstream.
+    /// Expected upstream headers.
     pub anthropic_headers: Map<String, Value>,
-    /// The scripted answer.
+    /// Scripted answer.
     pub upstream: Option<Answer>,
-    /// What the client gets.
+    /// Expected answer to the client.
     pub expected: Expected,
 }
 
@@ -46,9 +46,9 @@ pub enum Body {
 pub struct Expected {
     pub status: u16,
     pub headers: Map<String, Value>,
-    /// Of an answer that is no stream.
+    /// Body of an answer that is not a stream.
     pub body: Option<Value>,
-    /// The payloads of a stream's frames.
+    /// Payloads of a stream's frames.
     pub chunks: Option<Vec<Value>>,
 }
 
@@ -100,13 +100,13 @@ impl Case {
         }
     }
 
-    /// The header of that name that must go upstream.
+    /// Returns the expected upstream header of that name.
     pub fn upstream_header(&self, name: &str) -> Option<&str> {
         let found = self.anthropic_headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.and_then(|(_, value)| value.as_str())
     }
 
-    /// What the upstream sends, as text.
+    /// Returns the text that the upstream sends.
     pub fn upstream_text(&self) -> &str {
         match &self.upstream {
             Some(Answer { body: Body::Whole(text) | Body::Stream(text), .. }) => text,

@@ -26,7 +26,7 @@ pub struct Response {
     pub status: u16,
     pub headers: Headers,
     pub body: Vec<u8>,
-    /// Whether the body ended as its framing said.
+    /// Whether the body was complete according to its framing.
     pub complete: bool,
 }
 
@@ -44,7 +44,7 @@ pub struct Connection {
 pub struct Reply {
     pub status: u16,
     pub headers: Headers,
-    /// Whether the body ended as its framing said; known at its end.
+    /// Whether the body was complete according to its framing; known at its end.
     pub complete: bool,
     connection: Connection,
     framing: Framing,
@@ -68,7 +68,7 @@ impl Request {
         self
     }
 
-    /// Presents a virtual key or an admin token.
+    /// Sends a virtual key or an admin token.
     pub fn bearer(self, secret: &str) -> Self {
         self.header("authorization", &format!("Bearer {secret}"))
     }
@@ -77,7 +77,7 @@ impl Request {
         self.text(&value.to_string())
     }
 
-    /// A JSON body exactly as written here.
+    /// Sends this JSON body exactly as written.
     pub fn text(self, body: &str) -> Self {
         self.header("content-type", "application/json").body(body.as_bytes())
     }
@@ -87,7 +87,7 @@ impl Request {
         self
     }
 
-    /// The request as it goes over the wire.
+    /// Returns the bytes of the request.
     pub fn wire(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\nhost: {}\r\n", self.method, self.target, self.address);
         for (name, value) in &self.headers {
@@ -102,7 +102,7 @@ impl Request {
         wire
     }
 
-    /// Sends and reads the whole answer, on a connection of its own.
+    /// Sends on a new connection and reads the whole answer.
     pub fn send(&self) -> Response {
         self.open().whole()
     }
@@ -112,14 +112,14 @@ impl Request {
         self.start().reply()
     }
 
-    /// Sends and reads nothing yet.
+    /// Sends without reading.
     pub fn start(&self) -> Connection {
         let mut connection = Connection::open(self.address);
         connection.write(&self.wire());
         connection
     }
 
-    /// Sends over an open connection and reads the whole answer, leaving the connection for the next request.
+    /// Sends over an open connection and reads the whole answer. The connection can be used again.
     pub fn send_over(&self, mut connection: Connection) -> (Response, Connection) {
         connection.write(&self.wire());
         let mut reply = connection.reply();
@@ -133,7 +133,7 @@ impl Connection {
         Self::try_open(address).unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
     }
 
-    /// Opens a connection to somebody who may not be there.
+    /// Opens a connection to a peer that may not listen.
     pub fn try_open(address: SocketAddr) -> std::io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, LIMIT)?;
         stream.set_read_timeout(Some(LIMIT))?;
@@ -142,27 +142,27 @@ impl Connection {
         Ok(Self { stream, pending: Vec::new() })
     }
 
-    /// Writes bytes as they are.
+    /// Writes raw bytes.
     pub fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
 
-    /// Writes bytes to a peer that may have had enough already.
+    /// Writes bytes to a peer that may have closed the connection.
     pub fn try_write(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
     }
 
-    /// Says that nothing more will be sent, and goes on listening.
+    /// Closes the sending half.
     pub fn half_close(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Goes away without a goodbye.
+    /// Resets the connection.
     pub fn reset(self) {
         let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
-    /// Whether anything of an answer comes.
+    /// Whether any byte of an answer arrives.
     pub fn try_answer(&mut self) -> bool {
         matches!(self.fill(), Ok(true))
     }
@@ -170,12 +170,12 @@ impl Connection {
     /// Reads the head of an answer.
     ///
     /// # Panics
-    /// If there is none in time.
+    /// If none arrives in time.
     pub fn reply(self) -> Reply {
         self.try_reply().unwrap_or_else(|what| panic!("no answer: {what}"))
     }
 
-    /// Reads the head of an answer, or says why there is none.
+    /// Reads the head of an answer, or returns the error.
     pub fn try_reply(mut self) -> Result<Reply, String> {
         loop {
             let end = loop {
@@ -210,7 +210,7 @@ impl Connection {
         }
     }
 
-    /// Reads more; `false` at the end.
+    /// Reads more bytes. Returns `false` at the end.
     fn fill(&mut self) -> Result<bool, String> {
         let mut buffer = [0; 16 * 1024];
         match self.stream.read(&mut buffer) {
@@ -246,7 +246,7 @@ impl Connection {
 }
 
 impl Reply {
-    /// The next piece of the body as it was framed, `None` at the end.
+    /// Returns the next chunk of the body, `None` at the end.
     pub fn piece(&mut self) -> Option<Vec<u8>> {
         match self.framing {
             Framing::Over => None,
@@ -277,7 +277,7 @@ impl Reply {
         }
     }
 
-    /// The next event of a stream, its blank line cut off; `None` at the end.
+    /// Returns the next event of a stream without its blank line, `None` at the end.
     pub fn frame(&mut self) -> Option<String> {
         loop {
             if let Some(end) = find(&self.unframed, b"\n\n") {
@@ -292,7 +292,7 @@ impl Reply {
         }
     }
 
-    /// The data of all events that are left.
+    /// Returns the data of all remaining events.
     pub fn frames(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.frame()).collect()
     }
@@ -310,12 +310,12 @@ impl Reply {
         Response { status: self.status, headers: self.headers.clone(), body, complete: self.complete }
     }
 
-    /// Closes the connection in the middle of things.
+    /// Closes the connection before the end of the answer.
     pub fn disconnect(self) {
         drop(self);
     }
 
-    /// Resets the connection in the middle of things.
+    /// Resets the connection before the end of the answer.
     pub fn reset(self) {
         self.connection.reset();
     }
@@ -326,10 +326,10 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     ///
     /// # Panics
-    /// If it is none.
+    /// If it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("status {}, not JSON ({error}): {}", self.status, self.text()))
     }
@@ -338,14 +338,14 @@ impl Response {
         self.headers.get(name)
     }
 
-    /// The body as JSON if the status is the one expected.
+    /// Checks the status and returns the body as JSON.
     #[track_caller]
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
         if self.body.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// Checks that this is an error of the documented shape, and gives the error object.
+    /// Checks that this is an error in the documented shape, and returns the error object.
     #[track_caller]
     pub fn error(&self, status: u16, kind: &str, code: &str) -> Value {
         let error = self.expect(status)["error"].clone();
@@ -361,12 +361,12 @@ impl Response {
 }
 
 impl Headers {
-    /// The first value of that name.
+    /// Returns the first header of that name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// All names, as they came.
+    /// Returns all header names, in order.
     pub fn names(&self) -> Vec<&str> {
         self.0.iter().map(|(name, _)| name.as_str()).collect()
     }

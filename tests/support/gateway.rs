@@ -1,4 +1,4 @@
-//! The real binary, running in a fresh directory on a free port with a configuration of the test's making.
+//! Runner of the real binary, in a new directory on a free port with the test's configuration.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,10 +14,10 @@ use super::client::{Request, Response};
 use super::store::Store;
 use super::{eventually, unique};
 
-/// The admin token of every gateway under test.
+/// Admin token of every gateway under test.
 pub const ADMIN_TOKEN: &str = "admin-token-for-tests-0123456789abcdef";
 
-/// What a gateway is started with.
+/// Configuration of a gateway to start.
 pub struct Setup {
     store: Store,
     database: Option<String>,
@@ -28,7 +28,7 @@ pub struct Setup {
     env: Vec<(String, String)>,
 }
 
-/// A gateway process. Killed when dropped, or when the test process ends.
+/// Gateway process. Killed when dropped, or when the test process ends.
 pub struct Gateway {
     pub address: SocketAddr,
     pub directory: PathBuf,
@@ -40,17 +40,17 @@ pub struct Gateway {
 
 struct Running {
     child: Child,
-    /// Kills the gateway when its standard input closes, which it does however this process ends.
+    /// Kills the gateway when its standard input closes, which happens however this process ends.
     watchdog: Child,
 }
 
-/// A tenant made for one test.
+/// Tenant of one test.
 pub struct Tenant<'a> {
     pub id: String,
     pub gateway: &'a Gateway,
 }
 
-/// A virtual key made for one test.
+/// Virtual key of one test.
 #[derive(Clone, Debug)]
 pub struct Key {
     pub id: String,
@@ -81,33 +81,33 @@ impl Setup {
         self
     }
 
-    /// A database that is there already.
+    /// Uses an existing database.
     pub fn database(mut self, url: &str) -> Self {
         self.database = Some(url.to_owned());
         self
     }
 
-    /// A port that another gateway listens on already; both need `reuse_port`.
+    /// Uses a port that another gateway listens on. Both need `reuse_port`.
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
     }
 
-    /// Lines for `[server]`.
+    /// Adds lines to `[server]`.
     pub fn server(mut self, lines: &str) -> Self {
         self.server.push_str(lines);
         self.server.push('\n');
         self
     }
 
-    /// Whole sections, such as `[retry]`.
+    /// Adds whole sections, such as `[retry]`.
     pub fn section(mut self, text: &str) -> Self {
         self.sections.push_str(text);
         self.sections.push('\n');
         self
     }
 
-    /// A file in `providers/`.
+    /// Adds a file to `providers/`.
     pub fn provider(mut self, file: &str, text: &str) -> Self {
         self.providers.push((file.to_owned(), text.to_owned()));
         self
@@ -123,7 +123,7 @@ impl Setup {
         self
     }
 
-    /// Writes the configuration for a port and says where.
+    /// Writes the configuration for a port and returns its path.
     pub fn write(&self, directory: &Path, port: u16, database: &str) -> PathBuf {
         let file = directory.join("aigw.toml");
         let Self { server, sections, .. } = self;
@@ -156,7 +156,7 @@ impl Setup {
             directory,
             _owned: owned,
         };
-        // Whoever shares a port with another may find that other answering for it.
+        // On a shared port the other gateway may answer.
         let listens = || gateway.log().contains("listens on").then_some(());
         if self.port.is_some() {
             eventually("the second gateway to listen", listens);
@@ -164,7 +164,7 @@ impl Setup {
         if gateway.becomes_ready() {
             return gateway;
         }
-        // Someone else may have taken the port between our letting it go and the gateway's taking it.
+        // Another process may have taken the port since it was chosen.
         let log = gateway.log();
         assert!(log.contains("in use"), "the gateway does not start:\n{log}");
         drop(gateway);
@@ -172,12 +172,12 @@ impl Setup {
     }
 }
 
-/// A port nobody listens on just now.
+/// Returns a free port.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// The binary, with nothing of this process's environment but what finds programs.
+/// Returns the binary with a minimal environment.
 pub fn aigw(directory: &Path, env: &[(String, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aigw"));
     command.current_dir(directory).env_clear().stdin(Stdio::null());
@@ -198,7 +198,7 @@ fn spawn(directory: &Path, env: &[(String, String)]) -> Running {
     Running { watchdog: watch(&child, directory), child }
 }
 
-/// Starts a shell that kills `child` and clears `directory` away once this process is gone.
+/// Starts a shell that kills `child` and removes `directory` once this process is gone.
 pub fn watch(child: &Child, directory: &Path) -> Child {
     Command::new("sh")
         .args(["-c", "read -r _; kill -9 \"$1\" 2>/dev/null; rm -rf \"$2\"", "watchdog", &child.id().to_string()])
@@ -210,7 +210,7 @@ pub fn watch(child: &Child, directory: &Path) -> Child {
         .unwrap()
 }
 
-/// Waits for a process to end.
+/// Waits for the exit of a process.
 pub fn ended(child: &mut Child) -> ExitStatus {
     eventually("the process to end", || child.try_wait().unwrap())
 }
@@ -243,7 +243,7 @@ impl Gateway {
         })
     }
 
-    /// Everything it said on standard error.
+    /// Returns its standard error.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.join("stderr")).unwrap_or_default()
     }
@@ -265,7 +265,7 @@ impl Gateway {
         self.request("POST", target).bearer(&key.secret).json(body)
     }
 
-    /// A request to the admin API, its path below `/admin/v1`.
+    /// Sends a request to the admin API, with a path below `/admin/v1`.
     pub fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> Response {
         let request = self.request(method, &format!("/admin/v1{path}")).bearer(ADMIN_TOKEN);
         match body {
@@ -274,7 +274,7 @@ impl Gateway {
         }
     }
 
-    /// A new tenant with that much besides an id.
+    /// Creates a tenant with these fields and a new id.
     pub fn tenant_with(&self, mut fields: Value) -> Tenant<'_> {
         let id = unique("t");
         fields["id"] = json!(id);
@@ -286,12 +286,12 @@ impl Gateway {
         self.tenant_with(json!({"name": "a tenant"}))
     }
 
-    /// A key of a new tenant.
+    /// Creates a key of a new tenant.
     pub fn key(&self) -> Key {
         self.tenant().key()
     }
 
-    /// The entry of a request, once it is there.
+    /// Waits for the ledger entry of a request.
     pub fn entry(&self, request_id: &str) -> Value {
         eventually(&format!("the entry of request {request_id}"), || {
             let answer = self.admin("GET", &format!("/ledger/{request_id}"), None);
@@ -302,7 +302,7 @@ impl Gateway {
         })
     }
 
-    /// The entry of an answered request.
+    /// Waits for the ledger entry of an answered request.
     pub fn entry_of(&self, response: &Response) -> Value {
         self.entry(response.header("x-request-id").expect("an answer without x-request-id"))
     }
@@ -316,17 +316,17 @@ impl Gateway {
         kill_process(pid, signal).unwrap();
     }
 
-    /// Asks it to stop.
+    /// Sends SIGTERM.
     pub fn sigterm(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// Asks it to read its configuration again.
+    /// Sends SIGHUP.
     pub fn sighup(&self) {
         self.signal(Signal::HUP);
     }
 
-    /// Ends it without a word.
+    /// Kills it with SIGKILL.
     pub fn kill9(&self) {
         let mut running = self.running();
         running.stop_watching();
@@ -334,7 +334,7 @@ impl Gateway {
         let _ = running.child.wait();
     }
 
-    /// Waits for it to end by itself.
+    /// Waits for its exit.
     pub fn exit(&self) -> ExitStatus {
         let mut running = self.running();
         let status = ended(&mut running.child);
@@ -347,7 +347,7 @@ impl Gateway {
         self.running().child.try_wait().unwrap().is_none()
     }
 
-    /// Starts it again on the same port, with the same state.
+    /// Restarts it on the same port with the same state.
     pub fn restart(&self) {
         self.begin_restart();
         assert!(self.becomes_ready(), "the gateway does not start again:\n{}", self.log());
@@ -364,7 +364,7 @@ impl Gateway {
         fs::write(self.directory.join(file), text).unwrap();
     }
 
-    /// The command line, to be run against this gateway.
+    /// Returns the command line, configured for this gateway.
     pub fn shell(&self, arguments: &[&str]) -> Command {
         let env = [("AIGW_URL".to_owned(), format!("http://{}", self.address)), ("AIGW_ADMIN_TOKEN".to_owned(), ADMIN_TOKEN.to_owned())];
         let mut command = aigw(&self.directory, &env);
@@ -379,7 +379,7 @@ impl Gateway {
 }
 
 impl Tenant<'_> {
-    /// A new key with these fields.
+    /// Creates a key with these fields.
     pub fn key_with(&self, mut fields: Value) -> Key {
         if fields["name"].is_null() {
             fields["name"] = json!("a key");
@@ -395,12 +395,12 @@ impl Tenant<'_> {
         self.key_with(json!({}))
     }
 
-    /// A request to the admin API, its path below this tenant's.
+    /// Sends a request to the admin API, with a path below this tenant's.
     pub fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> Response {
         self.gateway.admin(method, &format!("/tenants/{}{path}", self.id), body)
     }
 
-    /// All its entries, newest first, once there are so many.
+    /// Waits until the tenant has `count` entries and returns them, newest first.
     pub fn entries(&self, count: usize) -> Vec<Value> {
         eventually(&format!("{count} entries of {}", self.id), || {
             let entries = self.gateway.admin("GET", &format!("/ledger?tenant={}&limit=1000", self.id), None).expect(200);

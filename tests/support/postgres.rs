@@ -1,4 +1,5 @@
-//! A PostgreSQL server of a test's own: started, stopped and started again, with TLS if it is given a certificate.
+//! PostgreSQL server of a single test, which can be stopped and restarted. It uses TLS if it is given a
+//! certificate.
 //!
 //! Wanted where `AIGW_TEST_POSTGRES_URL` is set, because that is where PostgreSQL is tested at all; and where `initdb` and
 //! `pg_ctl` are installed. PostgreSQL refuses to run as root, so root runs it as another user.
@@ -40,7 +41,8 @@ impl Certificates {
 }
 
 impl Server {
-    /// A new server; `None`, and a word why, where there can be none. Passwords are demanded.
+    /// Starts a server that requires passwords. Returns `None`, and prints the reason, where that is
+    /// impossible.
     pub fn start(certificates: Option<&Certificates>) -> Option<Self> {
         if std::env::var("AIGW_TEST_POSTGRES_URL").is_err() {
             eprintln!("skipped: AIGW_TEST_POSTGRES_URL is not set");
@@ -75,23 +77,23 @@ impl Server {
         Some(server)
     }
 
-    /// Where the server's database is, for a client that calls the server by this name.
+    /// Returns the URL of the database, with this host name.
     pub fn url(&self, host: &str, more: &str) -> String {
         format!("postgres://aigw:pass%3Aw%2Ford@{host}:{}/postgres{more}", self.port)
     }
 
-    /// Stops the server at once, its connections with it.
+    /// Stops the server at once and cuts its connections.
     pub fn halt(&self) {
         self.run("pg_ctl", &["-D", &self.data(), "-m", "fast", "-w", "stop"]);
     }
 
-    /// Starts it again, on the same port.
+    /// Restarts it on the same port.
     pub fn resume(&self) {
         let log = self.directory.path().join("log").display().to_string();
         self.run("pg_ctl", &["-D", &self.data(), "-l", &log, "-w", "start"]);
     }
 
-    /// Writes a file that the server's user owns, and says where.
+    /// Writes a file owned by the server's user and returns its path.
     pub fn file(&self, name: &str, text: &str, mode: u32) -> String {
         let path = self.directory.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -121,7 +123,7 @@ impl Server {
             }
             None => Command::new(&program),
         };
-        // The server it starts inherits what it is given, so a pipe would never end.
+        // The server inherits the file descriptors, so a pipe would never be closed.
         let status = command.args(arguments).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap();
         assert!(
             status.success(),

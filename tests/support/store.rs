@@ -1,4 +1,4 @@
-//! Which database a gateway keeps its state in: SQLite always, PostgreSQL where `AIGW_TEST_POSTGRES_URL` names one.
+//! Database of a gateway under test: SQLite always, PostgreSQL if `AIGW_TEST_POSTGRES_URL` is set.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use diesel::{Connection, PgConnection, SqliteConnection};
 
 use super::unique;
 
-/// A kind of store.
+/// Kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {
     Sqlite,
@@ -15,7 +15,7 @@ pub enum Store {
 }
 
 impl Store {
-    /// Whether it can be tested here; says so if not.
+    /// Whether it can be tested here. Prints a message if not.
     pub fn is_available(self) -> bool {
         let available = self == Store::Sqlite || postgres().is_some();
         if !available {
@@ -24,7 +24,7 @@ impl Store {
         available
     }
 
-    /// The URL of a fresh, empty database.
+    /// Creates an empty database and returns its URL.
     pub fn url(self, directory: &Path) -> String {
         match self {
             Store::Sqlite => format!("sqlite://{}/aigw.db", directory.display()),
@@ -45,7 +45,7 @@ fn postgres() -> Option<String> {
     std::env::var("AIGW_TEST_POSTGRES_URL").ok().filter(|url| !url.is_empty())
 }
 
-/// Keeps a database from taking entries until it is dropped.
+/// Blocks a database from accepting entries until the returned guard is dropped.
 pub fn blocked(database: &str) -> Box<dyn SimpleConnection> {
     if let Some(file) = database.strip_prefix("sqlite://") {
         let mut connection = SqliteConnection::establish(file).unwrap();

@@ -30,7 +30,7 @@ pub struct Session<'a> {
     pub script: Script,
 }
 
-/// The key a provider sends upstream.
+/// Returns the key that a provider sends upstream.
 pub fn upstream_key(provider: &str) -> String {
     format!("upstream-secret-of-{provider}-0123456789")
 }
@@ -53,7 +53,7 @@ pub fn shared_gateway_on(store: Store) -> &'static TestGateway {
         Store::Sqlite => &SQLITE,
         Store::Postgres => &POSTGRES,
     };
-    // A gateway that does not start fails one test slowly and the others at once.
+    // If the gateway does not start, one test fails slowly and the others at once.
     let built = shared.get_or_init(|| std::panic::catch_unwind(|| TestGateway::build(store)).ok());
     built.as_ref().expect("the shared gateway did not start; see the test that started it")
 }
@@ -69,7 +69,7 @@ idle_timeout = "8s"
 cooldown = { failures = 0, window = "30s", rest = "15s" }
 "#;
 
-/// Retry settings for providers that are expected to be silent.
+/// Retry settings for providers that never answer.
 const HASTY: &str = r#"retry = { first_byte_timeout = "250ms", idle_timeout = "250ms" }"#;
 
 impl TestGateway {
@@ -88,7 +88,7 @@ impl TestGateway {
             kind("private-club", "7-club", &base_url("club"), ""),
             keyless("open", "8-open", &base_url("open")),
         ];
-        // One provider of each silent or unreachable sort before and one after `1-alpha`.
+        // For each kind of silent or unreachable provider, one before and one after `1-alpha`.
         let unreachable = [
             ("refused", format!("http://{refused}/v1"), ""),
             ("silent", format!("http://{silent}/v1"), ""),
@@ -133,7 +133,7 @@ impl TestGateway {
         Self { gateway: setup.start(), upstream, _sockets: silence.into_iter().chain([refusing]).collect() }
     }
 
-    /// A new test.
+    /// Starts a session with a new tenant, key and script.
     pub fn session(&self) -> Session<'_> {
         let tenant = self.gateway.tenant();
         let key = tenant.key();
@@ -142,27 +142,27 @@ impl TestGateway {
 }
 
 impl Session<'_> {
-    /// A chat request's body, marked for this test's script.
+    /// Returns the body of a chat request, marked for this test's script.
     pub fn body(&self, model: &str) -> Value {
         json!({"model": model, "messages": [{"role": "user", "content": "hi"}], MARK: self.script.mark()})
     }
 
-    /// A chat request.
+    /// Creates a chat request.
     pub fn chat(&self, model: &str) -> Request {
         self.shared.gateway.chat(&self.key, &self.body(model))
     }
 
-    /// A chat request for a stream.
+    /// Creates a streaming chat request.
     pub fn streamed(&self, model: &str) -> Request {
         self.chat_with(model, json!({"stream": true}))
     }
 
-    /// A chat request with these fields besides.
+    /// Creates a chat request with these additional fields.
     pub fn chat_with(&self, model: &str, fields: Value) -> Request {
         self.post_with("/v1/chat/completions", model, fields)
     }
 
-    /// Any request with these fields besides.
+    /// Creates a request with these additional fields.
     pub fn post_with(&self, target: &str, model: &str, fields: Value) -> Request {
         let mut body = self.body(model);
         for (name, value) in fields.as_object().unwrap() {
@@ -171,18 +171,18 @@ impl Session<'_> {
         self.shared.gateway.post(target, &self.key, &body)
     }
 
-    /// A body exactly as written, `MARK` standing for the mark's value.
+    /// Creates a request with this exact body, in which `MARK` is replaced by the mark.
     pub fn raw(&self, target: &str, body: &str) -> Request {
         self.shared.gateway.request("POST", target).bearer(&self.key.secret).text(&body.replace("MARK", self.script.mark()))
     }
 }
 
-/// The variable a provider's key comes from.
+/// Returns the variable with a provider's key.
 pub fn key_env(provider: &str) -> String {
     format!("KEY_{}", provider.to_uppercase().replace('-', "_"))
 }
 
-/// A kind on loopback with one provider.
+/// Returns the TOML of a kind on loopback with one provider.
 pub fn kind(kind: &str, provider: &str, base_url: &str, more: &str) -> String {
     let env = key_env(provider);
     format!(
@@ -192,14 +192,14 @@ pub fn kind(kind: &str, provider: &str, base_url: &str, more: &str) -> String {
     )
 }
 
-/// A kind on loopback that wants no key, with one provider.
+/// Returns the TOML of a kind on loopback without a key, with one provider.
 pub fn keyless(kind: &str, provider: &str, base_url: &str) -> String {
     format!(
         "[kind.{kind}]\nbase_url = \"{base_url}\"\nallow_private = true\nauth = \"none\"\n\n[provider.\"{provider}\"]\nkind = \"{kind}\"\n"
     )
 }
 
-/// Models and the kinds that serve each, at 1 and 2 dollars per million tokens.
+/// Returns the TOML of models with their kinds, at 1 and 2 US dollars per million tokens.
 pub fn models(models: &[(&str, &[&str])]) -> String {
     let mut text = String::new();
     for (model, kinds) in models {
@@ -219,7 +219,7 @@ paths = { chat = "deployments/{model}/chat/completions" }
 request = { rename = { max_completion_tokens = "max_tokens" }, drop = ["user"], set = { safe_mode = true } }
 "#;
 
-/// The simulator, its answers priced.
+/// TOML of the simulator with prices.
 pub const SIMULATOR: &str = r#"
 [kind.simulator]
 dialect = "simulator"
@@ -260,13 +260,13 @@ price = { input = 0.0005, output = 0.0015 }
 price = "free"
 "#;
 
-/// An address whose port is taken but where nobody listens: connections are refused.
+/// Returns an address that refuses connections: its port is bound, but nothing listens.
 pub fn refusing() -> (SocketAddr, Socket) {
     let socket = bound();
     (socket.local_addr().unwrap().as_socket().unwrap(), socket)
 }
 
-/// An address that never answers a connection: its backlog is full.
+/// Returns an address that never accepts connections: its backlog is full.
 fn silent() -> (SocketAddr, Vec<Socket>) {
     let socket = bound();
     socket.listen(0).unwrap();

@@ -1,4 +1,5 @@
-//! A scripted upstream: an HTTP/1.1 server on loopback that does to the byte what a test tells it, every fault included.
+//! Scripted upstream: an HTTP/1.1 server on loopback that follows a test's script to the byte, faults
+//! included.
 //!
 //! One server serves many tests at once. A test opens a [`Script`], puts its mark into the request body
 //! (a field that no gateway knows and every gateway must pass on), and lists for each provider the
@@ -20,12 +21,12 @@ use super::{LIMIT, unique};
 mod answer;
 pub use answer::*;
 
-/// The body field that carries a script's mark.
+/// Body field with a script's mark.
 pub const MARK: &str = "x_script";
-/// The request header that carries it where the dialect lets no unknown field through.
+/// Request header with the mark, for dialects that pass no unknown field.
 pub const MARK_HEADER: &str = "x-script";
 
-/// The server.
+/// Scripted server.
 pub struct Upstream {
     pub address: SocketAddr,
     server: Arc<Server>,
@@ -57,7 +58,7 @@ struct Recording {
     calls: Vec<Call>,
 }
 
-/// One request that arrived.
+/// Request that arrived.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub provider: String,
@@ -65,13 +66,13 @@ pub struct Call {
     pub target: String,
     pub headers: Headers,
     pub body: Vec<u8>,
-    /// Which connection it came over, counted from 1.
+    /// Number of its connection, from 1.
     pub connection: usize,
-    /// How many requests that connection had brought before.
+    /// Number of earlier requests on that connection.
     pub earlier: usize,
-    /// When the caller went away while it was still owed something.
+    /// Time at which the caller disconnected before the end of the answer.
     pub gone: Option<Instant>,
-    /// When the last step of the answer was over.
+    /// Time at which the answer was complete.
     pub done: Option<Instant>,
 }
 
@@ -102,26 +103,26 @@ impl Upstream {
         format!("http://{}/{provider}/v1", self.address)
     }
 
-    /// A new part for one test.
+    /// Creates the script of one test.
     pub fn script(&self) -> Script {
         let (mark, state) = (unique("s"), Arc::<UpstreamState>::default());
         lock(&self.server.scripts).insert(mark.clone(), Arc::clone(&state));
         Script { mark, state }
     }
 
-    /// How many connections there have been.
+    /// Returns the number of connections so far.
     pub fn connections(&self) -> usize {
         self.server.connections.load(Ordering::SeqCst)
     }
 
-    /// The calls that bore nobody's mark.
+    /// Returns the calls without a known mark.
     pub fn unmarked(&self) -> Vec<Call> {
         lock(&self.server.unmarked.recording).calls.clone()
     }
 }
 
 impl Script {
-    /// The mark to put into the body under [`MARK`].
+    /// Returns the mark to put into the body under [`MARK`].
     pub fn mark(&self) -> &str {
         &self.mark
     }
@@ -132,12 +133,12 @@ impl Script {
         self
     }
 
-    /// Every call so far.
+    /// Returns all calls so far.
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.state.recording).calls.clone()
     }
 
-    /// The only call.
+    /// Returns the only call.
     #[track_caller]
     pub fn call(&self) -> Call {
         let mut calls = self.calls();
@@ -145,12 +146,12 @@ impl Script {
         calls.remove(0)
     }
 
-    /// Providers called, in order.
+    /// Returns the called providers, in order.
     pub fn called(&self) -> Vec<String> {
         lock(&self.state.recording).calls.iter().map(|call| call.provider.clone()).collect()
     }
 
-    /// Waits for something to be true of the calls.
+    /// Waits until `ask` returns a value for the calls.
     #[track_caller]
     pub fn until<T>(&self, what: &str, ask: impl Fn(&[Call]) -> Option<T>) -> T {
         let deadline = Instant::now() + LIMIT;
@@ -160,18 +161,18 @@ impl Script {
                 return answer;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "waited {LIMIT:?} in vain for {what}");
+            assert!(!left.is_zero(), "timed out after {LIMIT:?} waiting for {what}");
             recording = self.state.changed.wait_timeout(recording, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Waits until so many calls have arrived.
+    /// Waits until `count` calls have arrived.
     #[track_caller]
     pub fn arrived(&self, count: usize) {
         self.until(&format!("call number {count}"), |calls| (calls.len() >= count).then_some(()));
     }
 
-    /// Waits until the caller of the latest call is gone, and says since when.
+    /// Waits until the caller of the latest call has disconnected, and returns the time.
     #[track_caller]
     pub fn gone(&self) -> Instant {
         self.until("the caller to go away", |calls| calls.last().and_then(|call| call.gone))
@@ -185,7 +186,7 @@ impl UpstreamState {
     }
 }
 
-/// Why a connection is over.
+/// Marker for the end of a connection.
 struct Over;
 
 impl From<std::io::Error> for Over {
@@ -229,7 +230,7 @@ fn serve(server: &Server, mut stream: TcpStream, connection: usize) -> Result<()
 fn read_call(stream: &mut TcpStream, pending: &mut Vec<u8>, connection: usize, earlier: usize) -> Result<(Call, Option<String>), Over> {
     let end = loop {
         if pending.first() == Some(&0x16) {
-            // A TLS hello on a port that speaks none.
+            // A TLS handshake on a plaintext port.
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")?;
             return Err(Over);
         }
@@ -297,7 +298,7 @@ fn more(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Result<(), Over> {
 }
 
 impl Call {
-    /// The body as JSON.
+    /// Returns the body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }

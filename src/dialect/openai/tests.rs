@@ -106,7 +106,7 @@ fn only_the_model_is_changed_in_a_plain_request() {
 }
 
 #[test]
-fn a_stream_is_asked_for_its_usage_and_keeps_its_other_options() {
+fn a_stream_requests_usage_and_keeps_its_other_options() {
     let chat = |body: Value| sent(&body, &usual(), Operation::Chat)["stream_options"].clone();
     assert_eq!(chat(json!({"model": "m", "stream": true})), json!({"include_usage": true}));
     assert_eq!(chat(json!({"model": "m", "stream": true, "stream_options": null})), json!({"include_usage": true}));
@@ -132,7 +132,7 @@ fn stream_options_that_cannot_be_read_are_refused() {
 }
 
 #[test]
-fn the_kinds_quirks_are_applied_and_have_the_last_word() {
+fn the_kinds_quirks_are_applied_last() {
     let quirks = Quirks {
         rename: vec![("max_completion_tokens".into(), "max_tokens".into())],
         drop: vec!["user".into(), "stream_options".into()],
@@ -146,7 +146,7 @@ fn the_kinds_quirks_are_applied_and_have_the_last_word() {
 }
 
 #[test]
-fn a_body_goes_back_byte_for_byte_and_tells_what_was_used() {
+fn a_body_passes_byte_for_byte_and_its_usage_is_read() {
     let body = Bytes::from(
         "{ \"choices\": [ {\"message\": {\"content\": \"h\\u00e9y\\n\", \"tool_calls\": [{\"function\": {\"arguments\": \"{}\"}}]}, \"finish_reason\": \"length\"} ],\n\
          \"usage\": {\"prompt_tokens\": 7, \"completion_tokens\": 5} }\n",
@@ -166,7 +166,7 @@ fn embeddings_tell_their_prompt_tokens() {
 }
 
 #[test]
-fn a_success_that_is_no_answer_is_a_failure() {
+fn a_success_that_is_not_an_answer_is_a_failure() {
     for (body, status, code) in [
         ("", 502, "upstream_interrupted"),
         ("[]", 502, "upstream_interrupted"),
@@ -187,7 +187,7 @@ fn a_success_that_is_no_answer_is_a_failure() {
 }
 
 #[test]
-fn a_stream_passes_but_for_the_usage_event_nobody_asked_for() {
+fn a_stream_passes_except_an_unrequested_usage_event() {
     let stream = [": hello\n\n", &chunk("hé"), ": ping\n\n", &chunk("y"), &stop(), &usage(), DONE].concat();
     let (got, flow, observed) = relayed(streamed(), &[stream.as_bytes()]);
     assert_eq!((got, flow), (stream.replace(&usage(), ""), Flow::Done));
@@ -281,7 +281,7 @@ fn an_error_event_fails_the_stream_first_or_later() {
 }
 
 #[test]
-fn a_text_that_speaks_of_errors_and_usage_is_no_error() {
+fn a_text_that_mentions_errors_and_usage_is_not_an_error() {
     let stream =
         [chunk(r#"{"error":{"message":"x"},"usage":{"prompt_tokens":1},"finish_reason":"stop"}"#), stop(), DONE.to_owned()].concat();
     let (got, flow, observed) = relayed(streamed(), &[stream.as_bytes()]);
@@ -291,7 +291,7 @@ fn a_text_that_speaks_of_errors_and_usage_is_no_error() {
 }
 
 #[test]
-fn bytes_that_are_no_stream_fail_before_anything_is_sent() {
+fn bytes_that_are_not_a_stream_fail_before_anything_is_sent() {
     for (stream, status) in [
         ("", 502),
         ("<html><body>hello</body></html>", 502),
@@ -308,7 +308,7 @@ fn bytes_that_are_no_stream_fail_before_anything_is_sent() {
 }
 
 #[test]
-fn a_stream_cut_short_is_interrupted() {
+fn a_truncated_stream_is_interrupted() {
     for cut in ["", "data: {\"choices\":[{\"del", "data: [DO"] {
         let stream = [&chunk("a"), cut].concat();
         let (got, flow, observed) = relayed(streamed(), &[stream.as_bytes()]);
@@ -318,7 +318,7 @@ fn a_stream_cut_short_is_interrupted() {
 }
 
 #[test]
-fn a_stream_that_never_says_done_is_complete_once_all_its_choices_have_finished() {
+fn a_stream_without_done_is_complete_once_all_choices_have_finished() {
     let stream = [chunk("a"), stop()].concat();
     assert_eq!(
         relayed(streamed(), &[stream.as_bytes()]),
@@ -384,7 +384,7 @@ proptest! {
 
     /// Whoever peeks at a body and whoever reads it upstream must not see two different requests.
     #[test]
-    fn what_was_authorised_is_what_is_sent(
+    fn the_authorized_request_is_the_one_sent(
         members in prop::collection::vec((
             prop::sample::select(vec!["model", "mod\\u0065l", "Model", "stream", "str\\u0065am", "max_tokens", "user", "n", "x", "\\u0000", ""]),
             prop::sample::select(vec![
@@ -437,7 +437,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_a_reader_stumble(pieces in prop::collection::vec("(data: ?|event: error)?[\\[{\"}:,a]{0,12}\n{0,2}", 0..8)) {
+    fn no_bytes_make_a_reader_panic(pieces in prop::collection::vec("(data: ?|event: error)?[\\[{\"}:,a]{0,12}\n{0,2}", 0..8)) {
         let pieces: Vec<&[u8]> = pieces.iter().map(String::as_bytes).collect();
         relayed(streamed(), &pieces);
         let _ = reader_for(&json!({"model": "m"})).whole(Bytes::from(pieces.concat()));

@@ -93,7 +93,7 @@ fn echo_reads_text_parts() {
 }
 
 #[test]
-fn lorem_keeps_to_the_token_limit() {
+fn lorem_respects_the_token_limit() {
     for name in ["max_tokens", "max_completion_tokens"] {
         let (short, observed) = answer(Operation::Chat, &json!({"model": "sim-lorem", "messages": said("x"), name: 3}));
         assert_eq!(short["choices"][0]["message"]["content"], "Lorem ipsum ");
@@ -104,7 +104,7 @@ fn lorem_keeps_to_the_token_limit() {
 }
 
 #[test]
-fn a_stream_says_the_same_word_by_word() {
+fn a_stream_has_the_same_text_word_by_word() {
     let body = json!({"model": "sim-echo", "stream": true, "messages": said("one two three")});
     let (events, observed) = stream(Operation::Chat, &body);
     assert_eq!(events[0]["choices"][0]["delta"], json!({"role": "assistant", "content": "", "refusal": null}));
@@ -149,7 +149,7 @@ fn embeddings_are_unit_vectors_that_only_the_text_decides() {
 }
 
 #[test]
-fn requests_that_make_no_sense_are_refused_by_their_field() {
+fn invalid_requests_are_refused_by_field() {
     let chat = |body: Value| (Operation::Chat, body);
     for ((operation, body), param) in [
         (chat(json!({})), "messages"),
@@ -178,7 +178,7 @@ fn a_model_it_does_not_have_is_not_found() {
 }
 
 #[test]
-fn it_is_as_slow_as_it_is_told() {
+fn delays_are_configurable() {
     let (latency, chunk_delay) = (Duration::from_millis(300), Duration::from_millis(20));
     let quirks = Quirks { simulate: Simulate { latency, chunk_delay, ..Simulate::default() }, ..Quirks::default() };
     let delays = |body: Value| -> Vec<Duration> {
@@ -190,7 +190,7 @@ fn it_is_as_slow_as_it_is_told() {
 }
 
 #[test]
-fn it_fails_as_often_as_it_is_told_and_the_seed_decides() {
+fn failures_follow_the_rate_and_the_seed() {
     let body = json!({"messages": said("x")});
     let status = |rate: f64, failure_status: u16, seed: u64| {
         let simulate = Simulate { failure_rate: rate, failure_status, ..Simulate::default() };
@@ -209,7 +209,7 @@ fn it_fails_as_often_as_it_is_told_and_the_seed_decides() {
 
 proptest! {
     #[test]
-    fn a_stream_and_an_answer_say_the_same(text in "(?s).{0,60}", limit in 0..20_u64, model in "sim-echo|sim-lorem") {
+    fn a_stream_and_a_whole_answer_have_the_same_text(text in "(?s).{0,60}", limit in 0..20_u64, model in "sim-echo|sim-lorem") {
         let body = json!({"model": model, "messages": said(&text), "max_tokens": limit});
         let (answer, whole) = answer(Operation::Chat, &body);
         let mut streamed = body;

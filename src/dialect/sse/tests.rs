@@ -36,12 +36,12 @@ fn lines_end_in_lf_crlf_or_cr() {
 }
 
 #[test]
-fn one_space_after_the_colon_is_no_part_of_the_value() {
+fn one_space_after_the_colon_is_not_part_of_the_value() {
     assert_eq!(data("data:  two\n\ndata:none\n\ndata\n\ndata:\n\n"), [" two", "none", "", ""]);
 }
 
 #[test]
-fn comments_and_other_fields_are_no_data() {
+fn comments_and_other_fields_are_not_data() {
     assert_eq!(data(": ping\n\nid: 1\nretry: 5\ndata: x\ndatum: y\n data: z\n\n:data: no\n\n"), ["x"]);
 }
 
@@ -58,7 +58,7 @@ fn the_last_event_name_of_an_event_counts_and_does_not_outlive_it() {
 }
 
 #[test]
-fn what_is_pending_at_the_end_is_offered_without_its_line_end() {
+fn a_pending_event_is_returned_at_the_end() {
     assert_eq!(data("data: a\n\ndata: b\ndata: c"), ["a", "b\nc"]);
     assert_eq!(data("data: a\r\n\r"), ["a"]);
     assert_eq!(read(&[], SseLimits::default()), Ok(vec![]));

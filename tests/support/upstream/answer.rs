@@ -21,10 +21,10 @@ pub struct Answer {
 
 #[derive(Clone)]
 enum Head {
-    /// Whatever suits the request.
+    /// Plausible answer to the request.
     Good,
     Status(u16, Vec<(String, String)>),
-    /// These bytes instead of a head.
+    /// Raw bytes instead of a head.
     Raw(Vec<u8>),
 }
 
@@ -61,17 +61,17 @@ impl Gate {
 }
 
 impl Answer {
-    /// A plausible answer to whatever was asked.
+    /// Creates a plausible answer to any request.
     pub fn good() -> Self {
         Self { before: Vec::new(), head: Head::Good, framing: Framing::Length(None), steps: Vec::new() }
     }
 
-    /// A JSON body with its length.
+    /// Creates an answer with a JSON body and its length.
     pub fn json(status: u16, body: &Value) -> Self {
         Self::text(status, "application/json", &body.to_string())
     }
 
-    /// An error in OpenAI's shape.
+    /// Creates an error in OpenAI's shape.
     pub fn error(status: u16) -> Self {
         Self::json(
             status,
@@ -79,22 +79,22 @@ impl Answer {
         )
     }
 
-    /// A body of that type with its length.
+    /// Creates an answer with a body of that type and its length.
     pub fn text(status: u16, content_type: &str, body: &str) -> Self {
         Self::head(status).header("content-type", content_type).piece(body.as_bytes())
     }
 
-    /// Only a head so far.
+    /// Creates an answer with a head only.
     pub fn head(status: u16) -> Self {
         Self { before: Vec::new(), head: Head::Status(status, Vec::new()), framing: Framing::Length(None), steps: Vec::new() }
     }
 
-    /// The head of a stream: event-stream, chunked.
+    /// Creates the head of a chunked event stream.
     pub fn stream() -> Self {
         Self::head(200).header("content-type", "text/event-stream").chunked()
     }
 
-    /// Bytes instead of HTTP, then whatever follows unframed.
+    /// Creates an answer of raw bytes; its further parts are unframed.
     pub fn raw(bytes: &[u8]) -> Self {
         Self { before: Vec::new(), head: Head::Raw(bytes.to_vec()), framing: Framing::UntilClose, steps: Vec::new() }
     }
@@ -111,47 +111,47 @@ impl Answer {
         self
     }
 
-    /// No length, no chunks: the body ends with the connection.
+    /// Removes the framing: the body ends with the connection.
     pub fn until_close(mut self) -> Self {
         self.framing = Framing::UntilClose;
         self
     }
 
-    /// Claims this content-length, whatever follows.
+    /// Sets the content-length, right or wrong.
     pub fn claiming(mut self, length: usize) -> Self {
         self.framing = Framing::Length(Some(length));
         self
     }
 
-    /// A piece of the body, written on its own.
+    /// Adds a piece of the body, written separately.
     pub fn piece(mut self, bytes: &[u8]) -> Self {
         self.steps.push(Step::Piece(bytes.to_vec()));
         self
     }
 
-    /// A stream event with this data.
+    /// Adds a stream event with this data.
     pub fn event(self, data: &str) -> Self {
         self.piece(format!("data: {data}\n\n").as_bytes())
     }
 
-    /// A stream event with a chunk of text.
+    /// Adds a stream event with a chunk of text.
     pub fn delta(self, text: &str) -> Self {
         self.event(&delta(text))
     }
 
-    /// Waits for the test.
+    /// Waits until the test opens the gate.
     pub fn gate(mut self, gate: &Gate) -> Self {
         self.steps.push(Step::Gate(gate.clone()));
         self
     }
 
-    /// Takes its time: what is tested is somebody's patience.
+    /// Pauses, to test a timeout.
     pub fn pause(mut self, pause: Duration) -> Self {
         self.steps.push(Step::Pause(pause));
         self
     }
 
-    /// Says nothing more until the caller goes away.
+    /// Sends nothing more until the caller disconnects.
     pub fn hang(mut self) -> Self {
         self.steps.push(Step::Hang);
         self
@@ -162,19 +162,19 @@ impl Answer {
         self
     }
 
-    /// Closes the connection here, whatever was promised.
+    /// Closes the connection here, complete or not.
     pub fn close(mut self) -> Self {
         self.steps.push(Step::Close);
         self
     }
 
-    /// Moves what has been said so far about hanging, closing and waiting before the head.
+    /// Moves the steps so far (hang, close, wait) before the head.
     pub fn before_head(mut self) -> Self {
         self.before = std::mem::take(&mut self.steps);
         self
     }
 
-    /// A whole good stream of that text, usage included where it was asked for, and what `usage` says then.
+    /// Creates a complete stream of these texts, with `usage` if there is one.
     pub fn streamed(texts: &[&str], usage: Option<&Value>) -> Self {
         let mut answer = Self::stream().event(&chunk(json!({"role": "assistant", "content": ""}), Value::Null));
         for text in texts {
@@ -221,9 +221,9 @@ pub fn completion(text: &str) -> Value {
 
 /// Why an answer stopped.
 pub(super) enum Ended {
-    /// As told.
+    /// The answer was sent as scripted.
     Told,
-    /// The caller went away.
+    /// The caller disconnected.
     Gone,
 }
 

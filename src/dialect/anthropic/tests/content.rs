@@ -30,7 +30,7 @@ fn file(file: Value) -> Value {
 }
 
 #[test]
-fn images_of_four_kinds_are_passed_on_as_they_are() {
+fn images_of_four_types_are_passed_on_unchanged() {
     for (given, sent) in [
         ("image/jpeg", "image/jpeg"),
         ("image/jpg", "image/jpeg"),
@@ -47,7 +47,7 @@ fn images_of_four_kinds_are_passed_on_as_they_are() {
 }
 
 #[test]
-fn images_elsewhere_or_of_other_kinds_are_refused() {
+fn images_of_other_types_or_schemes_are_refused() {
     for url in [
         "http://example.com/a.png",
         "ftp://example.com/a.png",
@@ -120,7 +120,7 @@ fn parts_without_a_counterpart_are_refused() {
 }
 
 #[test]
-fn refusals_of_the_past_are_text() {
+fn earlier_refusals_become_text() {
     let content = |message: Value| sent_for(json!([message, {"role": "user", "content": "x"}]))["messages"][1]["content"].take();
     let refusal = json!([{"type": "text", "text": "I will not."}]);
     assert_eq!(content(json!({"role": "assistant", "content": [{"type": "refusal", "refusal": "I will not."}]})), refusal);
@@ -132,7 +132,7 @@ fn refusals_of_the_past_are_text() {
 }
 
 #[test]
-fn arguments_that_are_no_object_are_kept_as_they_were_written() {
+fn invalid_arguments_are_kept_as_written() {
     for (arguments, input) in [
         (json!("{\"a\": [1, 2]}"), json!({"a": [1, 2]})),
         (json!(""), json!({})),
@@ -150,7 +150,7 @@ fn arguments_that_are_no_object_are_kept_as_they_were_written() {
 }
 
 #[test]
-fn calls_without_what_they_need_are_refused() {
+fn calls_with_missing_members_are_refused() {
     let refused = |call: Value| refusal(&json!({"model": MODEL, "messages": [{"role": "assistant", "tool_calls": [call]}]}));
     let custom = json!({"id": "c", "type": "custom", "custom": {"name": "f", "input": "x"}});
     assert_eq!(refused(custom), ("unsupported_value", "messages[0].tool_calls[0].type".into()));
@@ -200,7 +200,7 @@ fn ids_are_cleaned_alike_in_calls_and_results() {
 }
 
 #[test]
-fn markers_go_where_their_bearers_go() {
+fn caching_markers_stay_with_their_parts() {
     let marker = json!({"type": "ephemeral", "ttl": "1h"});
     let other = json!({"type": "ephemeral"});
     let body = sent(&json!({

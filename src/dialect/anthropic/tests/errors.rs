@@ -40,7 +40,7 @@ fn every_type_has_its_row() {
 }
 
 #[test]
-fn the_type_decides_and_not_the_status() {
+fn the_error_type_takes_precedence_over_the_status() {
     says(&error(500, "overloaded_error", "m"), 503, "m", "service_unavailable_error", json!("server_is_overloaded"));
     says(&error(200, "rate_limit_error", "m"), 429, "m", "rate_limit_error", json!("rate_limit_exceeded"));
     says(&error(200, "invalid_request_error", "m"), 400, "m", "invalid_request_error", json!(null));

@@ -13,7 +13,7 @@ fn prepared(case: &Case) -> Result<Prepared, Refused> {
 }
 
 #[test]
-fn every_request_goes_upstream_as_its_case_says() {
+fn every_request_is_translated_as_its_case_expects() {
     for case in cases::load() {
         let result = prepared(&case);
         let Some(expected) = &case.anthropic_request else {

@@ -25,7 +25,7 @@ fn only_chat_has_a_path() {
 }
 
 #[test]
-fn the_version_is_the_newest_that_keeps_what_is_sent() {
+fn the_version_is_the_newest_that_accepts_the_parameters() {
     let headers = |body: &Value, asking: &Asking<'_>| parts(&ask_with(asking, body).unwrap()).0;
     let newest = [("anthropic-version", "2026-10-21".to_owned())];
     let older = [("anthropic-version", "2023-06-01".to_owned())];
@@ -71,7 +71,7 @@ fn quirks_of_the_kind_change_the_translated_body() {
 }
 
 #[test]
-fn members_go_out_in_a_natural_order() {
+fn members_are_in_documented_order() {
     let prepared = ask(&json!({
         "messages": [{"role": "user", "content": "Hi"}, {"role": "system", "content": "S"}],
         "stream": true, "stop": "x", "reasoning_effort": "low", "tools": [{"type": "function", "function": {"name": "f"}}],
@@ -102,7 +102,7 @@ fn deprecated_and_unknown_roles_are_refused() {
 }
 
 #[test]
-fn messages_that_are_no_messages_are_refused_where_they_stand() {
+fn invalid_messages_are_refused_by_position() {
     let refused = |messages: Value| refusal(&json!({"model": MODEL, "messages": messages}));
     assert_eq!(refused(json!(null)), ("invalid_value", "messages".into()));
     assert_eq!(refused(json!("Hi")), ("invalid_value", "messages".into()));
@@ -126,7 +126,7 @@ fn messages_that_are_no_messages_are_refused_where_they_stand() {
 }
 
 #[test]
-fn a_refusal_says_nothing_of_the_prompt() {
+fn a_refusal_does_not_quote_the_prompt() {
     let secret = "my-secret-prompt";
     for message in
         [json!({"role": secret, "content": secret}), json!({"role": "user", "content": [{"type": "text", "text": {"x": secret}}]})]
@@ -166,7 +166,7 @@ fn system_units_are_joined_unless_one_has_a_marker() {
 }
 
 #[test]
-fn system_messages_hold_nothing_but_text() {
+fn system_messages_accept_text_only() {
     let message =
         json!({"role": "system", "content": [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "https://a/b"}}]});
     assert_eq!(refusal(&json!({"model": MODEL, "messages": [message, user("x")]})), ("unsupported_value", "messages[0].content[1]".into()));
@@ -186,7 +186,7 @@ fn system_messages_alone_become_the_user_turn() {
 }
 
 #[test]
-fn messages_that_say_nothing_are_dropped_but_not_the_last_of_the_user() {
+fn blank_messages_are_dropped_except_the_last_of_the_user() {
     let body = sent_for(json!([user("a"), {"role": "assistant", "content": " "}, {"role": "user", "content": []}, user("b")]));
     assert_eq!(body["messages"], json!([{"role": "user", "content": [text("a"), text("b")]}]));
     for blank in [json!(""), json!(" \n\t"), json!([]), json!([{"type": "text", "text": " "}]), json!(null)] {
@@ -257,7 +257,7 @@ fn a_prefill_loses_its_trailing_space() {
 }
 
 #[test]
-fn tools_that_only_the_history_knows_are_declared_and_not_to_be_called() {
+fn undefined_tools_of_earlier_turns_are_declared_and_forbidden() {
     let named = |id: &str, name: &str| json!({"id": id, "type": "function", "function": {"name": name, "arguments": "{}"}});
     let messages = json!([
         user("a"),
@@ -289,14 +289,14 @@ fn thinking_goes_back_first_and_verbatim() {
 }
 
 #[test]
-fn thinking_alone_is_nothing_said() {
+fn an_assistant_message_of_thinking_only_is_dropped() {
     let thinking = json!([{"type": "thinking", "thinking": "t", "signature": "s"}]);
     let body = sent_for(json!([user("a"), {"role": "assistant", "content": "", "thinking_blocks": thinking}, user("b")]));
     assert_eq!(body["messages"], json!([{"role": "user", "content": [text("a"), text("b")]}]));
 }
 
 #[test]
-fn only_thinking_may_stand_among_thinking_blocks() {
+fn thinking_blocks_of_another_type_are_refused() {
     let message = json!({"role": "assistant", "content": "x", "thinking_blocks": [{"type": "thinking"}, {"type": "server_tool_use"}]});
     assert_eq!(
         refusal(&json!({"model": MODEL, "messages": [user("a"), message, user("b")]})),
@@ -305,7 +305,7 @@ fn only_thinking_may_stand_among_thinking_blocks() {
 }
 
 #[test]
-fn bound_models_are_told_to_drop_thinking_that_is_not_theirs() {
+fn bound_models_are_asked_to_drop_foreign_thinking() {
     let ask_bound = |model: &str, extra: Value, thinking: Value| {
         let mut body =
             json!({"model": model, "messages": [user("a"), {"role": "assistant", "content": "x", "thinking_blocks": thinking}, user("b")]});

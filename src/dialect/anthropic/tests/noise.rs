@@ -140,7 +140,7 @@ fn members() -> impl Strategy<Value = Value> {
 }
 
 #[test]
-fn the_corpus_is_survived_as_it_is() {
+fn the_corpus_never_breaks_a_stream() {
     for bytes in corpus() {
         for members in [json!({"stream": true}), json!({"stream": true, "stream_options": {"include_usage": true}})] {
             survives(&bytes, &[1], &members).unwrap();

@@ -23,7 +23,7 @@ fn refused(members: Value) -> (&'static str, String) {
 }
 
 #[test]
-fn the_ceiling_is_the_clients_or_the_default() {
+fn max_tokens_is_the_clients_or_the_default() {
     assert_eq!(member(MODEL, json!({"max_tokens": 7}), "max_tokens"), 7);
     assert_eq!(member(MODEL, json!({"max_tokens": 7, "max_completion_tokens": 9}), "max_tokens"), 9);
     assert_eq!(member(MODEL, json!({"max_tokens": 7, "max_completion_tokens": null}), "max_tokens"), 7);
@@ -55,7 +55,7 @@ fn blank_stop_sequences_are_dropped() {
 }
 
 #[test]
-fn people_are_known_by_a_hash() {
+fn email_addresses_and_telephone_numbers_are_hashed() {
     let user = |members: Value| member(MODEL, members, "metadata");
     assert_eq!(user(json!({"user": "u-1"})), json!({"user_id": "u-1"}));
     assert_eq!(user(json!({"user": "u-1", "safety_identifier": "s-1"})), json!({"user_id": "s-1"}));
@@ -73,7 +73,7 @@ fn people_are_known_by_a_hash() {
 }
 
 #[test]
-fn tiers_are_told_in_anthropics_words() {
+fn tiers_are_mapped_to_anthropics() {
     for (given, sent) in [("default", "standard_only"), ("auto", "auto"), ("flex", "auto"), ("priority", "auto")] {
         assert_eq!(member(MODEL, json!({"service_tier": given}), "service_tier"), sent);
     }
@@ -81,7 +81,7 @@ fn tiers_are_told_in_anthropics_words() {
 }
 
 #[test]
-fn there_is_one_choice() {
+fn more_than_one_choice_is_refused() {
     for one in [json!(null), json!(1)] {
         assert_eq!(member(MODEL, json!({"n": one}), "n"), Value::Null);
     }
@@ -92,7 +92,7 @@ fn there_is_one_choice() {
 }
 
 #[test]
-fn a_stream_is_asked_for_only_if_it_is_wanted() {
+fn a_stream_is_requested_only_if_the_client_does() {
     assert_eq!(member(MODEL, json!({"stream": true, "stream_options": {"include_usage": true}}), "stream"), true);
     assert_eq!(member(MODEL, json!({"stream": false}), "stream"), Value::Null);
     assert_eq!(member(MODEL, json!({"stream": true, "stream_options": {"include_usage": true}}), "stream_options"), Value::Null);
@@ -103,7 +103,7 @@ fn a_stream_is_asked_for_only_if_it_is_wanted() {
 }
 
 #[test]
-fn sampling_out_of_range_is_refused_whatever_the_model() {
+fn sampling_out_of_range_is_refused_for_every_model() {
     for model in [MODEL, MANUAL] {
         for (name, wrong) in [
             ("temperature", json!(2.1)),
@@ -128,7 +128,7 @@ fn sampling(asking: &Asking<'_>, model: &str, members: Value) -> (Value, Value, 
 }
 
 #[test]
-fn of_two_sampling_parameters_the_temperature_survives() {
+fn of_two_sampling_parameters_the_temperature_is_kept() {
     let sampled = |members: Value| sampling(&Asking::default(), MANUAL, members);
     let none = Value::Null;
     assert_eq!(sampled(json!({"temperature": 0.2, "top_p": 0.9, "top_k": 5})), (json!(0.2), none.clone(), json!(5), vec!["top_p"]));
@@ -140,7 +140,7 @@ fn of_two_sampling_parameters_the_temperature_survives() {
 }
 
 #[test]
-fn sampling_is_dropped_where_it_is_not_honoured() {
+fn sampling_is_dropped_where_it_is_not_supported() {
     let all = json!({"temperature": 0.2, "top_p": 0.9, "top_k": 5});
     let nothing = (Value::Null, Value::Null, Value::Null, vec!["temperature", "top_k", "top_p"]);
     assert_eq!(sampling(&Asking::default(), "claude-opus-5", all.clone()), nothing);
@@ -151,7 +151,7 @@ fn sampling_is_dropped_where_it_is_not_honoured() {
 }
 
 #[test]
-fn while_thinking_only_a_high_top_p_survives() {
+fn while_thinking_only_a_high_top_p_is_kept() {
     let thinking = |model: &str, top_p: f64| {
         let members = json!({"reasoning_effort": "high", "temperature": 0.2, "top_p": top_p, "top_k": 5});
         sampling(&Asking::default(), model, members)
@@ -183,7 +183,7 @@ fn an_adaptive_model_is_given_an_effort() {
 }
 
 #[test]
-fn no_reasoning_is_what_the_model_makes_of_it() {
+fn no_reasoning_is_translated_by_model() {
     for (model, thinking, effort) in [
         (MANUAL, Value::Null, Value::Null),
         ("claude-opus-4-6", Value::Null, Value::Null),
@@ -218,7 +218,7 @@ fn a_manual_model_is_given_a_budget_of_at_most_half() {
 }
 
 #[test]
-fn a_manual_model_does_not_think_when_it_is_forced_or_in_the_middle_of_a_call() {
+fn a_manual_model_does_not_think_with_a_forced_or_pending_call() {
     let tools = json!([{"type": "function", "function": {"name": "f"}}]);
     let thinks = |choice: Value| {
         member(MANUAL, json!({"reasoning_effort": "low", "tools": tools, "tool_choice": choice}), "thinking") != Value::Null
@@ -244,7 +244,7 @@ fn a_manual_model_does_not_think_when_it_is_forced_or_in_the_middle_of_a_call() 
 }
 
 #[test]
-fn a_client_may_say_itself_how_to_think() {
+fn a_client_can_set_thinking_itself() {
     let own = json!({"type": "enabled", "budget_tokens": 5, "display": "omitted"});
     let prepared = ask(&with(MODEL, json!({"thinking": own, "reasoning_effort": "high"}))).unwrap();
     let (_, body, dropped) = parts(&prepared);
@@ -255,7 +255,7 @@ fn a_client_may_say_itself_how_to_think() {
 }
 
 #[test]
-fn what_makes_no_difference_is_left_out_and_reported() {
+fn optional_parameters_are_dropped_and_reported() {
     let ignored = json!({
         "frequency_penalty": 1, "presence_penalty": 1, "logit_bias": {}, "logprobs": true, "top_logprobs": 3, "seed": 1, "metadata": {},
         "store": true, "prediction": {}, "verbosity": "low", "prompt_cache_key": "k", "prompt_cache_options": {},
@@ -271,7 +271,7 @@ fn what_makes_no_difference_is_left_out_and_reported() {
 }
 
 #[test]
-fn what_would_change_the_answer_is_refused() {
+fn parameters_that_change_the_answer_are_refused() {
     assert_eq!(refused(json!({"audio": {"voice": "x"}})), ("unsupported_parameter", "audio".into()));
     assert_eq!(refused(json!({"web_search_options": {}})), ("unsupported_parameter", "web_search_options".into()));
     assert_eq!(refused(json!({"functions": []})), ("unsupported_parameter", "functions".into()));

@@ -34,7 +34,7 @@ fn tool_use(id: &str, input: Value) -> Value {
 }
 
 #[test]
-fn a_completion_has_openais_members_in_openais_order() {
+fn a_completion_has_openais_members_in_order() {
     let message = json!({"type": "message", "id": "msg_01A", "model": "claude-x", "content": [text("Hi")], "stop_reason": "end_turn",
         "usage": {"input_tokens": 1, "output_tokens": 2}});
     let (completion, observed) = read_as("claude-opus-5", json!({}), &message).unwrap();
@@ -69,7 +69,7 @@ fn an_answer_without_id_or_model_still_has_both() {
 }
 
 #[test]
-fn texts_are_joined_and_their_absence_is_told_apart() {
+fn texts_are_joined_and_their_absence_is_distinct() {
     assert_eq!(reply(json!([text("a"), text(""), text("b")]))["content"], "ab");
     assert_eq!(reply(json!([]))["content"], "");
     assert_eq!(reply(json!([thinking("t")]))["content"], "");
@@ -114,7 +114,7 @@ fn thinking_is_shown_and_kept_for_the_next_request_if_it_came_first() {
 }
 
 #[test]
-fn blocks_of_other_types_are_ignored_whatever_is_in_them() {
+fn blocks_of_unknown_types_are_ignored() {
     let shown = reply(json!([
         {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}},
         {"type": "web_search_tool_result", "tool_use_id": "s", "content": []},
@@ -126,7 +126,7 @@ fn blocks_of_other_types_are_ignored_whatever_is_in_them() {
 }
 
 #[test]
-fn stop_reasons_are_told_in_openais_words() {
+fn stop_reasons_are_mapped_to_openais() {
     let finish = |content: &Value, reason: Value| read(content.clone(), reason)["choices"][0]["finish_reason"].take();
     let (said, called) = (json!([text("x")]), json!([tool_use("1", json!({}))]));
     for reason in [json!("end_turn"), json!("stop_sequence"), json!("pause_turn"), json!(null), json!("something_new"), json!(5)] {
@@ -159,7 +159,7 @@ fn a_refusal_is_explained_if_the_upstream_explains_it() {
 }
 
 #[test]
-fn the_tier_is_told_only_to_those_who_asked() {
+fn the_tier_is_reported_only_on_request() {
     let tier = |asked: Value, served: &str| {
         let message = json!({"type": "message", "content": [], "usage": {"service_tier": served}});
         read_as("claude-opus-5", json!({"service_tier": asked}), &message).unwrap().0.get("service_tier").cloned()
@@ -172,7 +172,7 @@ fn the_tier_is_told_only_to_those_who_asked() {
 }
 
 #[test]
-fn the_ledger_learns_of_every_kind_of_token() {
+fn every_kind_of_token_is_observed() {
     let message = json!({"type": "message", "content": [thinking("tt"), text("xxx"), tool_use("1", json!({"a": 1}))], "usage": {
         "input_tokens": 10, "cache_creation_input_tokens": 20, "cache_read_input_tokens": 30, "output_tokens": 40,
         "cache_creation": {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 15},
@@ -188,7 +188,7 @@ fn the_ledger_learns_of_every_kind_of_token() {
 }
 
 #[test]
-fn an_answer_given_by_a_tool_is_turned_back_into_content() {
+fn an_answer_in_a_tool_call_becomes_content() {
     let format = json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}});
     let message = |name: &str| json!({"type": "message", "stop_reason": "tool_use", "content": [{"type": "tool_use", "id": "t", "name": name, "input": {"é": [1, 2]}}]});
     let choice = |model: &str, message: Value| read_as(model, format.clone(), &message).unwrap().0["choices"][0].take();
@@ -201,7 +201,7 @@ fn an_answer_given_by_a_tool_is_turned_back_into_content() {
 }
 
 #[test]
-fn an_error_under_a_good_status_is_an_error() {
+fn an_error_with_a_success_status_is_an_error() {
     let failure = |body: Value| read_as("claude-opus-5", json!({}), &body).unwrap_err();
     let overloaded = failure(json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}));
     assert_eq!((overloaded.status, &*overloaded.kind), (503, "service_unavailable_error"));
@@ -212,7 +212,7 @@ fn an_error_under_a_good_status_is_an_error() {
 }
 
 #[test]
-fn a_body_that_is_no_message_is_an_interruption_and_is_not_shown() {
+fn a_body_that_is_not_a_message_is_an_interruption_and_is_not_shown() {
     for body in [
         "",
         "<html>secret</html>",

@@ -80,7 +80,7 @@ fn interrupted(flow: &Flow) -> Failure {
 }
 
 #[test]
-fn chunks_have_openais_members_in_openais_order() {
+fn chunks_have_openais_members_in_order() {
     let (chunks, _, _) = read_from(json!({"stream_options": {"include_usage": true}}), &sse(&[start(), ended("end_turn"), message_stop()]));
     assert_eq!(
         chunks[0].to_string(),
@@ -114,7 +114,7 @@ fn a_block_may_begin_with_text() {
 }
 
 #[test]
-fn empty_deltas_say_nothing() {
+fn empty_deltas_give_no_chunk() {
     let events = [
         text_block(),
         text(""),
@@ -126,7 +126,7 @@ fn empty_deltas_say_nothing() {
 }
 
 #[test]
-fn what_is_not_known_is_ignored() {
+fn unknown_events_are_ignored() {
     let events = [
         json!({"type": "ping"}),
         json!({"type": "brand_new", "index": "x", "delta": 5, "message": []}),
@@ -189,7 +189,7 @@ fn a_call_that_streams_no_arguments_has_those_it_began_with() {
 }
 
 #[test]
-fn stop_reasons_are_told_in_openais_words() {
+fn stop_reasons_are_mapped_to_openais() {
     let call = [block(0, json!({"type": "tool_use", "id": "a", "name": "f", "input": {}}))];
     for (reason, finish, after_call) in [
         ("end_turn", "stop", "stop"),
@@ -271,7 +271,7 @@ fn counts_replace_earlier_ones_and_are_never_added() {
 }
 
 #[test]
-fn a_stream_cut_short_has_the_counts_of_its_beginning() {
+fn a_truncated_stream_has_the_counts_of_its_start() {
     let (_, flow, observed) = read_from(json!({}), &sse(&[start(), text_block(), text("héllo")]));
     interrupted(&flow);
     assert_eq!((observed.usage.map(|usage| usage.prompt_tokens), observed.output_bytes), (Some(5), 6));
@@ -282,7 +282,7 @@ fn a_stream_cut_short_has_the_counts_of_its_beginning() {
 }
 
 #[test]
-fn nothing_is_settled_until_the_message_starts() {
+fn the_stream_stays_opening_until_the_message_starts() {
     let mut reader = ask(&with("claude-opus-5", json!({"stream": true}))).unwrap().reader;
     let mut out = Vec::new();
     for piece in [": hello\n\n".to_owned(), sse(&[json!({"type": "ping"})]), sse(&[json!({"type": "brand_new"})]), "event: mess".into()] {
@@ -317,7 +317,7 @@ fn an_error_later_is_the_last_frame() {
 }
 
 #[test]
-fn a_stream_that_ends_too_early_is_interrupted() {
+fn a_truncated_stream_is_interrupted() {
     for events in [vec![], vec![json!({"type": "ping"})], vec![start()], vec![start(), text_block(), text("x"), stop(0)]] {
         let (chunks, flow, _) = read_from(json!({}), &sse(&events));
         interrupted(&flow);
@@ -350,7 +350,7 @@ fn data_that_is_not_json_interrupts() {
 }
 
 #[test]
-fn a_known_event_that_makes_no_sense_interrupts_rather_than_lose_its_text() {
+fn a_malformed_known_event_interrupts_the_stream() {
     for odd in [
         r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"\ud83d"}}"#,
         r#"{"type":"content_block_delta","index":0,"delta":"x"}"#,
@@ -363,7 +363,7 @@ fn a_known_event_that_makes_no_sense_interrupts_rather_than_lose_its_text() {
 }
 
 #[test]
-fn the_type_in_the_data_decides_and_the_name_only_without_one() {
+fn the_type_in_the_data_takes_precedence_over_the_name() {
     let chunk = |event: &str, data: &str| heard(&format!("{}event: {event}\ndata: {data}\n\n", sse(&[start(), text_block()]))).0;
     let text = r#""index":0,"delta":{"type":"text_delta","text":"x"}}"#;
     assert_eq!(chunk("ping", &format!("{{\"type\":\"content_block_delta\",{text}")), "x");
@@ -375,7 +375,7 @@ fn the_type_in_the_data_decides_and_the_name_only_without_one() {
 }
 
 #[test]
-fn lines_may_be_written_in_every_way_the_standard_allows() {
+fn every_standard_line_format_is_accepted() {
     let line = |data: &str| format!("\u{feff}id: 1\nretry: 5\nevent:message_start\ndata:{data}\n\n");
     assert_eq!(heard(&line(&start().to_string())).1, interrupted_flow());
     let split = "\u{feff}: comment\r\ndata: {\"type\":\r\ndata: \"message_start\",\r\ndata:  \"message\":{}}\r\nunknown\r\n\r\n";
@@ -414,11 +414,11 @@ fn an_event_that_is_too_large_interrupts() {
         }
         assert!(pushed <= 17 << 20, "it holds more than it may");
     };
-    assert!(interrupted(&flow).message.contains("too large"));
+    assert!(interrupted(&flow).message.contains("size limit"));
 }
 
 #[test]
-fn an_upstream_that_opens_blocks_without_end_is_interrupted() {
+fn too_many_open_blocks_interrupt_the_stream() {
     let events: Vec<Value> = (0..1000).map(|index| block(index, json!({"type": "text", "text": ""}))).collect();
     interrupted(&heard(&(sse(&[start()]) + &sse(&events))).1);
 }
@@ -444,7 +444,7 @@ fn an_answer_given_by_a_tool_is_content_from_the_first_byte() {
 }
 
 #[test]
-fn what_is_held_of_a_stream_is_its_unfinished_event_and_its_thinking() {
+fn only_the_unfinished_event_and_thinking_are_held() {
     let mut reader = ask(&with("claude-opus-5", json!({}))).unwrap().reader;
     let mut out = Vec::new();
     reader.push(Bytes::from(sse(&[start(), text_block(), text("x")]) + "data: {"), &mut out);

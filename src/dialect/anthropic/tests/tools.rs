@@ -31,7 +31,7 @@ fn choice(model: &str, members: Value) -> Value {
 }
 
 #[test]
-fn a_schema_keeps_its_keys_and_says_that_it_is_an_object() {
+fn a_schema_keeps_its_keys_and_gets_a_type() {
     let empty = json!({"type": "object", "properties": {}});
     for parameters in [json!(null), json!({})] {
         assert_eq!(tool(MODEL, json!({"name": "f", "parameters": parameters})), json!({"name": "f", "input_schema": empty}));
@@ -69,7 +69,7 @@ fn tools_that_cannot_be_sent_are_refused() {
 }
 
 #[test]
-fn strict_tools_are_strict_where_the_model_knows_how() {
+fn strict_tools_are_strict_where_supported() {
     let parameters = json!({"properties": {"a": {"type": "string", "maxLength": 3}}});
     let strict = tool(MODEL, json!({"name": "f", "strict": true, "parameters": parameters}));
     let expected = json!({"name": "f", "strict": true, "input_schema": {
@@ -89,7 +89,7 @@ fn strict_tools_are_strict_where_the_model_knows_how() {
 }
 
 #[test]
-fn tools_of_anthropics_own_go_verbatim() {
+fn anthropic_tools_are_passed_on_verbatim() {
     for kind in ["web_search_20260318", "bash_20250124"] {
         let own = json!({"type": kind, "name": "own", "max_uses": 3, "cache_control": {"type": "ephemeral"}});
         let body = sent(&with(MODEL, json!({"tools": [own], "tool_choice": {"type": "function", "function": {"name": "own"}}})));
@@ -98,7 +98,7 @@ fn tools_of_anthropics_own_go_verbatim() {
 }
 
 #[test]
-fn no_tools_are_as_good_as_none() {
+fn an_empty_tool_list_is_dropped() {
     let body = sent(&with(MODEL, json!({"tools": [], "tool_choice": "auto", "parallel_tool_calls": false})));
     assert!(body.get("tools").is_none() && body.get("tool_choice").is_none());
     for forced in [json!("required"), json!({"type": "function", "function": {"name": "f"}})] {
@@ -109,7 +109,7 @@ fn no_tools_are_as_good_as_none() {
 }
 
 #[test]
-fn choices_are_told_in_anthropics_words() {
+fn choices_are_mapped_to_anthropics() {
     let named = json!({"type": "function", "function": {"name": "g"}});
     assert_eq!(choice(MODEL, json!({})), Value::Null);
     assert_eq!(choice(MODEL, json!({"tool_choice": "auto"})), json!({"type": "auto"}));
@@ -131,7 +131,7 @@ fn calls_in_parallel_are_forbidden_wherever_calls_are_allowed() {
 }
 
 #[test]
-fn choices_that_make_no_sense_are_refused() {
+fn invalid_choices_are_refused() {
     let refused = |choice: Value| refusal(&with(MODEL, json!({"tools": tools(&["f"]), "tool_choice": choice})));
     for (choice, code) in [
         (json!("any"), "invalid_value"),
@@ -149,7 +149,7 @@ fn choices_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn allowed_tools_cut_the_tools_down() {
+fn allowed_tools_limit_the_tools() {
     let allow = |mode: &str, names: &[&str]| {
         let choice = json!({"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools(names)}});
         let body = sent(&with(MODEL, json!({"tools": tools(&["f", "g", "h"]), "tool_choice": choice})));
@@ -163,7 +163,7 @@ fn allowed_tools_cut_the_tools_down() {
 }
 
 #[test]
-fn a_model_that_cannot_be_forced_is_asked() {
+fn a_model_that_cannot_be_forced_is_prompted() {
     let asked = |choice: Value| {
         let body = json!({
             "model": FREE, "tools": tools(&["f", "g"]), "tool_choice": choice, "parallel_tool_calls": false,
@@ -186,7 +186,7 @@ fn a_model_that_cannot_be_forced_is_asked() {
 }
 
 #[test]
-fn a_plea_stands_after_results_and_before_a_prefill() {
+fn the_prompt_to_call_follows_results_and_precedes_a_prefill() {
     let call = json!({"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}});
     let body = sent(&json!({
         "model": FREE, "tools": tools(&["f"]), "tool_choice": "required",
@@ -208,7 +208,7 @@ fn text_needs_no_format() {
 }
 
 #[test]
-fn a_schema_is_enforced_where_the_model_knows_how() {
+fn a_schema_is_enforced_where_supported() {
     let format = |json_schema: Value| {
         sent(&with(MODEL, json!({"response_format": {"type": "json_schema", "json_schema": json_schema}, "tools": tools(&["f"])})))["output_config"].take()
     };
@@ -244,7 +244,7 @@ fn a_model_without_schemas_answers_by_calling_a_tool() {
 }
 
 #[test]
-fn where_nothing_enforces_json_the_model_is_told() {
+fn json_without_enforcement_is_requested_by_an_instruction() {
     let instruction = "Respond with a single valid JSON object and nothing else: no prose, no Markdown code fences.";
     let schema = json!({"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}});
     for (model, members) in [
