@@ -122,29 +122,29 @@ fn redact(line: &str, secrets: &[Secret]) -> String {
 }
 
 /// Position of a credential in a line, and the length of its prefix, which may stay.
-struct Credential {
+struct CredentialMatch {
     start: usize,
     end: usize,
     kept: usize,
 }
 
 /// Returns the first credential of a text, merged with credentials that overlap it.
-fn next_credential(text: &str, secrets: &[Secret]) -> Option<Credential> {
+fn next_credential(text: &str, secrets: &[Secret]) -> Option<CredentialMatch> {
     let known = secrets.iter().filter_map(|secret| {
         let start = text.find(secret.expose())?;
-        Some(Credential { start, end: start + secret.expose().len(), kept: 0 })
+        Some(CredentialMatch { start, end: start + secret.expose().len(), kept: 0 })
     });
     let own = text.match_indices("aigw-").find_map(|(start, _)| {
         let tail = &text[start..];
         let prefix = PREFIXES.into_iter().find(|prefix| tail.starts_with(prefix))?.len();
         let body = tail[prefix..].bytes().take_while(u8::is_ascii_alphanumeric).count();
-        (body >= MIN_LENGTH).then_some(Credential { start, end: start + prefix + body, kept: prefix })
+        (body >= MIN_LENGTH).then_some(CredentialMatch { start, end: start + prefix + body, kept: prefix })
     });
-    let mut all: Vec<Credential> = known.chain(own).collect();
+    let mut all: Vec<CredentialMatch> = known.chain(own).collect();
     all.sort_by_key(|found| (found.start, found.kept));
     all.into_iter().reduce(|first, other| {
         let end = if other.start < first.end { first.end.max(other.end) } else { first.end };
-        Credential { end, ..first }
+        CredentialMatch { end, ..first }
     })
 }
 

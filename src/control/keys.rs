@@ -34,7 +34,7 @@ impl Control {
     /// Creates a key of `tenant`.
     ///
     /// # Errors
-    /// If a value is bad, there is no such tenant, or the database fails.
+    /// If a value is invalid, there is no such tenant, or the database fails.
     pub async fn create_key(&self, actor: Actor, tenant: String, new: KeyFields) -> Result<IssuedKey, ControlError> {
         let key = Credential::mint(CredentialKind::Virtual)?;
         let row = new.validate()?.new_row(tenant, &key, now_ms() / 1_000);
@@ -83,7 +83,7 @@ impl Control {
     /// Changes a key.
     ///
     /// # Errors
-    /// If a value is bad, there is no such key, it is revoked, or the database fails.
+    /// If a value is invalid, there is no such key, it is revoked, or the database fails.
     pub async fn change_key(&self, actor: Actor, tenant: String, id: String, change: KeyFields) -> Result<KeyRow, ControlError> {
         let change = change.validate()?;
         self.mutate(actor, move |connection| {

@@ -76,7 +76,7 @@ impl Control {
     /// Creates a tenant, and its root if there is a master key.
     ///
     /// # Errors
-    /// If a value is bad, the id is taken, or the database fails.
+    /// If a value is invalid, the id is taken, or the database fails.
     pub async fn create_tenant(&self, actor: Actor, new: NewTenant) -> Result<CreatedTenant, ControlError> {
         let now = now_ms() / 1_000;
         let (row, local) = new.check(now)?;
@@ -192,7 +192,7 @@ impl Control {
     /// Changes a tenant.
     ///
     /// # Errors
-    /// If a value is bad, there is no such tenant, or the database fails.
+    /// If a value is invalid, there is no such tenant, or the database fails.
     pub async fn change_tenant(&self, actor: Actor, id: String, change: TenantChange) -> Result<TenantRow, ControlError> {
         let name = change.name.map(|name| fields::label("name", name)).transpose()?;
         self.mutate(actor, move |connection| {

@@ -1,4 +1,4 @@
-//! A control half on a database of its own, with a gateway half and a ledger that only remember.
+//! Fixture: a control half on a fresh database, with a gateway half and a ledger that only record calls.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -29,24 +29,24 @@ use crate::terms::{ProviderName, TenantId};
 pub const TOKEN: &str = "an-admin-token-of-tests-0123456789";
 pub const ACTOR: Actor = Actor { who: "test", request_id: None, tenant_key: None };
 
-/// One process's control half and what it has told the others.
-pub struct Bench {
+/// The control half of one process and the recorded calls.
+pub struct ControlFixture {
     pub control: Arc<Control>,
-    pub gateway: Arc<Recorder>,
+    pub gateway: Arc<RecordingPublisher>,
     pub flushed: Arc<AtomicUsize>,
     pub fresh: Arc<Fresh>,
-    /// The gateway half's own key, where there is a master key.
+    /// The edge of the gateway half, with a master key.
     pub edge: Option<Arc<Edge>>,
 }
 
-/// A gateway half that remembers what it adopted.
+/// A gateway half that records the last snapshot.
 #[derive(Default)]
-pub struct Recorder(Mutex<Option<Snapshot>>);
+pub struct RecordingPublisher(Mutex<Option<Snapshot>>);
 
-/// Variables of a test.
+/// Environment variables of a test.
 pub struct Variables(pub HashMap<&'static str, String>);
 
-impl Publisher for Recorder {
+impl Publisher for RecordingPublisher {
     fn adopt(&self, snapshot: Snapshot) -> BoxFuture<'static, ()> {
         *self.0.lock().unwrap() = Some(snapshot);
         ready(()).boxed()
@@ -63,13 +63,13 @@ impl Environment for Variables {
     }
 }
 
-/// Runs `test` on each database that is there, in an actix system.
-pub fn on_each<F: Future<Output = ()>>(test: impl Fn(Bench) -> F) {
-    on_each_database(|fresh| actix_web::rt::System::new().block_on(test(Bench::of(Arc::new(fresh)))));
+/// Runs `test` on each available database, in an actix system.
+pub fn on_each<F: Future<Output = ()>>(test: impl Fn(ControlFixture) -> F) {
+    on_each_database(|fresh| actix_web::rt::System::new().block_on(test(ControlFixture::of(Arc::new(fresh)))));
 }
 
-impl Bench {
-    /// A control half without providers on that database.
+impl ControlFixture {
+    /// A control half without providers.
     pub fn of(fresh: Arc<Fresh>) -> Self {
         Self::with(fresh, Some(TOKEN), PathBuf::from("no/such/file.toml"))
     }
@@ -101,7 +101,7 @@ impl Bench {
     }
 
     fn sealing(fresh: Arc<Fresh>, token: Option<&str>, settings: PathBuf, offerings: Offerings, keys: config::Sealing) -> Self {
-        let (gateway, flushed) = (Arc::new(Recorder::default()), Arc::new(AtomicUsize::new(0)));
+        let (gateway, flushed) = (Arc::new(RecordingPublisher::default()), Arc::new(AtomicUsize::new(0)));
         let KeyMaterial { sealing, edge } = Sealer::start(&fresh.store, &keys).unwrap();
         let context = DirectoryContext { offerings: Arc::new(offerings), private_upstreams: false };
         let initial = InitialState::load(&fresh.store, edge.as_ref().map(|edge| edge.id.clone()), context).unwrap();
@@ -132,13 +132,13 @@ impl Bench {
         self.control.create_key(ACTOR, tenant.to_owned(), KeyFields::default()).await.unwrap()
     }
 
-    /// What the gateway half knows about a key.
+    /// Returns the caller that the gateway half has for a key.
     pub fn known(&self, key: &IssuedKey) -> Option<Arc<Caller>> {
         self.gateway.snapshot().directory.callers.get(&key.key.lookup()).cloned()
     }
 }
 
-impl Recorder {
+impl RecordingPublisher {
     pub fn snapshot(&self) -> Snapshot {
         self.0.lock().unwrap().clone().unwrap()
     }

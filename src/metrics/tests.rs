@@ -1,4 +1,4 @@
-//! What a scrape shows.
+//! The output of a scrape.
 
 use super::*;
 use crate::ledger::entry::{AttemptRecord, Billing, Outcome};
@@ -53,7 +53,7 @@ fn byo_is_counted_at_list_price_and_a_failed_call_has_no_time_to_first_byte() {
 }
 
 #[test]
-fn providers_that_tenants_name_do_not_grow_the_series_for_ever() {
+fn tenants_own_providers_do_not_grow_the_series_without_bound() {
     let metrics = Metrics::default();
     let mut settled = entry("a");
     for n in 0..3_000 {
@@ -68,7 +68,7 @@ fn providers_that_tenants_name_do_not_grow_the_series_for_ever() {
 }
 
 #[test]
-fn levels_are_what_was_last_set() {
+fn gauges_have_the_last_value_set() {
     let metrics = Metrics::default();
     let lag = Lag { entries: 7, bytes: 600, max_bytes: 1_000, oldest: Some(1_500), write_errors: 2, ..Lag::default() };
     metrics.set_in_flight(3);

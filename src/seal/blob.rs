@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::context::{BlobType, Context};
 use super::fields::Fields;
-use super::key::{Content, Key, Plaintext};
+use super::key::{BlobContent, Key, Plaintext};
 use crate::credential::NoRandomness;
 
 /// Length in bytes of a blob that holds a key: types 2 to 7.
@@ -38,7 +38,7 @@ pub enum SealError {
     NoRandomness(#[from] NoRandomness),
     /// The context is invalid: a name is empty, too long or not ASCII, or the grant is for the ring `vault`.
     #[error("a {0:?} blob cannot be bound to these names: each must have 1 to 64 ASCII characters, and the ring vault cannot be granted")]
-    Place(BlobType),
+    InvalidContext(BlobType),
 }
 
 /// Returns whether `blob` has the header and length of a key blob of this type. Does not open it.
@@ -63,10 +63,10 @@ pub fn open<C: Context>(context: &C, key: &C::Key, blob: &[u8]) -> Result<C::Con
     let header = header::<C>();
     let (nonce, sealed) = blob.strip_prefix(&header).and_then(|rest| rest.split_at_checked(NONCE_LEN)).ok_or(Unopened)?;
     let len = sealed.len().checked_sub(TAG_LEN).filter(|&len| C::Content::fits(len)).ok_or(Unopened)?;
-    let place = place(context, &header).ok_or(Unopened)?;
+    let associated_data = associated_data(context, &header).ok_or(Unopened)?;
     let nonce = Nonce::try_from(nonce).map_err(|_| Unopened)?;
     let mut plaintext = Zeroizing::new(vec![0; len]);
-    XChaCha20Poly1305::open(key.cipher_key(), &nonce, sealed, Some(&place), &mut plaintext).map_err(|_| Unopened)?;
+    XChaCha20Poly1305::open(key.cipher_key(), &nonce, sealed, Some(&associated_data), &mut plaintext).map_err(|_| Unopened)?;
     C::Content::from_plaintext(&Plaintext::authentic(plaintext)).ok_or(Unopened)
 }
 
@@ -78,14 +78,15 @@ pub(crate) fn seal_known<C: Context>(nonce: [u8; NONCE_LEN], context: &C, key: &
 
 fn seal_under<C: Context>(nonce: &Nonce, context: &C, key: &C::Key, content: &C::Content) -> Result<Vec<u8>, SealError> {
     let header = header::<C>();
-    let place = place(context, &header).ok_or(SealError::Place(C::TYPE))?;
+    let associated_data = associated_data(context, &header).ok_or(SealError::InvalidContext(C::TYPE))?;
     let plaintext = content.to_plaintext();
     let mut blob = Vec::with_capacity(OVERHEAD + plaintext.len());
     blob.extend_from_slice(&header);
     blob.extend_from_slice(nonce.as_ref());
     blob.resize(OVERHEAD + plaintext.len(), 0);
     let (_, sealed) = blob.split_at_mut(HEADER_LEN + NONCE_LEN);
-    XChaCha20Poly1305::seal(key.cipher_key(), nonce, &plaintext, Some(&place), sealed).map_err(|_| SealError::Place(C::TYPE))?;
+    XChaCha20Poly1305::seal(key.cipher_key(), nonce, &plaintext, Some(&associated_data), sealed)
+        .map_err(|_| SealError::InvalidContext(C::TYPE))?;
     Ok(blob)
 }
 
@@ -98,7 +99,7 @@ fn header_of(kind: BlobType) -> [u8; HEADER_LEN] {
     [a, b, c, d, kind as u8, ALGORITHM]
 }
 
-/// What is authenticated besides the content: header and context.
-fn place<C: Context>(context: &C, header: &[u8]) -> Option<Vec<u8>> {
+/// Returns the authenticated data: header and context.
+fn associated_data<C: Context>(context: &C, header: &[u8]) -> Option<Vec<u8>> {
     context.fields(Fields::after(header, C::LABEL)).finish()
 }

@@ -6,7 +6,7 @@
 
 use super::derivation::{EscrowKey, GrantKey, JobKey, SpendKey, TenantRoot, TenantWrapKey, WrapKey};
 use super::fields::Fields;
-use super::key::{Content, Key};
+use super::key::{BlobContent, Key};
 use super::names::{EdgeId, Epoch, Ring, TenantKeyId, Version};
 use super::payload::Payload;
 use crate::terms::{KeyId, ProviderName, TenantId};
@@ -40,7 +40,7 @@ pub trait Context {
     /// The key that seals and opens it.
     type Key: Key;
     /// The sealed content.
-    type Content: Content;
+    type Content: BlobContent;
 
     /// Appends the fields after the label.
     fn fields(&self, to: Fields) -> Fields;

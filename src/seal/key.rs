@@ -19,7 +19,7 @@ pub trait Key {
 }
 
 /// Content of a blob.
-pub trait Content: Sized {
+pub trait BlobContent: Sized {
     /// Returns whether a plaintext can have this length in bytes; checked before decryption.
     fn fits(len: usize) -> bool;
 
@@ -73,7 +73,7 @@ macro_rules! keys {
         }
     };
     (@Content $name:ident) => {
-        impl $crate::seal::key::Content for $name {
+        impl $crate::seal::key::BlobContent for $name {
             fn fits(len: usize) -> bool {
                 len == 32
             }

@@ -26,7 +26,7 @@ impl TenantKeyHolder {
     /// # Errors
     /// If the operating system returns no random bytes, or the tenant's id cannot be bound to a blob.
     pub fn of(root: &TenantRoot, tenant: &TenantId) -> Result<Self, SealError> {
-        let unbound = SealError::Place(super::context::BlobType::Root);
+        let unbound = SealError::InvalidContext(super::context::BlobType::Root);
         let key = Credential::mint(CredentialKind::Tenant)?;
         let id = TenantKeyId::parse(&format!("tk_{}", uuid::Uuid::now_v7().simple())).map_err(|_| unbound)?;
         let wrap_key = TenantWrapKey::of(&key).ok_or(unbound)?;

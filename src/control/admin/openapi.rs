@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::{AdminError, Envelope};
 use super::input::Parameters;
-use operations::{Parameter, Route};
+use operations::{Parameter, RouteDescription};
 
 /// Error statuses of every route; 404 also if the admin API is off.
 const ALWAYS: [u16; 5] = [400, 401, 404, 500, 503];
@@ -60,7 +60,7 @@ fn document() -> Value {
     })
 }
 
-fn describe(operation: &Route, error_schema: &Schema, answers: &mut SchemaGenerator, bodies: &mut SchemaGenerator) -> Value {
+fn describe(operation: &RouteDescription, error_schema: &Schema, answers: &mut SchemaGenerator, bodies: &mut SchemaGenerator) -> Value {
     let mut responses = Map::new();
     let mut content = json!({"application/json": {"schema": (operation.answer)(answers)}});
     if operation.is_csv_too {

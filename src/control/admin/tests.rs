@@ -1,6 +1,6 @@
 mod description;
 mod organization;
-mod questions;
+mod queries;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 use super::routes;
 use crate::control::store::testing::sqlite;
-use crate::control::testing::{Bench, TOKEN, on_each};
+use crate::control::testing::{ControlFixture, TOKEN, on_each};
 use crate::ledger::entry::{AttemptRecord, Billing, Entry, Outcome, UsageSource};
 use crate::ledger::{Batch, EntrySink};
 use crate::terms::{NanoUsd, Operation, Usage};
 
-/// An answer, read whole.
+/// A complete response.
 struct Answer {
     status: StatusCode,
     headers: HeaderMap,
@@ -44,22 +44,22 @@ impl Answer {
     }
 }
 
-async fn send(bench: &Bench, request: TestRequest) -> Answer {
-    let app = init_service(App::new().app_data(web::Data::from(Arc::clone(&bench.control))).configure(routes)).await;
+async fn send(fixture: &ControlFixture, request: TestRequest) -> Answer {
+    let app = init_service(App::new().app_data(web::Data::from(Arc::clone(&fixture.control))).configure(routes)).await;
     let response = call_service(&app, request.to_request()).await;
     let (status, headers) = (response.status(), response.headers().clone());
     let text = String::from_utf8(read_body(response).await.to_vec()).unwrap();
     Answer { status, headers, text }
 }
 
-async fn ask(bench: &Bench, method: &str, path: &str, body: Option<Value>) -> Answer {
+async fn ask(fixture: &ControlFixture, method: &str, path: &str, body: Option<Value>) -> Answer {
     let request = TestRequest::default().method(method.parse().unwrap()).uri(&format!("/admin/v1{path}"));
     let request = request.insert_header(("authorization", format!("Bearer {TOKEN}")));
-    send(bench, if let Some(body) = body { request.set_payload(body.to_string()) } else { request }).await
+    send(fixture, if let Some(body) = body { request.set_payload(body.to_string()) } else { request }).await
 }
 
-async fn get(bench: &Bench, path: &str) -> Answer {
-    ask(bench, "GET", path, None).await
+async fn get(fixture: &ControlFixture, path: &str) -> Answer {
+    ask(fixture, "GET", path, None).await
 }
 
 fn entry(nth: i64) -> Entry {
@@ -94,67 +94,67 @@ fn entry(nth: i64) -> Entry {
     }
 }
 
-fn store(bench: &Bench, count: i64) {
-    bench.fresh.store.sink().store(&Batch { entries: (0..count).map(entry).collect(), ..Batch::default() }).unwrap();
+fn store(fixture: &ControlFixture, count: i64) {
+    fixture.fresh.store.sink().store(&Batch { entries: (0..count).map(entry).collect(), ..Batch::default() }).unwrap();
 }
 
 #[test]
-fn a_tenant_is_made_changed_listed_and_deleted() {
-    on_each(async |bench: Bench| {
-        let made = ask(&bench, "POST", "/tenants", Some(json!({"id": "acme", "name": "Acme"}))).await.ok(201);
+fn a_tenant_is_created_changed_listed_and_deleted() {
+    on_each(async |fixture: ControlFixture| {
+        let made = ask(&fixture, "POST", "/tenants", Some(json!({"id": "acme", "name": "Acme"}))).await.ok(201);
         assert_eq!(
             (&made["brokered"], &made["broker_fallback"], &made["custody"], &made["enabled"]),
             (&json!(true), &json!(false), &json!("operator"), &json!(true))
         );
-        ask(&bench, "POST", "/tenants", Some(json!({"id": "acme"}))).await.refused(409, "already_exists", json!("id"));
-        let changed = ask(&bench, "PATCH", "/tenants/acme", Some(json!({"broker_fallback": true}))).await.ok(200);
+        ask(&fixture, "POST", "/tenants", Some(json!({"id": "acme"}))).await.refused(409, "already_exists", json!("id"));
+        let changed = ask(&fixture, "PATCH", "/tenants/acme", Some(json!({"broker_fallback": true}))).await.ok(200);
         assert_eq!((&changed["name"], &changed["broker_fallback"]), (&json!("Acme"), &json!(true)));
-        assert_eq!(get(&bench, "/tenants").await.ok(200)["data"], json!([changed]));
-        assert_eq!(ask(&bench, "DELETE", "/tenants/acme", None).await.ok(200)["deleted"], true);
-        get(&bench, "/tenants/acme").await.refused(404, "not_found", Value::Null);
-        get(&bench, "/tenants/acme/keys").await.refused(404, "not_found", Value::Null);
+        assert_eq!(get(&fixture, "/tenants").await.ok(200)["data"], json!([changed]));
+        assert_eq!(ask(&fixture, "DELETE", "/tenants/acme", None).await.ok(200)["deleted"], true);
+        get(&fixture, "/tenants/acme").await.refused(404, "not_found", Value::Null);
+        get(&fixture, "/tenants/acme/keys").await.refused(404, "not_found", Value::Null);
     });
 }
 
 #[test]
 fn a_key_is_shown_once_and_its_name_stands_for_it() {
-    on_each(async |bench: Bench| {
-        bench.tenant("acme").await;
-        let made = ask(&bench, "POST", "/tenants/acme/keys", Some(json!({"name": "ci", "tags": {"b": "2", "a": "1"}}))).await.ok(201);
+    on_each(async |fixture: ControlFixture| {
+        fixture.tenant("acme").await;
+        let made = ask(&fixture, "POST", "/tenants/acme/keys", Some(json!({"name": "ci", "tags": {"b": "2", "a": "1"}}))).await.ok(201);
         let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());
         assert_eq!((&made["subject"], &made["status"], &made["tags"]), (&json!("ci"), &json!("active"), &json!({"a": "1", "b": "2"})));
         assert_eq!(made["display"], format!("aigw-sk-…{}", &key[key.len() - 4..]));
         for path in [format!("/tenants/acme/keys/{id}"), "/tenants/acme/keys".to_owned()] {
-            let shown = get(&bench, &path).await;
+            let shown = get(&fixture, &path).await;
             shown.ok(200);
             assert!(!shown.text.contains(key));
         }
-        let nameless = ask(&bench, "POST", "/tenants/acme/keys", None).await.ok(201);
+        let nameless = ask(&fixture, "POST", "/tenants/acme/keys", None).await.ok(201);
         assert_eq!((&nameless["name"], &nameless["subject"]), (&nameless["id"], &nameless["id"]));
-        let rotated = ask(&bench, "POST", &format!("/tenants/acme/keys/{id}/rotate"), Some(json!({"grace": "1h"}))).await.ok(201);
+        let rotated = ask(&fixture, "POST", &format!("/tenants/acme/keys/{id}/rotate"), Some(json!({"grace": "1h"}))).await.ok(201);
         assert_eq!((&rotated["rotated_from"], &rotated["name"]), (&json!(id), &json!("ci")));
-        assert_eq!(ask(&bench, "DELETE", &format!("/tenants/acme/keys/{id}"), None).await.ok(200)["status"], "revoked");
-        ask(&bench, "PATCH", &format!("/tenants/acme/keys/{id}"), Some(json!({"rpm": 1}))).await.refused(409, "key_revoked", Value::Null);
+        assert_eq!(ask(&fixture, "DELETE", &format!("/tenants/acme/keys/{id}"), None).await.ok(200)["status"], "revoked");
+        ask(&fixture, "PATCH", &format!("/tenants/acme/keys/{id}"), Some(json!({"rpm": 1}))).await.refused(409, "key_revoked", Value::Null);
     });
 }
 
 #[test]
 fn a_null_clears_a_field_and_a_missing_one_leaves_it() {
-    on_each(async |bench: Bench| {
-        bench.tenant("acme").await;
+    on_each(async |fixture: ControlFixture| {
+        fixture.tenant("acme").await;
         let fields = json!({"team": "red", "rpm": 5, "allowed_models": [], "monthly_budget_cents": 0});
-        let made = ask(&bench, "POST", "/tenants/acme/keys", Some(fields)).await.ok(201);
+        let made = ask(&fixture, "POST", "/tenants/acme/keys", Some(fields)).await.ok(201);
         assert_eq!((&made["allowed_models"], &made["monthly_budget_cents"]), (&json!([]), &json!(0)));
         let path = format!("/tenants/acme/keys/{}", made["id"].as_str().unwrap());
-        let changed = ask(&bench, "PATCH", &path, Some(json!({"team": null, "allowed_models": null}))).await.ok(200);
+        let changed = ask(&fixture, "PATCH", &path, Some(json!({"team": null, "allowed_models": null}))).await.ok(200);
         assert_eq!((&changed["team"], &changed["allowed_models"], &changed["rpm"]), (&Value::Null, &Value::Null, &json!(5)));
     });
 }
 
 #[test]
 fn bad_input_is_refused_by_name_and_changes_nothing() {
-    on_each(async |bench: Bench| {
-        bench.tenant("acme").await;
+    on_each(async |fixture: ControlFixture| {
+        fixture.tenant("acme").await;
         let long = "x".repeat(300_000);
         for (path, body, status, code, param) in [
             ("/tenants", json!({"id": "A B"}), 400, "invalid_value", json!("id")),
@@ -171,22 +171,22 @@ fn bad_input_is_refused_by_name_and_changes_nothing() {
             ("/tenants/acme/keys/key_x/rotate", json!({"grace": "soon"}), 400, "invalid_value", json!("grace")),
             ("/tenants/acme/keys/key_x/rotate", json!({}), 404, "not_found", Value::Null),
         ] {
-            ask(&bench, "POST", path, Some(body)).await.refused(status, code, param);
+            ask(&fixture, "POST", path, Some(body)).await.refused(status, code, param);
         }
-        assert_eq!(get(&bench, "/tenants").await.ok(200)["data"].as_array().unwrap().len(), 1);
-        assert_eq!(get(&bench, "/tenants/acme/keys").await.ok(200)["data"], json!([]));
+        assert_eq!(get(&fixture, "/tenants").await.ok(200)["data"].as_array().unwrap().len(), 1);
+        assert_eq!(get(&fixture, "/tenants/acme/keys").await.ok(200)["data"], json!([]));
     });
 }
 
 #[test]
-fn lists_turn_their_pages() {
-    on_each(async |bench: Bench| {
+fn lists_are_paginated() {
+    on_each(async |fixture: ControlFixture| {
         for id in ["a", "b", "c", "d", "e"] {
-            bench.tenant(id).await;
+            fixture.tenant(id).await;
         }
-        let first = get(&bench, "/tenants?limit=2").await.ok(200);
-        let second = get(&bench, &format!("/tenants?limit=2&cursor={}", first["next_cursor"].as_str().unwrap())).await.ok(200);
-        let last = get(&bench, &format!("/tenants?limit=2&cursor={}", second["next_cursor"].as_str().unwrap())).await.ok(200);
+        let first = get(&fixture, "/tenants?limit=2").await.ok(200);
+        let second = get(&fixture, &format!("/tenants?limit=2&cursor={}", first["next_cursor"].as_str().unwrap())).await.ok(200);
+        let last = get(&fixture, &format!("/tenants?limit=2&cursor={}", second["next_cursor"].as_str().unwrap())).await.ok(200);
         let ids =
             |page: &Value| page["data"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
         assert_eq!((ids(&first), ids(&second), ids(&last)), (vec!["a".into(), "b".into()], vec!["c".into(), "d".into()], vec!["e".into()]));
@@ -196,27 +196,27 @@ fn lists_turn_their_pages() {
 
 #[test]
 fn the_ledger_is_flushed_read_and_paged() {
-    on_each(async |bench: Bench| {
-        store(&bench, 5);
-        let first = get(&bench, "/ledger?tenant=acme&limit=3").await.ok(200);
-        assert_eq!(bench.flushed.load(Ordering::Relaxed), 1);
+    on_each(async |fixture: ControlFixture| {
+        store(&fixture, 5);
+        let first = get(&fixture, "/ledger?tenant=acme&limit=3").await.ok(200);
+        assert_eq!(fixture.flushed.load(Ordering::Relaxed), 1);
         let newest = &first["data"][0];
         assert_eq!((&newest["id"], &newest["prompt_tokens"], &newest["cost_nanousd"]), (&json!("e00004"), &json!(11), &json!(5)));
         assert_eq!(newest["attempts"], json!([{"provider": "1-p", "status": 200, "error": null, "ms": 3}]));
         assert_eq!(newest["tags"], json!({"project": "apollo"}));
         let cursor = first["next_cursor"].as_str().unwrap();
-        let second = get(&bench, &format!("/ledger?tenant=acme&limit=3&cursor={cursor}")).await.ok(200);
+        let second = get(&fixture, &format!("/ledger?tenant=acme&limit=3&cursor={cursor}")).await.ok(200);
         assert_eq!((second["data"].as_array().unwrap().len(), &second["has_more"]), (2, &json!(false)));
-        assert_eq!(get(&bench, "/ledger/req-1").await.ok(200)["id"], "e00003");
-        get(&bench, "/ledger/req-9").await.refused(404, "not_found", Value::Null);
-        let tagged = get(&bench, "/ledger?tag=project%3Dapollo&subject=ada&from=1000&to=4000").await.ok(200);
+        assert_eq!(get(&fixture, "/ledger/req-1").await.ok(200)["id"], "e00003");
+        get(&fixture, "/ledger/req-9").await.refused(404, "not_found", Value::Null);
+        let tagged = get(&fixture, "/ledger?tag=project%3Dapollo&subject=ada&from=1000&to=4000").await.ok(200);
         assert_eq!(tagged["data"].as_array().unwrap().len(), 1);
     });
 }
 
 #[test]
-fn questions_that_make_no_sense_are_refused_by_name() {
-    on_each(async |bench: Bench| {
+fn invalid_queries_are_refused_by_parameter() {
+    on_each(async |fixture: ControlFixture| {
         for (path, param) in [
             ("/ledger?limit=0", "limit"),
             ("/ledger?limit=1001", "limit"),
@@ -233,19 +233,19 @@ fn questions_that_make_no_sense_are_refused_by_name() {
             ("/tenants?limit=x", "limit"),
             ("/catalog?x=1", "x"),
         ] {
-            get(&bench, path).await.refused(400, "invalid_value", json!(param));
+            get(&fixture, path).await.refused(400, "invalid_value", json!(param));
         }
     });
 }
 
 #[test]
-fn the_export_is_csv_of_everything_or_of_as_much_as_was_asked() {
-    on_each(async |bench: Bench| {
-        store(&bench, 2_500);
+fn the_export_is_csv_of_all_entries_or_up_to_the_limit() {
+    on_each(async |fixture: ControlFixture| {
+        store(&fixture, 2_500);
         let csv = async |query: &str| {
             let request = TestRequest::get().uri(&format!("/admin/v1/ledger{query}"));
             let request = request.insert_header(("authorization", format!("Bearer {TOKEN}"))).insert_header(("accept", "text/csv"));
-            send(&bench, request).await
+            send(&fixture, request).await
         };
         let all = csv("").await;
         assert!(all.headers.get("content-type").unwrap().to_str().unwrap().starts_with("text/csv"));
@@ -263,9 +263,9 @@ fn the_export_is_csv_of_everything_or_of_as_much_as_was_asked() {
 
 #[test]
 fn usage_is_grouped_bucketed_and_totalled() {
-    on_each(async |bench: Bench| {
-        store(&bench, 4);
-        let plain = get(&bench, "/usage").await.ok(200);
+    on_each(async |fixture: ControlFixture| {
+        store(&fixture, 4);
+        let plain = get(&fixture, "/usage").await.ok(200);
         assert_eq!(
             (&plain["data"][0]["requests"], &plain["totals"]["prompt_tokens"], &plain["has_more"]),
             (&json!(4), &json!(44), &json!(false))
@@ -273,60 +273,60 @@ fn usage_is_grouped_bucketed_and_totalled() {
         for query in
             ["group_by=subject,tag:project", "group_by[]=subject&group_by[]=tag:project", "group_by=subject&group_by=tag%3Aproject"]
         {
-            let grouped = get(&bench, &format!("/usage?{query}&bucket_width=1d")).await.ok(200);
+            let grouped = get(&fixture, &format!("/usage?{query}&bucket_width=1d")).await.ok(200);
             let row = &grouped["data"][0];
             assert_eq!((&row["subject"], &row["tag:project"], &row["requests"]), (&json!("ada"), &json!("apollo"), &json!(2)), "{query}");
             assert_eq!((&row["start_time"], &row["end_time"]), (&json!(0), &json!(86_400_000)));
         }
-        assert_eq!(get(&bench, "/usage?bucket_width=1mo").await.ok(200)["data"][0]["end_time"], 31 * 86_400_000_i64);
-        assert_eq!(get(&bench, "/usage?group_by=key&tenant=nobody").await.ok(200)["data"], json!([]));
+        assert_eq!(get(&fixture, "/usage?bucket_width=1mo").await.ok(200)["data"][0]["end_time"], 31 * 86_400_000_i64);
+        assert_eq!(get(&fixture, "/usage?group_by=key&tenant=nobody").await.ok(200)["data"], json!([]));
     });
 }
 
 #[test]
-fn only_the_admin_token_opens_the_gate_and_every_refusal_looks_the_same() {
-    on_each(async |bench: Bench| {
+fn only_the_admin_token_is_accepted_and_every_refusal_is_the_same() {
+    on_each(async |fixture: ControlFixture| {
         let near = [&TOKEN[1..], "", "x", &format!("{TOKEN}x")].map(|token| format!("Bearer {token}"));
         let mut texts = Vec::new();
         for value in near.iter().map(String::as_str).chain([TOKEN, &format!("Basic {TOKEN}")]) {
             for path in ["/tenants", "/nothing", "/ledger/x", ""] {
                 let answer =
-                    send(&bench, TestRequest::get().uri(&format!("/admin/v1{path}")).insert_header(("authorization", value))).await;
+                    send(&fixture, TestRequest::get().uri(&format!("/admin/v1{path}")).insert_header(("authorization", value))).await;
                 answer.refused(401, "invalid_api_key", Value::Null);
                 texts.push(answer.text);
             }
         }
         let twice = TestRequest::get().uri("/admin/v1/tenants").append_header(("authorization", format!("Bearer {TOKEN}")));
-        texts.push(send(&bench, twice.append_header(("authorization", "Bearer x"))).await.text);
-        texts.push(send(&bench, TestRequest::get().uri("/admin/v1/tenants").insert_header(("x-api-key", TOKEN))).await.text);
+        texts.push(send(&fixture, twice.append_header(("authorization", "Bearer x"))).await.text);
+        texts.push(send(&fixture, TestRequest::get().uri("/admin/v1/tenants").insert_header(("x-api-key", TOKEN))).await.text);
         texts.dedup();
         assert_eq!(texts.len(), 1);
         let lower = TestRequest::get().uri("/admin/v1/tenants").insert_header(("authorization", format!("bearer {TOKEN}")));
-        send(&bench, lower).await.ok(200);
+        send(&fixture, lower).await.ok(200);
     });
 }
 
 #[actix_web::test]
 async fn without_a_token_there_is_nothing_behind_the_gate() {
-    let bench = Bench::with(Arc::new(sqlite()), None, "x.toml".into());
+    let fixture = ControlFixture::with(Arc::new(sqlite()), None, "x.toml".into());
     for value in ["Bearer ", &format!("Bearer {TOKEN}")] {
-        let answer = send(&bench, TestRequest::get().uri("/admin/v1/tenants").insert_header(("authorization", value))).await;
+        let answer = send(&fixture, TestRequest::get().uri("/admin/v1/tenants").insert_header(("authorization", value))).await;
         answer.refused(404, "unknown_endpoint", Value::Null);
     }
 }
 
 #[actix_web::test]
 async fn every_answer_has_the_headers_of_the_plane() {
-    let bench = Bench::of(Arc::new(sqlite()));
+    let fixture = ControlFixture::of(Arc::new(sqlite()));
     for path in ["/tenants", "/tenants/nobody", "/nothing"] {
         let request = TestRequest::get().uri(&format!("/admin/v1{path}")).insert_header(("x-request-id", "mine-1"));
-        let answer = send(&bench, request.insert_header(("authorization", format!("Bearer {TOKEN}")))).await;
+        let answer = send(&fixture, request.insert_header(("authorization", format!("Bearer {TOKEN}")))).await;
         for (name, value) in [("cache-control", "no-store"), ("x-content-type-options", "nosniff"), ("x-request-id", "mine-1")] {
             assert_eq!(answer.headers.get(name).unwrap(), value, "{path}");
         }
     }
-    get(&bench, "/nothing").await.refused(404, "unknown_endpoint", Value::Null);
-    ask(&bench, "DELETE", "/tenants", None).await.refused(405, "method_not_allowed", Value::Null);
+    get(&fixture, "/nothing").await.refused(404, "unknown_endpoint", Value::Null);
+    ask(&fixture, "DELETE", "/tenants", None).await.refused(405, "method_not_allowed", Value::Null);
 }
 
 #[actix_web::test]
@@ -341,30 +341,30 @@ async fn a_reload_publishes_and_a_bad_file_changes_nothing() {
     let providers = directory.path().join("sim.toml");
     std::fs::write(&file, "include = [\"sim.toml\"]\n").unwrap();
     std::fs::write(&providers, model("one")).unwrap();
-    let bench = Bench::configured(Arc::new(sqlite()), &file);
-    bench.tenant("acme").await;
+    let fixture = ControlFixture::configured(Arc::new(sqlite()), &file);
+    fixture.tenant("acme").await;
     std::fs::write(&providers, "[model.two.served_by.nonesuch]\n").unwrap();
-    let refused = ask(&bench, "POST", "/reload", None).await;
+    let refused = ask(&fixture, "POST", "/reload", None).await;
     refused.refused(400, "invalid_configuration", Value::Null);
     assert!(refused.json()["error"]["problems"][0]["remedy"].is_string());
-    assert!(bench.gateway.snapshot().offerings.model("one").is_some());
+    assert!(fixture.gateway.snapshot().offerings.model("one").is_some());
     std::fs::write(&providers, model("two")).unwrap();
-    let reloaded = ask(&bench, "POST", "/reload", None).await.ok(200);
+    let reloaded = ask(&fixture, "POST", "/reload", None).await.ok(200);
     assert_eq!((&reloaded["models"], &reloaded["providers"]), (&json!(1), &json!(1)));
-    let published = bench.gateway.snapshot();
+    let published = fixture.gateway.snapshot();
     assert!(published.offerings.model("two").is_some() && published.offerings.model("one").is_none());
     assert!(published.directory.tenants.contains_key("acme"));
-    let catalog = get(&bench, "/catalog").await.ok(200);
+    let catalog = get(&fixture, "/catalog").await.ok(200);
     let served = &catalog["data"][0]["served_by"][0];
     assert_eq!(
         (&served["providers"], &served["price"]["input"], &served["price"]["output"]),
         (&json!(["1-sim"]), &json!("0.59"), &json!("2"))
     );
-    let provider = &get(&bench, "/providers").await.ok(200)["data"][0];
+    let provider = &get(&fixture, "/providers").await.ok(200)["data"][0];
     assert_eq!((&provider["name"], &provider["enabled"], &provider["cooldown_until"]), (&json!("1-sim"), &json!(true), &json!(7_000)));
-    assert_eq!(get(&bench, "/tenants/acme/providers?model=two").await.ok(200)["data"][0]["name"], "1-sim");
-    assert_eq!(get(&bench, "/tenants/acme/providers").await.ok(200)["data"].as_array().unwrap().len(), 1);
-    get(&bench, "/tenants/acme/providers?model=one").await.refused(404, "model_not_found", json!("model"));
-    ask(&bench, "PATCH", "/tenants/acme", Some(json!({"brokered": false}))).await.ok(200);
-    assert_eq!(get(&bench, "/tenants/acme/providers?model=two").await.ok(200)["data"], json!([]));
+    assert_eq!(get(&fixture, "/tenants/acme/providers?model=two").await.ok(200)["data"][0]["name"], "1-sim");
+    assert_eq!(get(&fixture, "/tenants/acme/providers").await.ok(200)["data"].as_array().unwrap().len(), 1);
+    get(&fixture, "/tenants/acme/providers?model=one").await.refused(404, "model_not_found", json!("model"));
+    ask(&fixture, "PATCH", "/tenants/acme", Some(json!({"brokered": false}))).await.ok(200);
+    assert_eq!(get(&fixture, "/tenants/acme/providers?model=two").await.ok(200)["data"], json!([]));
 }

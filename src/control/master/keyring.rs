@@ -10,7 +10,7 @@ use crate::seal::blob::{SealError, Unopened, open, seal};
 use crate::seal::context::{BlobType, Context};
 use crate::seal::derivation::{EdgeKey, TenantRoot};
 use crate::seal::fields::Fields;
-use crate::seal::key::{Content, Key};
+use crate::seal::key::{BlobContent, Key};
 use crate::seal::names::{EdgeId, Kid};
 use crate::terms::TenantId;
 
@@ -56,7 +56,7 @@ pub trait Wrappable {
     /// The derived key that wraps it.
     type Key: Key;
     /// The wrapped content.
-    type Content: Content;
+    type Content: BlobContent;
 
     /// Derives the key.
     fn key(master: &MasterKey) -> Self::Key;

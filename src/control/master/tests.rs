@@ -1,4 +1,4 @@
-//! The properties of spec/security.md 1.8 that sealing itself has, over all seven types of blob.
+//! Properties of spec/security.md 1.8 that concern sealing itself, for all seven types of blobs.
 
 mod forgery;
 mod isolation;
@@ -38,7 +38,7 @@ fn a_master_key_is_32_bytes_in_base64_that_are_not_all_equal() {
 }
 
 #[test]
-fn what_a_master_key_derives_is_told_apart() {
+fn keys_derived_from_a_master_key_are_all_different() {
     use crate::seal::key::Key;
     let (one, other) = (master(1), master(2));
     let keys = [&one, &other].map(|master| {

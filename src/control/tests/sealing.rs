@@ -1,4 +1,4 @@
-//! The operations of spec/security.md 1.5 on both databases, and what a gateway then can and cannot open.
+//! The operations of spec/security.md 1.5 on both databases, and which blobs a gateway can open afterwards.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::control::store::changes::Actor;
 use crate::control::store::schema::{admin_events, byo_providers, edges, escrow, grants, tenant_roots, virtual_keys};
 use crate::control::store::testing::{Fresh, on_each_database};
 use crate::control::tenants::{NewTenant, TenantChange};
-use crate::control::testing::{ACTOR, Bench};
+use crate::control::testing::{ACTOR, ControlFixture};
 use crate::gateway::byo::{ByoError, ByoKeys, Presented};
 use crate::secret::Secret;
 use crate::terms::Operation;
@@ -77,23 +77,27 @@ fn keys(current: u8, old: Option<u8>) -> config::Sealing {
 }
 
 /// Runs a test on each database, with a master key.
-fn on_each_sealed<F: Future<Output = ()>>(test: impl Fn(Bench) -> F) {
-    on_each_database(|fresh| actix_web::rt::System::new().block_on(test(bench(Arc::new(fresh)))));
+fn on_each_sealed<F: Future<Output = ()>>(test: impl Fn(ControlFixture) -> F) {
+    on_each_database(|fresh| actix_web::rt::System::new().block_on(test(fixture(Arc::new(fresh)))));
 }
 
-fn bench(fresh: Arc<Fresh>) -> Bench {
-    Bench::sealed(fresh, &catalog("groq.example"), keys(1, None))
+fn fixture(fresh: Arc<Fresh>) -> ControlFixture {
+    ControlFixture::sealed(fresh, &catalog("groq.example"), keys(1, None))
 }
 
 fn fields(kind: &str, key: Option<&str>) -> ProviderFields {
     ProviderFields { kind: Some(kind.to_owned()), api_key: key.map(Secret::new), base_url: None, enabled: None }
 }
 
-async fn put(bench: &Bench, name: &str, fields: ProviderFields) -> Result<crate::control::store::providers::ProviderRow, ControlError> {
-    bench.control.put_provider(ACTOR, "acme".to_owned(), name.to_owned(), fields).await
+async fn put(
+    fixture: &ControlFixture,
+    name: &str,
+    fields: ProviderFields,
+) -> Result<crate::control::store::providers::ProviderRow, ControlError> {
+    fixture.control.put_provider(ACTOR, "acme".to_owned(), name.to_owned(), fields).await
 }
 
-/// The param of a refusal.
+/// Returns the `param` of a refusal.
 fn param<T>(result: Result<T, ControlError>) -> String {
     match result.err() {
         Some(ControlError::Invalid { param, .. }) => param,
@@ -101,11 +105,11 @@ fn param<T>(result: Result<T, ControlError>) -> String {
     }
 }
 
-/// What the gateway half sends upstream for a key, or why it sends nothing.
-fn auth_header(bench: &Bench, key: &IssuedKey) -> Result<String, ByoError> {
-    let caller = bench.known(key).expect("an active key");
-    let offer = offer(bench, &caller);
-    let byo_keys = ByoKeys::new(bench.edge.clone(), Duration::ZERO);
+/// Returns the header that the gateway half sends upstream for a key, or the reason for sending none.
+fn auth_header(fixture: &ControlFixture, key: &IssuedKey) -> Result<String, ByoError> {
+    let caller = fixture.known(key).expect("an active key");
+    let offer = offer(fixture, &caller);
+    let byo_keys = ByoKeys::new(fixture.edge.clone(), Duration::ZERO);
     let presented = Presented::new(key.key.text().expose());
     let auth = offer.byo_auth.as_ref().expect("a provider with a key");
     byo_keys
@@ -113,138 +117,138 @@ fn auth_header(bench: &Bench, key: &IssuedKey) -> Result<String, ByoError> {
         .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
 }
 
-fn offer(bench: &Bench, caller: &Caller) -> Arc<Offer> {
-    Arc::clone(&bench.gateway.snapshot().find(caller, "m").expect("a chain").chain[0])
+fn offer(fixture: &ControlFixture, caller: &Caller) -> Arc<Offer> {
+    Arc::clone(&fixture.gateway.snapshot().find(caller, "m").expect("a chain").chain[0])
 }
 
-async fn ready(bench: &Bench) -> IssuedKey {
-    bench.tenant("acme").await;
-    let key = bench.key("acme").await;
-    put(bench, "1-mine", fields("groq", Some(KEY))).await.unwrap();
+async fn ready(fixture: &ControlFixture) -> IssuedKey {
+    fixture.tenant("acme").await;
+    let key = fixture.key("acme").await;
+    put(fixture, "1-mine", fields("groq", Some(KEY))).await.unwrap();
     key
 }
 
-/// Does something to the database behind everybody's back, then has the process read it all again.
-async fn edited(bench: &Bench, statement: impl Fn(&mut crate::control::store::connection::AnyConnection) -> QueryResult<usize>) {
-    bench.fresh.store.write::<_, ControlError>(|connection| Ok(statement(connection)?)).unwrap();
+/// Changes the database without a mutation, then makes the process reload everything.
+async fn edited(fixture: &ControlFixture, statement: impl Fn(&mut crate::control::store::connection::AnyConnection) -> QueryResult<usize>) {
+    fixture.fresh.store.write::<_, ControlError>(|connection| Ok(statement(connection)?)).unwrap();
     let change = TenantChange { enabled: Some(true), ..TenantChange::default() };
-    bench.control.change_tenant(ACTOR, "acme".to_owned(), change).await.unwrap();
+    fixture.control.change_tenant(ACTOR, "acme".to_owned(), change).await.unwrap();
 }
 
-/// The same with a memory of its own.
-fn restarted(bench: &Bench) -> Bench {
-    let fresh = Fresh { store: Store::open(&bench.fresh.url).unwrap(), url: bench.fresh.url.clone(), traces: Box::new(()) };
-    self::bench(Arc::new(fresh))
+/// Another process on the same database, with a snapshot of its own.
+fn restarted(fixture: &ControlFixture) -> ControlFixture {
+    let fresh = Fresh { store: Store::open(&fixture.fresh.url).unwrap(), url: fixture.fresh.url.clone(), traces: Box::new(()) };
+    self::fixture(Arc::new(fresh))
 }
 
 #[test]
-fn a_sealed_key_that_is_brought_back_is_not_spent_and_an_operator_learns_of_it() {
-    on_each_sealed(async |bench| {
-        let key = ready(&bench).await;
+fn a_rolled_back_sealed_key_is_not_used_and_is_reported() {
+    on_each_sealed(async |fixture| {
+        let key = ready(&fixture).await;
         let mine = || byo_providers::table.filter(byo_providers::tenant.eq("acme"));
-        let row = |bench: &Bench| {
-            let read = bench.fresh.store.read::<_, ControlError>(|c| {
+        let row = |fixture: &ControlFixture| {
+            let read = fixture.fresh.store.read::<_, ControlError>(|c| {
                 Ok(mine().select((byo_providers::secret.assume_not_null(), byo_providers::version, byo_providers::epoch)).first(c)?)
             });
             let row: (Vec<u8>, i32, i32) = read.unwrap();
             row
         };
-        let told = |bench: &Bench| {
-            let told = bench.fresh.store.read::<i64, ControlError>(|c| {
+        let recorded = |fixture: &ControlFixture| {
+            let recorded = fixture.fresh.store.read::<i64, ControlError>(|c| {
                 let events = admin_events::table.filter(admin_events::action.eq("provider.rolled_back"));
                 Ok(events.filter(admin_events::target.eq("acme/1-mine")).filter(admin_events::actor.eq("gateway")).count().get_result(c)?)
             });
-            told.unwrap()
+            recorded.unwrap()
         };
-        let bring_back = async |bench: &Bench, (secret, version, epoch): &(Vec<u8>, i32, i32)| {
+        let bring_back = async |fixture: &ControlFixture, (secret, version, epoch): &(Vec<u8>, i32, i32)| {
             let old = (byo_providers::secret.eq(Some(secret)), byo_providers::version.eq(version), byo_providers::epoch.eq(epoch));
-            edited(bench, |c| diesel::update(mine()).set(old).execute(c)).await;
+            edited(fixture, |c| diesel::update(mine()).set(old).execute(c)).await;
         };
-        let old = row(&bench);
-        put(&bench, "1-mine", fields("groq", Some("sk-newer-0123456789"))).await.unwrap();
-        let new = row(&bench);
-        assert!(auth_header(&bench, &key).is_ok() && told(&bench) == 0);
-        let takes_part = |bench: &Bench| bench.gateway.snapshot().find(&bench.known(&key).unwrap(), "m").is_some();
-        bring_back(&bench, &old).await;
-        assert!(!takes_part(&bench));
-        edited(&bench, |_| Ok(0)).await;
-        assert_eq!(told(&bench), 1, "once");
-        // To put things right is enough; so is a new process, for which the backup is all there ever was.
-        bring_back(&bench, &new).await;
-        assert_eq!(auth_header(&bench, &key).unwrap(), "authorization: Bearer sk-newer-0123456789");
-        bring_back(&bench, &old).await;
-        let after = restarted(&bench);
+        let old = row(&fixture);
+        put(&fixture, "1-mine", fields("groq", Some("sk-newer-0123456789"))).await.unwrap();
+        let new = row(&fixture);
+        assert!(auth_header(&fixture, &key).is_ok() && recorded(&fixture) == 0);
+        let takes_part = |fixture: &ControlFixture| fixture.gateway.snapshot().find(&fixture.known(&key).unwrap(), "m").is_some();
+        bring_back(&fixture, &old).await;
+        assert!(!takes_part(&fixture));
+        edited(&fixture, |_| Ok(0)).await;
+        assert_eq!(recorded(&fixture), 1, "once");
+        // Restoring the newer key is enough; so is a new process, which has not seen the newer key.
+        bring_back(&fixture, &new).await;
+        assert_eq!(auth_header(&fixture, &key).unwrap(), "authorization: Bearer sk-newer-0123456789");
+        bring_back(&fixture, &old).await;
+        let after = restarted(&fixture);
         assert_eq!(auth_header(&after, &key).unwrap(), format!("authorization: Bearer {KEY}"));
-        // The epoch before, with its grants.
-        put(&bench, "1-mine", fields("groq", Some(KEY))).await.unwrap();
-        assert!(takes_part(&bench));
-        let leaked = row(&bench);
-        bench.control.advance_epoch(ACTOR, "acme".to_owned()).await.unwrap();
-        assert!(takes_part(&bench));
-        bring_back(&bench, &leaked).await;
-        assert!(!takes_part(&bench));
-        // Whoever comes under the same id later has nothing to do with it.
-        bench.control.delete_tenant(ACTOR, "acme".to_owned()).await.unwrap();
-        let key = ready(&bench).await;
-        assert!(auth_header(&bench, &key).is_ok());
+        // Restores the previous epoch with its grants.
+        put(&fixture, "1-mine", fields("groq", Some(KEY))).await.unwrap();
+        assert!(takes_part(&fixture));
+        let leaked = row(&fixture);
+        fixture.control.advance_epoch(ACTOR, "acme".to_owned()).await.unwrap();
+        assert!(takes_part(&fixture));
+        bring_back(&fixture, &leaked).await;
+        assert!(!takes_part(&fixture));
+        // A new tenant with the same id is not affected.
+        fixture.control.delete_tenant(ACTOR, "acme".to_owned()).await.unwrap();
+        let key = ready(&fixture).await;
+        assert!(auth_header(&fixture, &key).is_ok());
     });
 }
 
 #[test]
-fn a_key_made_before_or_after_the_provider_spends_it() {
-    on_each_sealed(async |bench| {
-        let before = ready(&bench).await;
-        let after = bench.key("acme").await;
+fn a_key_created_before_or_after_the_provider_can_use_it() {
+    on_each_sealed(async |fixture| {
+        let before = ready(&fixture).await;
+        let after = fixture.key("acme").await;
         for key in [&before, &after] {
             assert!(key.has_grants);
-            assert_eq!(auth_header(&bench, key).unwrap(), format!("authorization: Bearer {KEY}"));
+            assert_eq!(auth_header(&fixture, key).unwrap(), format!("authorization: Bearer {KEY}"));
         }
-        put(&bench, "1-mine", fields("azure", Some("az-0123456789"))).await.unwrap();
-        assert_eq!(auth_header(&bench, &before).unwrap(), "api-key: az-0123456789");
+        put(&fixture, "1-mine", fields("azure", Some("az-0123456789"))).await.unwrap();
+        assert_eq!(auth_header(&fixture, &before).unwrap(), "api-key: az-0123456789");
     });
 }
 
 #[test]
 fn a_put_that_moves_a_provider_must_carry_its_key_again() {
-    on_each_sealed(async |bench| {
-        ready(&bench).await;
-        let said = |base_url: Option<&str>, key: Option<&str>| ProviderFields {
+    on_each_sealed(async |fixture| {
+        ready(&fixture).await;
+        let change = |base_url: Option<&str>, key: Option<&str>| ProviderFields {
             base_url: Some(base_url.map(str::to_owned)),
             ..fields("groq", key)
         };
-        assert_eq!(param(put(&bench, "2-new", fields("groq", None)).await), "api_key");
-        assert_eq!(param(put(&bench, "1-mine", fields("azure", None)).await), "api_key");
-        assert_eq!(param(put(&bench, "1-mine", said(Some("https://other.example/v1"), None)).await), "api_key");
-        put(&bench, "1-mine", said(Some("https://other.example/v1"), Some(KEY))).await.unwrap();
-        assert_eq!(param(put(&bench, "1-mine", said(None, None)).await), "api_key");
+        assert_eq!(param(put(&fixture, "2-new", fields("groq", None)).await), "api_key");
+        assert_eq!(param(put(&fixture, "1-mine", fields("azure", None)).await), "api_key");
+        assert_eq!(param(put(&fixture, "1-mine", change(Some("https://other.example/v1"), None)).await), "api_key");
+        put(&fixture, "1-mine", change(Some("https://other.example/v1"), Some(KEY))).await.unwrap();
+        assert_eq!(param(put(&fixture, "1-mine", change(None, None)).await), "api_key");
         let off = ProviderFields { enabled: Some(false), ..ProviderFields::default() };
-        let row = put(&bench, "1-mine", off).await.unwrap();
+        let row = put(&fixture, "1-mine", off).await.unwrap();
         assert_eq!((row.enabled, row.base_url.as_deref()), (false, Some("https://other.example/v1")));
-        // The kind's own address, written out, is the kind's.
-        let row = put(&bench, "1-mine", said(Some("https://groq.example/v1/"), Some(KEY))).await.unwrap();
+        // The explicit base URL of the kind is the same as none.
+        let row = put(&fixture, "1-mine", change(Some("https://groq.example/v1/"), Some(KEY))).await.unwrap();
         assert_eq!((row.base_url, row.version), (None, 3));
     });
 }
 
 #[test]
-fn what_no_provider_can_be_is_refused_by_param() {
-    on_each_sealed(async |bench| {
-        bench.tenant("acme").await;
+fn invalid_providers_are_refused_by_parameter() {
+    on_each_sealed(async |fixture| {
+        fixture.tenant("acme").await;
         let at = |url: &str| ProviderFields { base_url: Some(Some(url.to_owned())), ..fields("groq", Some(KEY)) };
         for url in ["http://a.example/v1", "https://127.0.0.1/v1", "https://localhost/v1", "https://a.example:8443/v1", "ftp://a", ""] {
-            let refused = put(&bench, "1-mine", at(url)).await;
+            let refused = put(&fixture, "1-mine", at(url)).await;
             let text = refused.as_ref().err().unwrap().to_string();
             assert!(text.contains("ssrf."), "{url}: {text}");
             assert_eq!(param(refused), "base_url", "{url}");
         }
-        assert_eq!(param(put(&bench, "1-mine", fields("nonesuch", Some(KEY))).await), "kind");
-        assert_eq!(param(put(&bench, "1-mine", ProviderFields::default()).await), "kind");
-        assert_eq!(param(put(&bench, "-bad name", fields("groq", Some(KEY))).await), "name");
-        assert_eq!(param(put(&bench, "1-mine", fields("open", Some(KEY))).await), "api_key");
+        assert_eq!(param(put(&fixture, "1-mine", fields("nonesuch", Some(KEY))).await), "kind");
+        assert_eq!(param(put(&fixture, "1-mine", ProviderFields::default()).await), "kind");
+        assert_eq!(param(put(&fixture, "-bad name", fields("groq", Some(KEY))).await), "name");
+        assert_eq!(param(put(&fixture, "1-mine", fields("open", Some(KEY))).await), "api_key");
         for key in ["", " padded ", "line\nbreak", "ümlaut"] {
-            assert_eq!(param(put(&bench, "1-mine", fields("groq", Some(key))).await), "api_key", "{key:?}");
+            assert_eq!(param(put(&fixture, "1-mine", fields("groq", Some(key))).await), "api_key", "{key:?}");
         }
-        assert!(put(&bench, "1-mine", fields("open", None)).await.unwrap().secret.is_none());
+        assert!(put(&fixture, "1-mine", fields("open", None)).await.unwrap().secret.is_none());
     });
 }
 
@@ -253,15 +257,16 @@ fn without_a_master_key_nothing_can_be_sealed_and_keys_are_for_brokered_provider
     on_each_database(|fresh| {
         actix_web::rt::System::new().block_on(async {
             let fresh = Arc::new(fresh);
-            let plain = Bench::sealed(Arc::clone(&fresh), &catalog("groq.example"), config::Sealing::default());
+            let plain = ControlFixture::sealed(Arc::clone(&fresh), &catalog("groq.example"), config::Sealing::default());
             plain.tenant("acme").await;
             let key = plain.key("acme").await;
             assert!(!key.has_grants);
             assert!(matches!(put(&plain, "1-mine", fields("groq", Some(KEY))).await, Err(ControlError::SealingUnavailable)));
             let own = NewTenant { id: "b".to_owned(), custody: Some("tenant".to_owned()), ..NewTenant::default() };
             assert!(matches!(plain.control.create_tenant(ACTOR, own).await, Err(ControlError::SealingUnavailable)));
-            // With a master key the tenant gets its root on first need; the old key stays as it was, its successor spends.
-            let sealed = bench(fresh);
+            // With a master key the tenant gets its root on first use; the old key stays without grants, its successor has
+            // them.
+            let sealed = fixture(fresh);
             put(&sealed, "1-mine", fields("groq", Some(KEY))).await.unwrap();
             assert_eq!(auth_header(&sealed, &key), Err(ByoError::Unopened));
             let successor = sealed.control.rotate_key(ACTOR, "acme".to_owned(), key.row.id.clone(), Duration::ZERO).await.unwrap();
@@ -273,50 +278,51 @@ fn without_a_master_key_nothing_can_be_sealed_and_keys_are_for_brokered_provider
 
 #[test]
 fn a_revoked_key_leaves_nothing_behind() {
-    on_each_sealed(async |bench| {
-        let key = ready(&bench).await;
+    on_each_sealed(async |fixture| {
+        let key = ready(&fixture).await;
         let left = || {
-            bench.fresh.store.read::<(i64, i64), ControlError>(|connection| {
+            fixture.fresh.store.read::<(i64, i64), ControlError>(|connection| {
                 Ok((grants::table.count().get_result(connection)?, escrow::table.count().get_result(connection)?))
             })
         };
         assert_eq!(left().unwrap(), (1, 1));
-        bench.control.revoke_key(ACTOR, "acme".to_owned(), key.row.id.clone()).await.unwrap();
+        fixture.control.revoke_key(ACTOR, "acme".to_owned(), key.row.id.clone()).await.unwrap();
         assert_eq!(left().unwrap(), (0, 0));
     });
 }
 
 #[test]
-fn a_tenant_that_keeps_its_root_is_opened_by_its_own_key_alone() {
-    on_each_sealed(async |bench| {
+fn a_tenant_with_custody_tenant_is_opened_by_its_own_key_alone() {
+    on_each_sealed(async |fixture| {
         let new = NewTenant { id: "acme".to_owned(), custody: Some("tenant".to_owned()), ..NewTenant::default() };
-        let issued = bench.control.create_tenant(ACTOR, new).await.unwrap().tenant_key.unwrap();
+        let issued = fixture.control.create_tenant(ACTOR, new).await.unwrap().tenant_key.unwrap();
         let by = |key: &crate::credential::Credential| {
             let key = crate::credential::Credential::parse(key.text().expose()).map(Arc::new);
             Actor { tenant_key: key, ..ACTOR }
         };
-        let create = async |actor: Actor| bench.control.create_key(actor, "acme".to_owned(), KeyFields::default()).await;
-        let write =
-            async |actor: Actor| bench.control.put_provider(actor, "acme".to_owned(), "1-mine".to_owned(), fields("groq", Some(KEY))).await;
+        let create = async |actor: Actor| fixture.control.create_key(actor, "acme".to_owned(), KeyFields::default()).await;
+        let write = async |actor: Actor| {
+            fixture.control.put_provider(actor, "acme".to_owned(), "1-mine".to_owned(), fields("groq", Some(KEY))).await
+        };
         let stranger = crate::credential::Credential::mint(crate::credential::CredentialKind::Tenant).unwrap();
         let virtual_key = crate::credential::Credential::mint(crate::credential::CredentialKind::Virtual).unwrap();
         for actor in [ACTOR, by(&stranger), by(&virtual_key)] {
             assert!(matches!(create(actor.clone()).await, Err(ControlError::TenantKeyRequired)));
             assert!(matches!(write(actor.clone()).await, Err(ControlError::TenantKeyRequired)));
-            assert!(matches!(bench.control.advance_epoch(actor, "acme".to_owned()).await, Err(ControlError::TenantKeyRequired)));
+            assert!(matches!(fixture.control.advance_epoch(actor, "acme".to_owned()).await, Err(ControlError::TenantKeyRequired)));
         }
         let key = create(by(&issued.key)).await.unwrap();
         write(by(&issued.key)).await.unwrap();
-        assert!(auth_header(&bench, &key).is_ok());
-        // A second key does as well, and either may be taken back, but not the last.
-        let second = bench.control.create_tenant_key(by(&issued.key), "acme".to_owned()).await.unwrap();
-        bench.control.delete_tenant_key(by(&second.key), "acme".to_owned(), issued.row.id.clone()).await.unwrap();
+        assert!(auth_header(&fixture, &key).is_ok());
+        // A second key works as well; either can be deleted, but not the last one.
+        let second = fixture.control.create_tenant_key(by(&issued.key), "acme".to_owned()).await.unwrap();
+        fixture.control.delete_tenant_key(by(&second.key), "acme".to_owned(), issued.row.id.clone()).await.unwrap();
         assert!(matches!(write(by(&issued.key)).await, Err(ControlError::TenantKeyRequired)));
         write(by(&second.key)).await.unwrap();
-        let last = bench.control.delete_tenant_key(by(&second.key), "acme".to_owned(), second.row.id.clone()).await;
+        let last = fixture.control.delete_tenant_key(by(&second.key), "acme".to_owned(), second.row.id.clone()).await;
         assert!(matches!(last, Err(ControlError::Conflict { .. })));
-        // The master key holds none of it.
-        let roots = bench
+        // Nothing of it is wrapped with the master key.
+        let roots = fixture
             .fresh
             .store
             .read::<Vec<String>, ControlError>(|connection| Ok(tenant_roots::table.select(tenant_roots::holder).load(connection)?));
@@ -328,29 +334,29 @@ fn a_tenant_that_keeps_its_root_is_opened_by_its_own_key_alone() {
 fn p8_five_hundred_keys_survive_a_new_epoch_unchanged_and_the_old_grant_opens_nothing_new() {
     on_each_database(|fresh| {
         actix_web::rt::System::new().block_on(async {
-            let bench = bench(Arc::new(fresh));
-            let leaked = ready(&bench).await;
+            let fixture = fixture(Arc::new(fresh));
+            let leaked = ready(&fixture).await;
             let mut keys = Vec::new();
             for _ in 0..500 {
-                keys.push(bench.key("acme").await);
+                keys.push(fixture.key("acme").await);
             }
-            let stolen = bench.known(&leaked).unwrap();
-            let begun = bench.control.advance_epoch(ACTOR, "acme".to_owned()).await.unwrap();
+            let stolen = fixture.known(&leaked).unwrap();
+            let begun = fixture.control.advance_epoch(ACTOR, "acme".to_owned()).await.unwrap();
             assert_eq!(begun, 2);
             for key in keys.iter().chain([&leaked]) {
-                assert!(auth_header(&bench, key).is_ok());
+                assert!(auth_header(&fixture, key).is_ok());
             }
-            // The grant that was stolen with the key does not open what is written from now on.
-            put(&bench, "1-mine", fields("groq", Some("sk-new-0123456789"))).await.unwrap();
-            let new_offer = offer(&bench, &stolen);
-            let byo_keys = ByoKeys::new(bench.edge.clone(), Duration::ZERO);
+            // A grant stolen with the key cannot open anything written from now on.
+            put(&fixture, "1-mine", fields("groq", Some("sk-new-0123456789"))).await.unwrap();
+            let new_offer = offer(&fixture, &stolen);
+            let byo_keys = ByoKeys::new(fixture.edge.clone(), Duration::ZERO);
             let presented = Presented::new(leaked.key.text().expose());
             let auth = new_offer.byo_auth.as_ref().unwrap();
             assert_eq!(byo_keys.authorize(Some(&presented), &stolen, &new_offer, auth, &"req".into()).unwrap_err(), ByoError::Unopened);
-            // A revoked key is granted nothing in the next epoch, and an expired one neither.
-            bench.control.revoke_key(ACTOR, "acme".to_owned(), leaked.row.id.clone()).await.unwrap();
-            bench.control.advance_epoch(ACTOR, "acme".to_owned()).await.unwrap();
-            let granted = bench
+            // Revoked and expired keys get no grants in the next epoch.
+            fixture.control.revoke_key(ACTOR, "acme".to_owned(), leaked.row.id.clone()).await.unwrap();
+            fixture.control.advance_epoch(ACTOR, "acme".to_owned()).await.unwrap();
+            let granted = fixture
                 .fresh
                 .store
                 .read::<i64, ControlError>(|connection| Ok(grants::table.filter(grants::epoch.eq(3)).count().get_result(connection)?));
@@ -361,14 +367,14 @@ fn p8_five_hundred_keys_survive_a_new_epoch_unchanged_and_the_old_grant_opens_no
 
 #[test]
 fn p7_rows_edited_by_hand_open_nothing() {
-    on_each_sealed(async |bench| {
-        let key = ready(&bench).await;
-        bench.control.create_tenant(ACTOR, NewTenant { id: "evil".to_owned(), ..NewTenant::default() }).await.unwrap();
-        let evil = bench.key("evil").await;
+    on_each_sealed(async |fixture| {
+        let key = ready(&fixture).await;
+        fixture.control.create_tenant(ACTOR, NewTenant { id: "evil".to_owned(), ..NewTenant::default() }).await.unwrap();
+        let evil = fixture.key("evil").await;
         let put_evil =
-            bench.control.put_provider(ACTOR, "evil".to_owned(), "1-mine".to_owned(), fields("groq", Some("sk-evil-0123456789")));
+            fixture.control.put_provider(ACTOR, "evil".to_owned(), "1-mine".to_owned(), fields("groq", Some("sk-evil-0123456789")));
         put_evil.await.unwrap();
-        let theirs: Vec<u8> = bench
+        let theirs: Vec<u8> = fixture
             .fresh
             .store
             .read::<_, ControlError>(|connection| {
@@ -376,7 +382,7 @@ fn p7_rows_edited_by_hand_open_nothing() {
                 Ok(of_evil.select(byo_providers::secret.assume_not_null()).first(connection)?)
             })
             .unwrap();
-        let ours: Vec<u8> = bench
+        let own_secret: Vec<u8> = fixture
             .fresh
             .store
             .read::<_, ControlError>(|connection| {
@@ -385,57 +391,57 @@ fn p7_rows_edited_by_hand_open_nothing() {
             })
             .unwrap();
         let acme = || byo_providers::table.filter(byo_providers::tenant.eq("acme"));
-        // Another tenant's secret in ours, another version, another epoch: nothing opens.
-        edited(&bench, |c| diesel::update(acme()).set(byo_providers::secret.eq(Some(theirs.clone()))).execute(c)).await;
-        assert_eq!(auth_header(&bench, &key), Err(ByoError::Unopened));
-        edited(&bench, |c| {
-            diesel::update(acme()).set((byo_providers::secret.eq(Some(ours.clone())), byo_providers::version.eq(9))).execute(c)
+        // A secret of another tenant, version or epoch in this row does not open.
+        edited(&fixture, |c| diesel::update(acme()).set(byo_providers::secret.eq(Some(theirs.clone()))).execute(c)).await;
+        assert_eq!(auth_header(&fixture, &key), Err(ByoError::Unopened));
+        edited(&fixture, |c| {
+            diesel::update(acme()).set((byo_providers::secret.eq(Some(own_secret.clone())), byo_providers::version.eq(9))).execute(c)
         })
         .await;
-        assert_eq!(auth_header(&bench, &key), Err(ByoError::Unopened));
-        edited(&bench, |c| diesel::update(acme()).set((byo_providers::version.eq(1), byo_providers::epoch.eq(2))).execute(c)).await;
-        // One that knows of no version 9.
-        let bench = restarted(&bench);
-        assert_eq!(auth_header(&bench, &key), Err(ByoError::Unopened));
-        edited(&bench, |c| diesel::update(acme()).set(byo_providers::epoch.eq(1)).execute(c)).await;
-        let bench = restarted(&bench);
-        assert!(auth_header(&bench, &key).is_ok());
-        // P6: another address by the database.
-        edited(&bench, |c| diesel::update(acme()).set(byo_providers::base_url.eq(Some("https://evil.example/v1"))).execute(c)).await;
-        assert_eq!(auth_header(&bench, &key), Err(ByoError::Misdirected));
-        edited(&bench, |c| {
+        assert_eq!(auth_header(&fixture, &key), Err(ByoError::Unopened));
+        edited(&fixture, |c| diesel::update(acme()).set((byo_providers::version.eq(1), byo_providers::epoch.eq(2))).execute(c)).await;
+        // A process that has not seen version 9.
+        let fixture = restarted(&fixture);
+        assert_eq!(auth_header(&fixture, &key), Err(ByoError::Unopened));
+        edited(&fixture, |c| diesel::update(acme()).set(byo_providers::epoch.eq(1)).execute(c)).await;
+        let fixture = restarted(&fixture);
+        assert!(auth_header(&fixture, &key).is_ok());
+        // P6: another address, written to the database.
+        edited(&fixture, |c| diesel::update(acme()).set(byo_providers::base_url.eq(Some("https://evil.example/v1"))).execute(c)).await;
+        assert_eq!(auth_header(&fixture, &key), Err(ByoError::Misdirected));
+        edited(&fixture, |c| {
             diesel::update(acme()).set((byo_providers::base_url.eq(None::<String>), byo_providers::kind.eq("azure"))).execute(c)
         })
         .await;
-        assert_eq!(auth_header(&bench, &key), Err(ByoError::Misdirected));
-        edited(&bench, |c| diesel::update(acme()).set(byo_providers::kind.eq("groq")).execute(c)).await;
-        assert!(auth_header(&bench, &key).is_ok());
-        // Another tenant's key re-pointed at this tenant, with its own grant or with ours.
-        edited(&bench, |c| {
+        assert_eq!(auth_header(&fixture, &key), Err(ByoError::Misdirected));
+        edited(&fixture, |c| diesel::update(acme()).set(byo_providers::kind.eq("groq")).execute(c)).await;
+        assert!(auth_header(&fixture, &key).is_ok());
+        // Another tenant's key moved to this tenant, with its own grant or with this tenant's.
+        edited(&fixture, |c| {
             diesel::update(virtual_keys::table.find(&evil.row.id)).set(virtual_keys::tenant.eq("acme")).execute(c)?;
             diesel::update(grants::table.filter(grants::key_id.eq(&evil.row.id))).set(grants::tenant.eq("acme")).execute(c)
         })
         .await;
-        assert_eq!(auth_header(&bench, &evil), Err(ByoError::Unopened));
-        let our_grant: Vec<u8> = bench
+        assert_eq!(auth_header(&fixture, &evil), Err(ByoError::Unopened));
+        let our_grant: Vec<u8> = fixture
             .fresh
             .store
             .read::<_, ControlError>(|c| Ok(grants::table.filter(grants::key_id.eq(&key.row.id)).select(grants::blob).first(c)?))
             .unwrap();
-        edited(&bench, |c| {
+        edited(&fixture, |c| {
             diesel::update(grants::table.filter(grants::key_id.eq(&evil.row.id))).set(grants::blob.eq(our_grant.clone())).execute(c)
         })
         .await;
-        assert_eq!(auth_header(&bench, &evil), Err(ByoError::Unopened));
+        assert_eq!(auth_header(&fixture, &evil), Err(ByoError::Unopened));
     });
 }
 
 #[test]
-fn p8_after_a_new_master_key_everything_works_under_it_alone() {
+fn p8_after_a_rotation_everything_works_with_the_new_master_key_alone() {
     on_each_database(|fresh| {
         actix_web::rt::System::new().block_on(async {
             let fresh = Arc::new(fresh);
-            let before = bench(Arc::clone(&fresh));
+            let before = fixture(Arc::clone(&fresh));
             let key = ready(&before).await;
             for nth in 0..250 {
                 before.tenant(&format!("t-{nth}")).await;
@@ -451,7 +457,7 @@ fn p8_after_a_new_master_key_everything_works_under_it_alone() {
             assert_eq!(*steps.borrow(), [0, 100, 200, 251]);
             assert_eq!(rotate(&fresh.store, &keys(2, Some(1)), |_| ()).unwrap().moved.roots, 0);
             assert!(start(&keys(1, None)).is_err());
-            let after = Bench::sealed(Arc::clone(&fresh), &catalog("groq.example"), keys(2, None));
+            let after = ControlFixture::sealed(Arc::clone(&fresh), &catalog("groq.example"), keys(2, None));
             assert!(auth_header(&after, &key).is_ok());
             put(&after, "1-mine", fields("groq", Some("sk-later-0123456789"))).await.unwrap();
             assert_eq!(auth_header(&after, &key).unwrap(), "authorization: Bearer sk-later-0123456789");
@@ -461,23 +467,23 @@ fn p8_after_a_new_master_key_everything_works_under_it_alone() {
 
 #[test]
 fn a_damaged_edge_refuses_to_start() {
-    on_each_sealed(async |bench| {
-        let spoil = bench
+    on_each_sealed(async |fixture| {
+        let spoil = fixture
             .fresh
             .store
             .write::<_, ControlError>(|c| Ok(diesel::update(edges::table).set(edges::blob.eq(vec![0u8; 78])).execute(c)?));
         spoil.unwrap();
-        assert!(matches!(Sealer::start(&bench.fresh.store, &keys(1, None)), Err(KeyMaterialError::Damaged(_))));
+        assert!(matches!(Sealer::start(&fixture.fresh.store, &keys(1, None)), Err(KeyMaterialError::Damaged(_))));
     });
 }
 
 #[test]
-fn p6_after_a_kind_has_moved_its_keys_stay_until_they_are_sealed_again() {
+fn p6_after_a_kind_moved_its_keys_keep_their_destination_until_they_are_resealed() {
     on_each_database(|fresh| {
         actix_web::rt::System::new().block_on(async {
             let fresh = Arc::new(fresh);
-            let key = ready(&bench(Arc::clone(&fresh))).await;
-            let moved = Bench::sealed(Arc::clone(&fresh), &catalog("new.groq.example"), keys(1, None));
+            let key = ready(&fixture(Arc::clone(&fresh))).await;
+            let moved = ControlFixture::sealed(Arc::clone(&fresh), &catalog("new.groq.example"), keys(1, None));
             assert_eq!(auth_header(&moved, &key), Err(ByoError::Misdirected));
             moved.control.reseal_provider(ACTOR, "acme".to_owned(), "1-mine".to_owned()).await.unwrap();
             assert_eq!(auth_header(&moved, &key).unwrap(), format!("authorization: Bearer {KEY}"));
@@ -486,39 +492,39 @@ fn p6_after_a_kind_has_moved_its_keys_stay_until_they_are_sealed_again() {
 }
 
 #[test]
-fn an_edge_is_granted_what_its_tenants_have_and_nothing_once_it_is_removed() {
-    on_each_sealed(async |bench| {
-        ready(&bench).await;
-        bench.tenant("globex").await;
-        bench.key("globex").await;
+fn an_edge_gets_the_grants_of_its_tenants_and_none_once_it_is_removed() {
+    on_each_sealed(async |fixture| {
+        ready(&fixture).await;
+        fixture.tenant("globex").await;
+        fixture.key("globex").await;
         let new = |id: &str, tenants: Option<Vec<String>>| crate::control::edges::NewEdge { id: id.to_owned(), tenants };
-        let issued = bench.control.create_edge(ACTOR, new("eu-1", Some(vec!["acme".to_owned()]))).await.unwrap();
+        let issued = fixture.control.create_edge(ACTOR, new("eu-1", Some(vec!["acme".to_owned()]))).await.unwrap();
         assert!(issued.key.text().expose().starts_with("aigw-ek-"));
-        bench.key("acme").await;
-        bench.key("globex").await;
+        fixture.key("acme").await;
+        fixture.key("globex").await;
         let at = |edge: &'static str| {
-            let count = bench
+            let count = fixture
                 .fresh
                 .store
                 .read::<i64, ControlError>(move |c| Ok(grants::table.filter(grants::edge.eq(edge)).count().get_result(c)?));
             count.unwrap()
         };
         assert_eq!((at("eu-1"), at("local")), (2, 4));
-        assert!(matches!(bench.control.create_edge(ACTOR, new("eu-1", None)).await, Err(ControlError::Exists { .. })));
-        assert!(matches!(bench.control.create_edge(ACTOR, new("no good", None)).await, Err(ControlError::Invalid { .. })));
-        bench.control.delete_edge(ACTOR, "eu-1".to_owned()).await.unwrap();
+        assert!(matches!(fixture.control.create_edge(ACTOR, new("eu-1", None)).await, Err(ControlError::Exists { .. })));
+        assert!(matches!(fixture.control.create_edge(ACTOR, new("no good", None)).await, Err(ControlError::Invalid { .. })));
+        fixture.control.delete_edge(ACTOR, "eu-1".to_owned()).await.unwrap();
         assert_eq!((at("eu-1"), at("local")), (0, 4));
-        assert!(matches!(bench.control.delete_edge(ACTOR, "local".to_owned()).await, Err(ControlError::Conflict { .. })));
-        assert!(matches!(bench.control.delete_edge(ACTOR, "eu-1".to_owned()).await, Err(ControlError::NotFound { .. })));
+        assert!(matches!(fixture.control.delete_edge(ACTOR, "local".to_owned()).await, Err(ControlError::Conflict { .. })));
+        assert!(matches!(fixture.control.delete_edge(ACTOR, "eu-1".to_owned()).await, Err(ControlError::NotFound { .. })));
     });
 }
 
 #[test]
-fn a_deleted_tenant_takes_everything_sealed_along() {
-    on_each_sealed(async |bench| {
-        ready(&bench).await;
-        bench.control.delete_tenant(ACTOR, "acme".to_owned()).await.unwrap();
-        let left = bench.fresh.store.read::<[i64; 4], ControlError>(|c| {
+fn deleting_a_tenant_deletes_everything_sealed() {
+    on_each_sealed(async |fixture| {
+        ready(&fixture).await;
+        fixture.control.delete_tenant(ACTOR, "acme".to_owned()).await.unwrap();
+        let left = fixture.fresh.store.read::<[i64; 4], ControlError>(|c| {
             Ok([
                 tenant_roots::table.count().get_result(c)?,
                 grants::table.count().get_result(c)?,
@@ -532,31 +538,31 @@ fn a_deleted_tenant_takes_everything_sealed_along() {
 
 #[test]
 fn a_stream_learns_of_revocation_expiry_and_a_disabled_tenant() {
-    on_each_sealed(async |bench| {
-        bench.tenant("acme").await;
-        let (revoked, kept) = (bench.key("acme").await, bench.key("acme").await);
-        let (of_revoked, of_kept) = (bench.known(&revoked).unwrap().validity.clone(), bench.known(&kept).unwrap().validity.clone());
-        bench.control.revoke_key(ACTOR, "acme".to_owned(), revoked.row.id.clone()).await.unwrap();
+    on_each_sealed(async |fixture| {
+        fixture.tenant("acme").await;
+        let (revoked, kept) = (fixture.key("acme").await, fixture.key("acme").await);
+        let (of_revoked, of_kept) = (fixture.known(&revoked).unwrap().validity.clone(), fixture.known(&kept).unwrap().validity.clone());
+        fixture.control.revoke_key(ACTOR, "acme".to_owned(), revoked.row.id.clone()).await.unwrap();
         assert!(!of_revoked.is_valid_at(0) && of_kept.is_valid_at(i64::MAX - 1));
         let expiring = KeyFields { expires_at: Some(Some(1_000)), ..KeyFields::default() };
-        bench.control.change_key(ACTOR, "acme".to_owned(), kept.row.id.clone(), expiring).await.unwrap();
+        fixture.control.change_key(ACTOR, "acme".to_owned(), kept.row.id.clone(), expiring).await.unwrap();
         assert!(of_kept.is_valid_at(999) && !of_kept.is_valid_at(1_000));
         let enabled = |enabled| TenantChange { enabled: Some(enabled), ..TenantChange::default() };
-        bench.control.change_tenant(ACTOR, "acme".to_owned(), enabled(false)).await.unwrap();
+        fixture.control.change_tenant(ACTOR, "acme".to_owned(), enabled(false)).await.unwrap();
         assert!(!of_kept.is_valid_at(0));
-        bench.control.change_tenant(ACTOR, "acme".to_owned(), enabled(true)).await.unwrap();
+        fixture.control.change_tenant(ACTOR, "acme".to_owned(), enabled(true)).await.unwrap();
         assert!(of_kept.is_valid_at(999));
     });
 }
 
 #[test]
 fn p10_nothing_is_written_for_background_work() {
-    on_each_sealed(async |bench| {
-        ready(&bench).await;
-        bench.control.create_edge(ACTOR, NewEdge { id: "far".to_owned(), tenants: None }).await.unwrap();
-        bench.control.advance_epoch(ACTOR, "acme".to_owned()).await.unwrap();
-        bench.key("acme").await;
-        let blobs = bench.fresh.store.read::<Vec<Vec<u8>>, ControlError>(|c| {
+    on_each_sealed(async |fixture| {
+        ready(&fixture).await;
+        fixture.control.create_edge(ACTOR, NewEdge { id: "far".to_owned(), tenants: None }).await.unwrap();
+        fixture.control.advance_epoch(ACTOR, "acme".to_owned()).await.unwrap();
+        fixture.key("acme").await;
+        let blobs = fixture.fresh.store.read::<Vec<Vec<u8>>, ControlError>(|c| {
             let mut blobs: Vec<Vec<u8>> = grants::table.select(grants::blob).load(c)?;
             blobs.extend(escrow::table.select(escrow::blob).load::<Vec<u8>>(c)?);
             blobs.extend(edges::table.select(edges::blob).load::<Vec<u8>>(c)?);
@@ -568,7 +574,7 @@ fn p10_nothing_is_written_for_background_work() {
         assert_eq!(
             types.into_iter().collect::<Vec<_>>(),
             [1, 2, 3, 4, 5],
-            "a JOB (6) is for tenants that asked for one, and nobody can yet"
+            "JOB blobs (6) need the consent of the tenant, which cannot be given yet"
         );
     });
 }

@@ -24,7 +24,7 @@ fn payload() -> Payload {
     Payload::new([destination], Presentation::Bearer, Secret::new("provider-key")).unwrap()
 }
 
-/// Whether the payload had to be opened.
+/// Returns whether the payload had to be opened.
 fn opens(cache: &mut OpenedSecrets, spend: &SpendRequest, now: Instant) -> bool {
     let mut opened = false;
     let open = || {
@@ -36,7 +36,7 @@ fn opens(cache: &mut OpenedSecrets, spend: &SpendRequest, now: Instant) -> bool 
 }
 
 #[test]
-fn an_opened_key_is_kept_for_its_time_and_not_a_moment_longer() {
+fn an_opened_key_is_kept_exactly_for_its_time_to_live() {
     let (mut cache, start) = (OpenedSecrets::new(DEFAULT_TTL), Instant::now());
     assert!(opens(&mut cache, &spend("key_1"), start));
     for second in [0, 1, 30, 59] {
@@ -46,7 +46,7 @@ fn an_opened_key_is_kept_for_its_time_and_not_a_moment_longer() {
 }
 
 #[test]
-fn everything_in_the_place_counts() {
+fn every_field_of_the_cache_key_matters() {
     let (mut cache, now, base) = (OpenedSecrets::new(DEFAULT_TTL), Instant::now(), spend("key_1"));
     let others = [
         base.clone(),
@@ -66,7 +66,7 @@ fn everything_in_the_place_counts() {
 }
 
 #[test]
-fn p9_a_sweep_ends_what_nobody_asks_for_again() {
+fn p9_a_sweep_removes_expired_keys_that_are_not_requested_again() {
     let (mut cache, start) = (OpenedSecrets::new(DEFAULT_TTL), Instant::now());
     let kept = cache.get_or_open(&spend("key_1"), start, || Ok::<_, Infallible>(payload())).unwrap();
     let watch = Arc::downgrade(&kept);
@@ -79,7 +79,7 @@ fn p9_a_sweep_ends_what_nobody_asks_for_again() {
 }
 
 #[test]
-fn p9_revocation_takes_one_key_a_tenant_or_all() {
+fn p9_a_purge_removes_one_key_a_tenant_or_all() {
     let (mut cache, now) = (OpenedSecrets::new(DEFAULT_TTL), Instant::now());
     let bravos = SpendRequest { tenant: "bravo".into(), ..spend("key_9") };
     let second_provider = SpendRequest { name: "2-groq".into(), ..spend("key_1") };
@@ -96,7 +96,7 @@ fn p9_revocation_takes_one_key_a_tenant_or_all() {
 }
 
 #[test]
-fn the_one_unused_for_longest_makes_room() {
+fn the_least_recently_used_key_is_evicted() {
     let (mut cache, now) = (OpenedSecrets::with_capacity(DEFAULT_TTL, 3), Instant::now());
     for key in ["key_1", "key_2", "key_3", "key_1", "key_4"] {
         opens(&mut cache, &spend(key), now);
@@ -109,7 +109,7 @@ fn the_one_unused_for_longest_makes_room() {
 }
 
 #[test]
-fn a_flood_of_keys_costs_no_growing_memory() {
+fn a_flood_of_keys_uses_bounded_memory() {
     let (mut cache, now) = (OpenedSecrets::new(DEFAULT_TTL), Instant::now());
     for number in 0..CAPACITY + 500 {
         opens(&mut cache, &spend(&format!("key_{number}")), now);
@@ -118,7 +118,7 @@ fn a_flood_of_keys_costs_no_growing_memory() {
 }
 
 #[test]
-fn no_time_keeps_nothing_and_too_much_counts_as_the_most() {
+fn a_ttl_of_zero_disables_the_cache_and_a_large_one_is_capped() {
     let start = Instant::now();
     let mut none = OpenedSecrets::new(Duration::ZERO);
     assert!(opens(&mut none, &spend("key_1"), start) && opens(&mut none, &spend("key_1"), start) && none.is_empty());
@@ -129,7 +129,7 @@ fn no_time_keeps_nothing_and_too_much_counts_as_the_most() {
 }
 
 #[test]
-fn a_failure_is_not_kept() {
+fn an_error_is_not_cached() {
     let (mut cache, now) = (OpenedSecrets::new(DEFAULT_TTL), Instant::now());
     assert_eq!(cache.get_or_open(&spend("key_1"), now, || Err("sealed")).unwrap_err(), "sealed");
     assert!(cache.is_empty());

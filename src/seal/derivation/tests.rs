@@ -1,7 +1,7 @@
 use super::*;
 use crate::seal::blob::{KEY_BLOB_LEN, seal_known};
 use crate::seal::context::GrantContext;
-use crate::seal::key::{Content, Key};
+use crate::seal::key::{BlobContent, Key};
 use crate::terms::{KeyId, TenantId};
 
 const VIRTUAL: &str = "aigw-sk-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg1UFIWw";
@@ -66,7 +66,7 @@ fn a_credential_gives_only_the_key_of_its_kind() {
 }
 
 #[test]
-fn every_step_of_the_ladder_depends_on_all_it_is_given() {
+fn every_derived_key_depends_on_all_inputs() {
     let (edge, other_edge) = (EdgeKey(SecretKey::from([1; 32])), EdgeKey(SecretKey::from([2; 32])));
     let (wrap_key, other_wrap_key) = (WrapKey(SecretKey::from([3; 32])), WrapKey(SecretKey::from([4; 32])));
     let (here, there) = (EdgeId::local(), EdgeId::parse("eu-1").unwrap());
@@ -122,7 +122,7 @@ macro_rules! assert_absent {
 }
 
 #[test]
-fn p3_no_key_can_be_cloned_displayed_or_serialised() {
+fn p3_no_key_can_be_cloned_displayed_or_serialized() {
     use crate::seal::payload::Payload;
     assert_absent!(Clone: WrapKey, TenantWrapKey, EdgeKey, GrantKey, JobKey, TenantRoot, EscrowKey, SpendKey, Payload);
     assert_absent!(std::fmt::Display: WrapKey, TenantWrapKey, EdgeKey, GrantKey, JobKey, TenantRoot, EscrowKey, SpendKey, Payload);

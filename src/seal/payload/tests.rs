@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::config::Reach;
 use crate::guard::{Policy, SelfListen, Source, check_url};
-use crate::seal::key::{Content, Plaintext};
+use crate::seal::key::{BlobContent, Plaintext};
 
 const KEY: &str = "sk-proj-0123456789abcdef";
 
@@ -37,7 +37,7 @@ fn padded(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 #[test]
-fn a_payload_has_the_bytes_of_the_specification() {
+fn a_payload_has_the_specified_encoding() {
     let bearer = payload(&["https://api.openai.com/v1"], Presentation::Bearer);
     let expected = padded(&[b"\x01\x01\0\x1ahttps://api.openai.com:443\x01\0\0\0\x18sk-proj-0123456789abcdef"]);
     assert_eq!(*bearer.to_plaintext(), expected);
@@ -48,7 +48,7 @@ fn a_payload_has_the_bytes_of_the_specification() {
 }
 
 #[test]
-fn a_payload_reads_back_as_it_was() {
+fn a_payload_survives_a_round_trip() {
     for presentation in [Presentation::Bearer, raw_header()] {
         let written = payload(&["https://a.example", "https://b.example:8443/v1", "http://[fc00::1]:8000"], presentation.clone());
         let read = read(&written.to_plaintext()).unwrap();
@@ -58,7 +58,7 @@ fn a_payload_reads_back_as_it_was() {
 }
 
 #[test]
-fn sizes_are_multiples_of_128_and_say_little_about_the_key() {
+fn sizes_are_multiples_of_128() {
     let len = |secret: usize| {
         let secret = Secret::new("k".repeat(secret));
         Payload::new([destination("https://a.example")], Presentation::Bearer, secret).unwrap().to_plaintext().len()
@@ -77,7 +77,7 @@ fn reserved_and_unknown_presentations_are_refused() {
 }
 
 #[test]
-fn whatever_has_a_second_spelling_is_refused() {
+fn non_canonical_encodings_are_refused() {
     let origin = b"\0\x15https://a.example:443";
     let good = padded(&[b"\x01\x01", origin, b"\x01\0\0\0\x01k"]);
     assert!(read(&good).is_some());
@@ -110,7 +110,7 @@ fn whatever_has_a_second_spelling_is_refused() {
 }
 
 #[test]
-fn destinations_are_read_in_canonical_form_alone() {
+fn only_canonical_destinations_are_accepted() {
     for good in ["https://a.example:443", "http://10.0.0.7:8000", "https://[2a00::1]:443"] {
         assert_eq!(Destination::parse(good).unwrap().as_str(), good);
         assert_eq!(destination(good).as_str(), good);
@@ -137,7 +137,7 @@ fn destinations_are_read_in_canonical_form_alone() {
 }
 
 #[test]
-fn p6_the_key_goes_to_its_sealed_origins_and_nowhere_else() {
+fn p6_the_key_goes_only_to_its_sealed_destinations() {
     let sealed = payload(&["https://api.example/v1", "https://eu.api.example"], Presentation::Bearer);
     for url in ["https://api.example", "https://API.example:443/other/path", "https://eu.api.example/v2"] {
         assert!(sealed.header_for(&destination(url)).is_ok(), "{url}");
@@ -157,7 +157,7 @@ fn p6_the_key_goes_to_its_sealed_origins_and_nowhere_else() {
 }
 
 #[test]
-fn the_header_is_the_presentations_and_sensitive() {
+fn the_header_is_as_configured_and_marked_sensitive() {
     let at = destination("https://a.example");
     let (name, value) = payload(&["https://a.example"], Presentation::Bearer).header_for(&at).unwrap();
     assert_eq!((name.as_str(), value.as_bytes()), ("authorization", format!("Bearer {KEY}").as_bytes()));
@@ -167,14 +167,14 @@ fn the_header_is_the_presentations_and_sensitive() {
 }
 
 #[test]
-fn a_redirected_key_forgets_where_it_could_go() {
+fn a_redirected_key_drops_its_old_destinations() {
     let moved = payload(&["https://old.example"], Presentation::Bearer).redirected([destination("https://new.example")]).unwrap();
     assert!(moved.header_for(&destination("https://new.example")).is_ok());
     assert_eq!(moved.header_for(&destination("https://old.example")).unwrap_err(), Misdirected);
 }
 
 #[test]
-fn what_cannot_be_sealed_is_said() {
+fn invalid_payloads_are_refused_with_a_reason() {
     let at = || destination("https://a.example");
     let sealed = |destinations: Vec<Destination>, secret: &str| {
         Payload::new(destinations, Presentation::Bearer, Secret::new(secret)).map(|payload| payload.destinations().len())
@@ -200,7 +200,7 @@ fn p3_a_payload_prints_no_key() {
 
 proptest! {
     #[test]
-    fn reading_never_panics_and_accepts_only_what_writing_makes(mut bytes in prop::collection::vec(any::<u8>(), 0..300), good in any::<bool>(), at in 0usize..128, to in any::<u8>()) {
+    fn decoding_never_panics_and_accepts_only_encoder_output(mut bytes in prop::collection::vec(any::<u8>(), 0..300), good in any::<bool>(), at in 0usize..128, to in any::<u8>()) {
         if good {
             bytes = payload(&["https://a.example"], raw_header()).to_plaintext().to_vec();
             bytes[at] = to;
@@ -211,7 +211,7 @@ proptest! {
     }
 }
 
-/// Bytes that tell when they are dropped.
+/// Bytes that record when they are dropped.
 struct Watched(&'static [u8], Arc<AtomicBool>);
 
 impl AsRef<[u8]> for Watched {
@@ -227,7 +227,7 @@ impl Drop for Watched {
 }
 
 #[test]
-fn p9_the_header_that_pays_is_its_owners_bytes_and_ends_with_its_last_clone() {
+fn p9_the_header_value_shares_the_owners_bytes_and_is_wiped_with_its_last_clone() {
     let dropped = Arc::default();
     let bytes = b"Bearer sk-canary";
     let value = held_by(Watched(bytes, Arc::clone(&dropped))).unwrap();

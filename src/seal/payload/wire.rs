@@ -7,7 +7,7 @@ use actix_web::http::header::HeaderName;
 use zeroize::Zeroizing;
 
 use super::{Destination, Payload, Presentation};
-use crate::seal::key::{Content, Plaintext};
+use crate::seal::key::{BlobContent, Plaintext};
 use crate::secret::Secret;
 
 /// Payloads are padded to a multiple of this, so that a blob reveals little about the length of its key.
@@ -19,7 +19,7 @@ const BEARER: u8 = 1;
 /// 3 (AWS SigV4) and 4 (GCP service account) are reserved.
 const RAW_HEADER: u8 = 2;
 
-impl Content for Payload {
+impl BlobContent for Payload {
     fn fits(len: usize) -> bool {
         len > 0 && len <= MAX_LENGTH && len.is_multiple_of(BLOCK)
     }

@@ -43,7 +43,7 @@ fn stored() -> Stored {
 }
 
 #[test]
-fn a_granted_key_spends_the_provider_key_at_its_destination_alone() {
+fn a_granted_key_opens_the_provider_key_for_its_destination_only() {
     let Stored { spend, edge, presented, grant, secret } = stored();
     let payload = spend.open(&edge, WrapKey::of(&presented).unwrap(), &grant, &secret).unwrap();
     let (name, value) = payload.header_for(&destination("https://api.openai.com/v1")).unwrap();
@@ -52,7 +52,7 @@ fn a_granted_key_spends_the_provider_key_at_its_destination_alone() {
 }
 
 #[test]
-fn what_does_not_open_is_told_apart_for_the_log() {
+fn the_error_names_the_blob_that_does_not_open() {
     let Stored { spend, edge, presented, grant, secret } = stored();
     let open = |spend: &SpendRequest, grant: &[u8], secret: &[u8]| {
         spend.open(&edge, WrapKey::of(&presented).unwrap(), grant, secret).map(|_| ()).unwrap_err()
@@ -67,7 +67,7 @@ fn what_does_not_open_is_told_apart_for_the_log() {
 }
 
 #[test]
-fn p3_an_edge_prints_its_name_alone() {
+fn p3_an_edge_prints_only_its_id() {
     let Stored { edge, .. } = stored();
     assert_eq!(format!("{edge:?}"), "Edge { id: \"local\", key: EdgeKey([redacted]) }");
 }

@@ -10,7 +10,7 @@ use crate::control::providers::ProviderFields;
 use crate::control::tenants::{NewTenant, TenantChange};
 
 /// One method of one path.
-pub struct Route {
+pub struct RouteDescription {
     pub method: &'static str,
     pub path: &'static str,
     pub summary: &'static str,
@@ -82,7 +82,7 @@ const TENANT_KEY: Parameter = Parameter {
 };
 
 /// Returns all routes.
-pub fn all() -> Vec<Route> {
+pub fn all() -> Vec<RouteDescription> {
     let mut all = tenant_routes();
     all.extend(key_routes());
     all.extend(provider_routes());
@@ -91,111 +91,135 @@ pub fn all() -> Vec<Route> {
     all
 }
 
-fn tenant_routes() -> Vec<Route> {
+fn tenant_routes() -> Vec<RouteDescription> {
     type Tenant = tenants::TenantJson;
     type Key = tenants::TenantKeyJson<'static>;
     vec![
-        Route::new::<ListJson<Tenant>>("get", "/admin/v1/tenants", "List tenants").query(&PAGE),
-        Route::new::<Tenant>("post", "/admin/v1/tenants", "Create a tenant").takes::<NewTenant>().creates().fails_with(&[409]),
-        Route::new::<Tenant>("get", "/admin/v1/tenants/{tenant}", "Show a tenant"),
-        Route::new::<Tenant>("patch", "/admin/v1/tenants/{tenant}", "Change a tenant").takes::<TenantChange>().fails_with(&[409]),
-        Route::new::<tenants::TenantDeletedJson>("delete", "/admin/v1/tenants/{tenant}", "Delete a tenant and its keys").fails_with(&[409]),
-        Route::new::<ListJson<Key>>("get", "/admin/v1/tenants/{tenant}/tenant-keys", "List tenant keys"),
-        Route::new::<Key>("post", "/admin/v1/tenants/{tenant}/tenant-keys", "Create a tenant key").takes_tenant_key().creates(),
-        Route::new::<tenants::TenantDeletedJson>("delete", "/admin/v1/tenants/{tenant}/tenant-keys/{key}", "Delete a tenant key")
+        RouteDescription::new::<ListJson<Tenant>>("get", "/admin/v1/tenants", "List tenants").query(&PAGE),
+        RouteDescription::new::<Tenant>("post", "/admin/v1/tenants", "Create a tenant").takes::<NewTenant>().creates().fails_with(&[409]),
+        RouteDescription::new::<Tenant>("get", "/admin/v1/tenants/{tenant}", "Show a tenant"),
+        RouteDescription::new::<Tenant>("patch", "/admin/v1/tenants/{tenant}", "Change a tenant")
+            .takes::<TenantChange>()
+            .fails_with(&[409]),
+        RouteDescription::new::<tenants::TenantDeletedJson>("delete", "/admin/v1/tenants/{tenant}", "Delete a tenant and its keys")
+            .fails_with(&[409]),
+        RouteDescription::new::<ListJson<Key>>("get", "/admin/v1/tenants/{tenant}/tenant-keys", "List tenant keys"),
+        RouteDescription::new::<Key>("post", "/admin/v1/tenants/{tenant}/tenant-keys", "Create a tenant key").takes_tenant_key().creates(),
+        RouteDescription::new::<tenants::TenantDeletedJson>(
+            "delete",
+            "/admin/v1/tenants/{tenant}/tenant-keys/{key}",
+            "Delete a tenant key",
+        )
+        .takes_tenant_key(),
+        RouteDescription::new::<tenants::EpochJson>("post", "/admin/v1/tenants/{tenant}/epoch", "Start a new epoch after a leak")
             .takes_tenant_key(),
-        Route::new::<tenants::EpochJson>("post", "/admin/v1/tenants/{tenant}/epoch", "Start a new epoch after a leak").takes_tenant_key(),
-        Route::new::<ListJson<edges::EdgeJson<'static>>>("get", "/admin/v1/edges", "List edges"),
-        Route::new::<edges::EdgeJson<'static>>("post", "/admin/v1/edges", "Create an edge").takes::<NewEdge>().creates().fails_with(&[409]),
-        Route::new::<edges::EdgeDeletedJson>("delete", "/admin/v1/edges/{edge}", "Delete an edge").fails_with(&[409]),
+        RouteDescription::new::<ListJson<edges::EdgeJson<'static>>>("get", "/admin/v1/edges", "List edges"),
+        RouteDescription::new::<edges::EdgeJson<'static>>("post", "/admin/v1/edges", "Create an edge")
+            .takes::<NewEdge>()
+            .creates()
+            .fails_with(&[409]),
+        RouteDescription::new::<edges::EdgeDeletedJson>("delete", "/admin/v1/edges/{edge}", "Delete an edge").fails_with(&[409]),
     ]
 }
 
-fn key_routes() -> Vec<Route> {
+fn key_routes() -> Vec<RouteDescription> {
     type Key = keys::KeyJson<'static>;
     vec![
-        Route::new::<ListJson<Key>>("get", "/admin/v1/tenants/{tenant}/keys", "List virtual keys").query(&PAGE),
-        Route::new::<Key>("post", "/admin/v1/tenants/{tenant}/keys", "Create a virtual key")
+        RouteDescription::new::<ListJson<Key>>("get", "/admin/v1/tenants/{tenant}/keys", "List virtual keys").query(&PAGE),
+        RouteDescription::new::<Key>("post", "/admin/v1/tenants/{tenant}/keys", "Create a virtual key")
             .takes::<KeyFields>()
             .takes_tenant_key()
             .creates(),
-        Route::new::<Key>("get", "/admin/v1/tenants/{tenant}/keys/{key}", "Show a virtual key"),
-        Route::new::<Key>("patch", "/admin/v1/tenants/{tenant}/keys/{key}", "Change a virtual key").takes::<KeyFields>().fails_with(&[409]),
-        Route::new::<Key>("delete", "/admin/v1/tenants/{tenant}/keys/{key}", "Revoke a virtual key"),
-        Route::new::<Key>("post", "/admin/v1/tenants/{tenant}/keys/{key}/rotate", "Rotate a virtual key")
+        RouteDescription::new::<Key>("get", "/admin/v1/tenants/{tenant}/keys/{key}", "Show a virtual key"),
+        RouteDescription::new::<Key>("patch", "/admin/v1/tenants/{tenant}/keys/{key}", "Change a virtual key")
+            .takes::<KeyFields>()
+            .fails_with(&[409]),
+        RouteDescription::new::<Key>("delete", "/admin/v1/tenants/{tenant}/keys/{key}", "Revoke a virtual key"),
+        RouteDescription::new::<Key>("post", "/admin/v1/tenants/{tenant}/keys/{key}/rotate", "Rotate a virtual key")
             .takes::<keys::Rotation>()
             .takes_tenant_key()
             .creates(),
     ]
 }
 
-fn provider_routes() -> Vec<Route> {
+fn provider_routes() -> Vec<RouteDescription> {
     type Provider = providers::ProviderJson<'static>;
     vec![
-        Route::new::<ListJson<Provider>>(
+        RouteDescription::new::<ListJson<Provider>>(
             "get",
             "/admin/v1/tenants/{tenant}/providers",
             "List a tenant's providers in the order they are tried",
         )
         .query(&[("model", "string", "Return the chain of requests for this model.")]),
-        Route::new::<Provider>("put", "/admin/v1/tenants/{tenant}/providers/{name}", "Create or change a tenant's own provider")
+        RouteDescription::new::<Provider>("put", "/admin/v1/tenants/{tenant}/providers/{name}", "Create or change a tenant's own provider")
             .takes::<ProviderFields>()
             .takes_tenant_key(),
-        Route::new::<Provider>("get", "/admin/v1/tenants/{tenant}/providers/{name}", "Show a tenant's own provider"),
-        Route::new::<providers::ProviderDeletedJson>(
+        RouteDescription::new::<Provider>("get", "/admin/v1/tenants/{tenant}/providers/{name}", "Show a tenant's own provider"),
+        RouteDescription::new::<providers::ProviderDeletedJson>(
             "delete",
             "/admin/v1/tenants/{tenant}/providers/{name}",
             "Delete a tenant's own provider",
         )
         .takes_tenant_key(),
-        Route::new::<Provider>("post", "/admin/v1/tenants/{tenant}/providers/{name}/reseal", "Reseal the key of a tenant's own provider")
-            .takes_tenant_key(),
-        Route::new::<ListJson<Provider>>("get", "/admin/v1/providers", "List brokered providers with their health"),
-        Route::new::<ListJson<catalog::ModelJson<'static>>>(
+        RouteDescription::new::<Provider>(
+            "post",
+            "/admin/v1/tenants/{tenant}/providers/{name}/reseal",
+            "Reseal the key of a tenant's own provider",
+        )
+        .takes_tenant_key(),
+        RouteDescription::new::<ListJson<Provider>>("get", "/admin/v1/providers", "List brokered providers with their health"),
+        RouteDescription::new::<ListJson<catalog::ModelJson<'static>>>(
             "get",
             "/admin/v1/catalog",
             "Show the current models with providers and prices",
         ),
-        Route::new::<reload::ReloadedJson>("post", "/admin/v1/reload", "Reload the configuration"),
-        Route::new::<serde_json::Map<String, serde_json::Value>>("get", "/admin/v1/openapi.json", "Show this description"),
+        RouteDescription::new::<reload::ReloadedJson>("post", "/admin/v1/reload", "Reload the configuration"),
+        RouteDescription::new::<serde_json::Map<String, serde_json::Value>>("get", "/admin/v1/openapi.json", "Show this description"),
     ]
 }
 
-fn ledger_routes() -> Vec<Route> {
+fn ledger_routes() -> Vec<RouteDescription> {
     type Entry = ledger::EntryJson<'static>;
     vec![
-        Route::new::<ListJson<Entry>>("get", "/admin/v1/ledger", "List entries, newest first").query(&FILTERS).query(&PAGE).csv(),
-        Route::new::<Entry>("get", "/admin/v1/ledger/{request_id}", "Show the newest entry of a request"),
-        Route::new::<usage::UsageJson<'static>>("get", "/admin/v1/usage", "Report usage and cost")
+        RouteDescription::new::<ListJson<Entry>>("get", "/admin/v1/ledger", "List entries, newest first")
+            .query(&FILTERS)
+            .query(&PAGE)
+            .csv(),
+        RouteDescription::new::<Entry>("get", "/admin/v1/ledger/{request_id}", "Show the newest entry of a request"),
+        RouteDescription::new::<usage::UsageJson<'static>>("get", "/admin/v1/usage", "Report usage and cost")
             .query(&FILTERS)
             .query(&[BY, WIDTH])
             .query(&PAGE),
     ]
 }
 
-fn openai_routes() -> Vec<Route> {
+fn openai_routes() -> Vec<RouteDescription> {
     use organization::{CompletionsResult, CostsResult, EmbeddingsResult, PageJson};
     vec![
-        Route::new::<PageJson<CompletionsResult<'static>>>(
+        RouteDescription::new::<PageJson<CompletionsResult<'static>>>(
             "get",
             "/v1/organization/usage/completions",
             "Usage of chat and completions, in the format of OpenAI's Admin API",
         )
         .over_time()
         .query(&[("batch", "boolean", "True returns nothing, because there are no batches.")]),
-        Route::new::<PageJson<EmbeddingsResult<'static>>>(
+        RouteDescription::new::<PageJson<EmbeddingsResult<'static>>>(
             "get",
             "/v1/organization/usage/embeddings",
             "Usage of embeddings, in the format of OpenAI's Admin API",
         )
         .over_time(),
-        Route::new::<PageJson<CostsResult<'static>>>("get", "/v1/organization/costs", "Costs by day, in the format of OpenAI's Admin API")
-            .over_time()
-            .query(&[("line_items[]", "array", "Only these line items: models.")]),
+        RouteDescription::new::<PageJson<CostsResult<'static>>>(
+            "get",
+            "/v1/organization/costs",
+            "Costs by day, in the format of OpenAI's Admin API",
+        )
+        .over_time()
+        .query(&[("line_items[]", "array", "Only these line items: models.")]),
     ]
 }
 
-impl Route {
+impl RouteDescription {
     fn new<T: JsonSchema>(method: &'static str, path: &'static str, summary: &'static str) -> Self {
         let (answer, errors) = (schema::<T>, Vec::new());
         Self { method, path, summary, parameters: Vec::new(), body: None, status: 200, answer, is_csv_too: false, errors }

@@ -33,7 +33,7 @@ fn every_route_is_described_and_nothing_else() {
 }
 
 #[test]
-fn every_reference_leads_somewhere_and_every_operation_says_how_it_refuses() {
+fn every_reference_resolves_and_every_operation_lists_its_errors() {
     let document = document();
     let text = document.to_string();
     let schemas = document["components"]["schemas"].as_object().unwrap();

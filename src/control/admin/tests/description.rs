@@ -1,8 +1,8 @@
-//! The description of the API is true: real answers are what their schemas say, and hold nothing their schemas do not name.
+//! Real responses match their schemas in the API description and have no other fields.
 
 use super::*;
 
-/// Whether `value` is what `schema` says; what is wrong with it, if not.
+/// Checks `value` against `schema`; returns the first mismatch.
 fn fits(schema: &Value, value: &Value, document: &Value) -> Result<(), String> {
     if let Some(name) = schema["$ref"].as_str() {
         let known = document.pointer(name.trim_start_matches('#')).ok_or_else(|| format!("no {name}"))?;
@@ -26,7 +26,7 @@ fn fits(schema: &Value, value: &Value, document: &Value) -> Result<(), String> {
         _ => true,
     };
     if !fits_type {
-        return Err(format!("{value} is no {}", schema["type"]));
+        return Err(format!("{value} is not of type {}", schema["type"]));
     }
     value.as_array().into_iter().flatten().try_for_each(|item| fits(&schema["items"], item, document))?;
     let Some(fields) = value.as_object() else { return Ok(()) };
@@ -44,23 +44,23 @@ fn fits(schema: &Value, value: &Value, document: &Value) -> Result<(), String> {
 }
 
 #[test]
-fn answers_are_what_the_description_says() {
-    on_each(async |bench: Bench| {
-        let document = get(&bench, "/openapi.json").await.ok(200);
+fn responses_match_the_description() {
+    on_each(async |fixture: ControlFixture| {
+        let document = get(&fixture, "/openapi.json").await.ok(200);
         let check = |method: &str, path: &str, answer: &Answer| {
             let responses = &document["paths"][path][method]["responses"];
             let schema = &responses[answer.status.as_str()]["content"]["application/json"]["schema"];
             assert!(schema.is_object(), "{method} {path}: {} is not described", answer.status);
             fits(schema, &answer.json(), &document).unwrap_or_else(|wrong| panic!("{method} {path}: {wrong}"));
         };
-        store(&bench, 6);
+        store(&fixture, 6);
         let key = json!({"name": "k", "subject": "ada", "tags": {"a": "b"}, "rpm": 5, "allowed_models": ["m"]});
         let tenant = json!({"id": "acme", "name": "Acme"});
-        let posted = ask(&bench, "POST", "/tenants", Some(tenant.clone())).await;
+        let posted = ask(&fixture, "POST", "/tenants", Some(tenant.clone())).await;
         check("post", "/admin/v1/tenants", &posted);
-        check("post", "/admin/v1/tenants", &ask(&bench, "POST", "/tenants", Some(tenant)).await);
-        check("patch", "/admin/v1/tenants/{tenant}", &ask(&bench, "PATCH", "/tenants/acme", Some(json!({"name": "A"}))).await);
-        let made = ask(&bench, "POST", "/tenants/acme/keys", Some(key)).await;
+        check("post", "/admin/v1/tenants", &ask(&fixture, "POST", "/tenants", Some(tenant)).await);
+        check("patch", "/admin/v1/tenants/{tenant}", &ask(&fixture, "PATCH", "/tenants/acme", Some(json!({"name": "A"}))).await);
+        let made = ask(&fixture, "POST", "/tenants/acme/keys", Some(key)).await;
         check("post", "/admin/v1/tenants/{tenant}/keys", &made);
         let id = made.json()["id"].as_str().unwrap().to_owned();
         for (path, given) in [
@@ -81,7 +81,7 @@ fn answers_are_what_the_description_says() {
             ("/usage", "/usage?group_by=team,tag:project&bucket_width=1mo&limit=1".to_owned()),
         ] {
             let given = if given.is_empty() { path } else { &given };
-            check("get", &format!("/admin/v1{path}"), &get(&bench, given).await);
+            check("get", &format!("/admin/v1{path}"), &get(&fixture, given).await);
         }
         for (path, query) in [
             ("usage/completions", "start_time=0&limit=2&group_by[]=model&group_by[]=batch&group_by[]=project_id"),
@@ -90,7 +90,7 @@ fn answers_are_what_the_description_says() {
             ("costs", "start_time=x"),
         ] {
             let request = TestRequest::get().uri(&format!("/v1/organization/{path}?{query}"));
-            let answer = send(&bench, request.insert_header(("authorization", format!("Bearer {TOKEN}")))).await;
+            let answer = send(&fixture, request.insert_header(("authorization", format!("Bearer {TOKEN}")))).await;
             check("get", &format!("/v1/organization/{path}"), &answer);
         }
     });

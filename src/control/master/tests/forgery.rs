@@ -1,4 +1,4 @@
-//! P7: who can write the database, and even holds keys of its own, cannot make it lie.
+//! P7: an attacker who can write to the database, even with keys of its own, cannot forge blobs.
 
 use super::world::{World, payload};
 use crate::control::master::keyring::{Keyring, RootOf, Wrapped};
@@ -19,7 +19,7 @@ fn p7_a_forged_grant_with_a_forged_provider_key_does_not_open() {
     let World { acme, bravo, edge, far_edge, .. } = World::new();
     let place = acme.spend.grant_at(&edge.id);
     let secret = seal(&acme.spend.secret(), &bravo.spend_key(), &payload()).unwrap();
-    // By who has its own virtual key and another edge's key, and by who stole the victim's virtual key besides.
+    // The attacker has a virtual key of its own and the key of another edge, with or without the victim's virtual key.
     for key in [GrantKey::of(&far_edge.key, &bravo.wrap_key(), &edge.id), GrantKey::of(&far_edge.key, &acme.wrap_key(), &edge.id)] {
         let forged = seal(&place, &key, &bravo.spend_key()).unwrap();
         let spent = acme.spend.open(&edge, acme.wrap_key(), &forged, &secret);
@@ -39,24 +39,24 @@ fn p7_a_forged_root_does_not_open() {
 }
 
 #[test]
-fn p7_a_forged_escrow_is_granted_no_later_epoch() {
+fn p7_a_forged_escrow_gets_no_grant_in_later_epochs() {
     let World { acme, bravo, .. } = World::new();
     let forged = seal(&acme.escrow(), &EscrowKey::of(&bravo.root), &bravo.wrap_key()).unwrap();
     assert!(open(&acme.escrow(), &EscrowKey::of(&acme.root), &forged).is_err());
 }
 
 #[test]
-fn p7_a_swapped_lookup_lets_a_foreign_key_in_and_spends_nothing() {
-    // The row of acme's key found under bravo's look-up value: all names are acme's, the presented key is bravo's.
+fn p7_a_swapped_lookup_admits_a_foreign_key_that_opens_nothing() {
+    // The row of acme's key has bravo's lookup value: all names are acme's, the presented key is bravo's.
     let World { acme, bravo, edge, .. } = World::new();
     let spent = acme.spend.open(&edge, bravo.wrap_key(), &acme.grant_blob(&edge), &acme.secret_blob());
     assert!(matches!(spent, Err(SpendError::Grant(_))));
 }
 
 #[test]
-fn p7_a_key_pointed_at_another_tenant_spends_nothing_of_it() {
+fn p7_a_key_moved_to_another_tenant_opens_nothing_of_it() {
     let World { acme, bravo, edge, .. } = World::new();
-    // Its row says acme; grant and provider key are bravo's or acme's, in every mixture.
+    // The row names acme; grant and provider key are bravo's or acme's, in every combination.
     let pointed = SpendRequest { tenant: acme.id.clone(), ..bravo.spend.clone() };
     for grant in [bravo.grant_blob(&edge), acme.grant_blob(&edge)] {
         for secret in [bravo.secret_blob(), acme.secret_blob()] {

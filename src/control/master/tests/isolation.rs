@@ -1,25 +1,25 @@
-//! P1 and P2: who holds part of the secrets opens nothing of a tenant's.
+//! P1 and P2: a part of the secrets opens nothing of a tenant.
 
 use super::world::{Sealed, Tenant, World, bytes_of};
 use crate::control::master::keyring::{Keyring, RootOf, Wrapped};
 use crate::seal::derivation::{EscrowKey, GrantKey, JobKey};
-use crate::seal::key::Content;
+use crate::seal::key::BlobContent;
 use crate::seal::spend::{Edge, SpendError};
 
 fn digest(bytes: &[u8]) -> [u8; 32] {
     orion::hazardous::hash::sha2::sha256::Sha256::digest(bytes).unwrap().as_ref().try_into().unwrap()
 }
 
-fn content_bytes(content: &impl Content) -> [u8; 32] {
+fn content_bytes(content: &impl BlobContent) -> [u8; 32] {
     content.to_plaintext().as_slice().try_into().unwrap()
 }
 
-/// Every 32 bytes in a row that the database holds in blobs.
+/// Returns every sequence of 32 bytes in the blobs of the database.
 fn windows(blobs: &[Sealed<'_>]) -> Vec<[u8; 32]> {
     blobs.iter().flat_map(|sealed| sealed.blob.windows(32)).map(|window| window.try_into().unwrap()).collect()
 }
 
-/// What a database shows in clear: look-up values, kids and hashes of what is public.
+/// Returns the clear values of a database: lookup values, kids and hashes of public values.
 fn database(world: &World) -> Vec<[u8; 32]> {
     let mut guesses = windows(&world.stored_for(&world.acme));
     guesses.extend(windows(&world.stored_for(&world.bravo)));
@@ -30,7 +30,7 @@ fn database(world: &World) -> Vec<[u8; 32]> {
     guesses
 }
 
-/// All of one tenant's keys.
+/// Returns all keys of one tenant.
 fn everything_of(tenant: &Tenant, edge: &Edge) -> Vec<[u8; 32]> {
     vec![
         content_bytes(&tenant.wrap_key()),
@@ -60,7 +60,7 @@ fn p1_the_true_keys_open_what_is_stored() {
 }
 
 #[test]
-fn p1_no_value_of_the_database_is_a_key_to_a_tenants_blobs() {
+fn p1_no_value_of_the_database_opens_a_tenants_blobs() {
     let world = World::new();
     let guesses = database(&world);
     assert!(guesses.len() > 500);
@@ -78,7 +78,7 @@ fn p1_neither_the_edge_key_nor_all_keys_of_another_tenant_open_anything() {
 }
 
 #[test]
-fn p1_another_tenants_key_spends_nothing_at_the_right_edge() {
+fn p1_another_tenants_key_opens_nothing_at_the_right_edge() {
     let world = World::new();
     let (grant, secret) = (world.acme.grant_blob(&world.edge), world.acme.secret_blob());
     let stolen = world.acme.spend.open(&world.edge, world.bravo.wrap_key(), &grant, &secret);
@@ -100,7 +100,7 @@ fn p2_a_virtual_key_without_the_edge_key_opens_nothing() {
 }
 
 #[test]
-fn p2_a_virtual_key_spends_nothing_at_an_edge_that_it_was_not_granted() {
+fn p2_a_virtual_key_opens_nothing_at_an_edge_without_its_grant() {
     let world = World::new();
     let (grant, secret) = (world.acme.grant_blob(&world.edge), world.acme.secret_blob());
     let spend = |edge: &Edge| world.acme.spend.open(edge, world.acme.wrap_key(), &grant, &secret);
@@ -109,14 +109,14 @@ fn p2_a_virtual_key_spends_nothing_at_an_edge_that_it_was_not_granted() {
 }
 
 #[test]
-fn p2_in_custody_of_the_tenant_the_master_key_opens_nothing() {
+fn p2_with_custody_tenant_the_master_key_opens_nothing() {
     let world = World::new();
     let master = &super::master(1);
     let mut guesses = database(&world);
     guesses.extend([bytes_of(&master.root_key()), bytes_of(&master.edge_wrap_key()), bytes_of(&master.audit_wrap_key())]);
     guesses.extend(everything_of(&world.bravo, &world.edge));
     guesses.push(content_bytes(&world.edge.key));
-    // All but ROOT under the master key, which a tenant in its own custody has not.
+    // All but ROOT under the master key, which a tenant with custody `tenant` does not have.
     let stored: Vec<_> = world.stored_for(&world.acme).into_iter().filter(|sealed| sealed.name != "ROOT").collect();
     assert_nothing_opens(&stored, &guesses);
     let wrapped = Wrapped { kid: world.keyring.current(), blob: world.acme.root_under_tenant_key().blob };

@@ -1,4 +1,4 @@
-//! P5 and P10: whatever is done to a blob of any type, it does not open; and what is not built in is not read.
+//! P5 and P10: an altered blob of any type does not open, and unknown formats are refused.
 
 use super::world::World;
 use crate::seal::blob::{KEY_BLOB_LEN, OVERHEAD, SealError, open, seal};
@@ -38,7 +38,7 @@ fn p5_every_bit_flip_truncation_and_extension_of_all_seven_types_fails_closed() 
 }
 
 #[test]
-fn p10_no_other_magic_type_or_algorithm_is_read() {
+fn p10_another_magic_type_or_algorithm_is_refused() {
     let world = World::new();
     for sealed in world.all() {
         for at in 0..6 {
@@ -52,7 +52,7 @@ fn p10_no_other_magic_type_or_algorithm_is_read() {
 }
 
 #[test]
-fn a_blob_begins_as_the_specification_says_and_has_its_length() {
+fn a_blob_has_the_specified_header_and_length() {
     let world = World::new();
     for sealed in world.all() {
         assert_eq!(&sealed.blob[..4], b"AGW1");
@@ -76,18 +76,18 @@ fn p10_the_ring_vault_is_closed_to_virtual_keys() {
     let vault = Ring::vault();
     let place = GrantContext { ring: &vault, ..acme.spend.grant_at(&edge.id) };
     let key = acme.grant_key(&edge);
-    assert_eq!(seal(&place, &key, &acme.spend_key()), Err(SealError::Place(BlobType::Grant)));
+    assert_eq!(seal(&place, &key, &acme.spend_key()), Err(SealError::InvalidContext(BlobType::Grant)));
     assert!(open(&place, &key, &acme.grant_blob(&edge)).is_err());
     let job = JobContext { ring: &vault, ..acme.job_at(&edge.id) };
     assert!(seal(&job, &JobKey::of(&edge.key, &edge.id), &acme.spend_key()).is_ok());
 }
 
 #[test]
-fn nothing_is_sealed_for_a_place_that_is_none() {
+fn nothing_is_sealed_for_an_invalid_context() {
     let World { acme, edge, .. } = World::new();
     for name in ["", "ключ", &"x".repeat(65)] {
         let key_id = name.into();
         let place = GrantContext { key_id: &key_id, ..acme.spend.grant_at(&edge.id) };
-        assert_eq!(seal(&place, &acme.grant_key(&edge), &acme.spend_key()), Err(SealError::Place(BlobType::Grant)));
+        assert_eq!(seal(&place, &acme.grant_key(&edge), &acme.spend_key()), Err(SealError::InvalidContext(BlobType::Grant)));
     }
 }

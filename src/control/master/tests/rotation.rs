@@ -1,4 +1,4 @@
-//! P8: epochs and master keys are replaced without anybody's virtual key changing.
+//! P8: epochs and master keys are replaced without any change of virtual keys.
 
 use super::world::{World, destination, payload};
 use crate::control::master::keyring::{AuditKeyOf, EdgeOf, Keyring, KeyringError, RootOf, Wrapped};
@@ -6,7 +6,7 @@ use crate::credential::{Credential, CredentialKind};
 use crate::seal::blob::{open, seal};
 use crate::seal::context::EscrowContext;
 use crate::seal::derivation::{EscrowKey, GrantKey, SpendKey, WrapKey};
-use crate::seal::key::Content;
+use crate::seal::key::BlobContent;
 use crate::seal::names::Epoch;
 use crate::seal::spend::{SpendError, SpendRequest};
 use crate::terms::KeyId;
@@ -59,7 +59,7 @@ fn p8_a_rotated_master_key_opens_everything_and_the_old_one_is_no_longer_needed(
     let root = both.rewrap(&RootOf(&acme.id), &root).unwrap().unwrap();
     let wrapped_edge = both.rewrap(&EdgeOf(&edge.id), &wrapped_edge).unwrap().unwrap();
     let audit = both.rewrap(&AuditKeyOf, &audit).unwrap().unwrap();
-    assert_eq!(both.rewrap(&RootOf(&acme.id), &root), Ok(None), "what is moved already stays");
+    assert_eq!(both.rewrap(&RootOf(&acme.id), &root), Ok(None), "a blob with the current key must stay");
 
     let after = Keyring::new(super::master(2), []).unwrap();
     assert_eq!(after.open(&RootOf(&acme.id), &root).unwrap().to_plaintext(), acme.root.to_plaintext());

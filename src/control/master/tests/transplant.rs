@@ -1,4 +1,4 @@
-//! P4: no blob opens in another place, even under the very key that sealed it.
+//! P4: no blob opens in another context, even with the key that sealed it.
 
 use super::world::{World, sealed};
 use crate::control::master::keyring::{AuditKeyOf, EdgeOf, RootOf, Under, Wrapped};
@@ -8,7 +8,7 @@ use crate::seal::derivation::{EscrowKey, JobKey, TenantWrapKey};
 use crate::seal::names::{Epoch, Kid, Ring, TenantKeyId, Version};
 use crate::terms::{KeyId, TenantId};
 
-/// Seals in one place and opens it there, and nowhere else.
+/// Seals in one context and checks that the blob opens only there.
 fn assert_bound<C: Context>(here: C, elsewhere: impl IntoIterator<Item = C>, key: &C::Key, content: &C::Content) {
     let blob = seal(&here, key, content).unwrap();
     assert!(open(&here, key, &blob).is_ok());
@@ -103,7 +103,7 @@ fn p4_what_a_master_key_wraps_stays_with_its_kid() {
 }
 
 #[test]
-fn p4_no_blob_passes_for_one_of_another_type() {
+fn p4_a_blob_does_not_open_as_another_type() {
     let world = World::new();
     let all = world.all();
     let mut tried = 0;
@@ -120,7 +120,7 @@ fn p4_no_blob_passes_for_one_of_another_type() {
 }
 
 #[test]
-fn p4_a_shifted_field_boundary_is_another_place() {
+fn p4_a_shifted_field_boundary_is_another_context() {
     let world = World::new();
     let key = EscrowKey::of(&world.acme.root);
     let names = [("acme", "key_1"), ("acmek", "ey_1"), ("acm", "ekey_1")].map(|(tenant, key)| (TenantId::from(tenant), KeyId::from(key)));
@@ -132,7 +132,7 @@ fn p4_a_shifted_field_boundary_is_another_place() {
 }
 
 #[test]
-fn p4_custodies_are_told_apart_even_by_equal_names_and_keys() {
+fn p4_custodies_differ_even_with_equal_names_and_keys() {
     let world = World::new();
     let kid = world.keyring.current();
     let named_like_the_kid = TenantKeyId::parse(&kid.to_string()).unwrap();

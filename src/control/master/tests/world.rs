@@ -1,4 +1,4 @@
-//! Two tenants and two edges with everything that is stored for them.
+//! Fixture: two tenants and two edges with all their stored blobs.
 
 use crate::control::master::AuditPrivateKey;
 use crate::control::master::keyring::{AuditKeyOf, EdgeOf, Keyring, RootOf, Under, Wrappable};
@@ -30,11 +30,11 @@ pub struct Tenant {
     pub virtual_key: Credential,
     pub tenant_key: Credential,
     pub tenant_key_id: TenantKeyId,
-    /// What its virtual key spends.
+    /// The spend request of its virtual key.
     pub spend: SpendRequest,
 }
 
-/// A stored blob, with its true key, and a way to try others.
+/// A stored blob with its key, and a way to try others.
 pub struct Sealed<'a> {
     pub name: &'static str,
     pub blob: Vec<u8>,
@@ -42,7 +42,7 @@ pub struct Sealed<'a> {
     opens: Box<Try<'a>>,
 }
 
-/// Whether bytes open with a key.
+/// Returns whether bytes open with a key.
 type Try<'a> = dyn Fn([u8; 32], &[u8]) -> bool + 'a;
 
 impl World {
@@ -60,7 +60,7 @@ impl World {
         }
     }
 
-    /// All that a database holds for a tenant, the JOB of its consent to background work apart.
+    /// Returns all blobs of a tenant, except the JOB of its consent to background work.
     pub fn stored_for<'a>(&'a self, tenant: &'a Tenant) -> Vec<Sealed<'a>> {
         vec![
             sealed("SECRET", tenant.spend.secret(), &tenant.spend_key(), &payload()),
@@ -75,7 +75,7 @@ impl World {
         sealed("JOB", tenant.job_at(&self.edge.id), &JobKey::of(&self.edge.key, &self.edge.id), &tenant.spend_key())
     }
 
-    /// All seven types: what is stored for acme, its consent given, and for the operator.
+    /// Returns blobs of all seven types: of acme, with its consent, and of the operator.
     pub fn all(&self) -> Vec<Sealed<'_>> {
         let mut all = self.stored_for(&self.acme);
         all.push(self.job(&self.acme));
@@ -149,12 +149,12 @@ impl Tenant {
 }
 
 impl Sealed<'_> {
-    /// Whether these bytes open in this place with that key.
+    /// Returns whether these bytes open in this context with that key.
     pub fn opens_with(&self, key: [u8; 32], blob: &[u8]) -> bool {
         (self.opens)(key, blob)
     }
 
-    /// Whether these bytes open in this place with its true key.
+    /// Returns whether these bytes open in this context with its own key.
     pub fn opens(&self, blob: &[u8]) -> bool {
         self.opens_with(self.key, blob)
     }
