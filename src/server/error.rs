@@ -51,3 +51,26 @@ impl StartError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_key_material_exits_with_78_and_failures_with_1() {
+        let refused = [
+            StartError::Sealing(KeyMaterialError::NoMasterKey),
+            StartError::Rotation(RotateError::NoMasterKey),
+            StartError::Rotation(RotateError::Start(KeyMaterialError::NoMasterKey)),
+        ];
+        assert!(refused.iter().all(|error| error.exit_code() == 78));
+        let in_use = || io::Error::from(io::ErrorKind::AddrInUse);
+        let listen = SocketAddr::from(([127, 0, 0, 1], 1));
+        let failed = [
+            StartError::Journal(in_use()),
+            StartError::System(in_use()),
+            StartError::Listen { key: "server.listen", listen, source: in_use() },
+        ];
+        assert!(failed.iter().all(|error| error.exit_code() == 1));
+    }
+}
