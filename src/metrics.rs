@@ -1,7 +1,8 @@
-//! Prometheus metrics: counters and histograms of settled entries, and gauges that are set at each scrape.
+//! Prometheus metrics: counters and histograms of settled entries, and gauges that are set at each
+//! scrape.
 //!
-//! The ledger's thread counts entries when they are settled, stored or not, so that requests pay nothing
-//! for it. Money is a float here, for graphs; bills are made from the ledger.
+//! The ledger's thread counts entries when they are settled, stored or not, so that requests pay
+//! nothing for it. Money is a float here, for graphs; bills are made from the ledger.
 
 mod gauges;
 mod series;
@@ -41,8 +42,8 @@ impl Metrics {
         Self { registry, series, gauges, refused }
     }
 
-    /// Counts a request that was refused before it was routed and so has no entry. `code` is a documented error
-    /// code.
+    /// Counts a request that was refused before it was routed and so has no entry. `code` is a
+    /// documented error code.
     pub fn refused(&self, code: &'static str) {
         self.refused.get_or_create(&[("code", code)]).inc();
     }

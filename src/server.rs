@@ -2,7 +2,8 @@
 //! without losing a ledger entry.
 //!
 //! A process runs two halves. [`control`] holds the database, the master key and the admin API;
-//! [`gateway`] holds the workers, the ledger's thread and the data plane. [`wiring`] connects the two.
+//! [`gateway`] holds the workers, the ledger's thread and the data plane. [`wiring`] connects the
+//! two.
 
 mod control;
 mod error;
@@ -48,8 +49,8 @@ pub struct Rotated {
     pub edges: usize,
 }
 
-/// Rewraps everything under the old master key of `settings` with the new one. Calls `progress` with
-/// the number of tenants and edges moved so far.
+/// Rewraps everything under the old master key of `settings` with the new one. Calls `progress`
+/// with the number of tenants and edges moved so far.
 ///
 /// # Errors
 /// If a key is missing or wrong, or the database fails. Rows already moved stay moved; another run
@@ -154,8 +155,8 @@ fn self_listen(settings: &Settings) -> Result<SelfListen, StartError> {
     Ok(SelfListen { listeners, interfaces: interface_addresses()? })
 }
 
-/// Logs, at each start, legal but unusual settings and the providers that may reach private addresses
-/// (spec/security.md 2.3).
+/// Logs, at each start, legal but unusual settings and the providers that may reach private
+/// addresses (spec/security.md 2.3).
 fn log_warnings(warnings: &[String], offerings: &Offerings) {
     for warning in warnings {
         log::warn!("{warning}");

@@ -1,7 +1,7 @@
 //! Client of the admin API: takes paths and JSON, returns JSON or a one-line error.
 //!
-//! The operator's own gateway is not an upstream and usually listens on loopback, so the guard against
-//! private addresses does not apply here.
+//! The operator's own gateway is not an upstream and usually listens on loopback, so the guard
+//! against private addresses does not apply here.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -142,7 +142,8 @@ impl AdminClient {
 
     async fn exchange(&self, method: Method, url: &Url, body: Option<&Value>) -> Result<(StatusCode, Vec<u8>), SendRequestError> {
         let client = self.client.get_or_init(client);
-        // One connection per request: a kept one may have been closed by the time of the next request.
+        // One connection per request: a kept one may have been closed by the time of the next
+        // request.
         let mut request = client.request(method, url.as_str()).force_close().bearer_auth(self.token.expose());
         if let Some(key) = &self.tenant_key {
             request = request.insert_header(("x-aigw-tenant-key", key.expose()));

@@ -1,5 +1,5 @@
-//! `aigw edge`: manages edges, the gateways that tenants' own provider keys are granted to. An edge key
-//! is printed once, when the edge is created.
+//! `aigw edge`: manages edges, the gateways that tenants' own provider keys are granted to. An edge
+//! key is printed once, when the edge is created.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};

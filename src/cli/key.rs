@@ -1,4 +1,5 @@
-//! `aigw key`: manages virtual keys. A key is printed once, when it is created; no later call can show it.
+//! `aigw key`: manages virtual keys. A key is printed once, when it is created; no later call can
+//! show it.
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;

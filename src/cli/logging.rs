@@ -1,9 +1,9 @@
-//! Logging with env_logger, as text or JSON, and the final filter that redacts credentials in every line
-//! (spec/security.md 4.4).
+//! Logging with env_logger, as text or JSON, and the final filter that redacts credentials in every
+//! line (spec/security.md 4.4).
 //!
-//! The filter works on the finished line, so it covers every log statement. It recognizes aigw's own
-//! credentials by their format and the admin token by its value. Provider keys cannot be logged: they
-//! have no `Display`.
+//! The filter works on the finished line, so it covers every log statement. It recognizes aigw's
+//! own credentials by their format and the admin token by its value. Provider keys cannot be
+//! logged: they have no `Display`.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -23,8 +23,8 @@ const PREFIXES: [&str; 3] = ["aigw-sk-", "aigw-tk-", "aigw-ek-"];
 /// Alphanumerics after a prefix that make it a credential rather than a mention of the format.
 const MIN_LENGTH: usize = 8;
 
-/// Starts logging to standard error. `RUST_LOG` overrides the configured filter. Panics are logged with
-/// their location, but without formatted messages, which may contain data.
+/// Starts logging to standard error. `RUST_LOG` overrides the configured filter. Panics are logged
+/// with their location, but without formatted messages, which may contain data.
 pub(super) fn start(settings: &Settings) {
     let format = settings.server.log_format;
     let filter = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());

@@ -4,8 +4,8 @@ use std::io::{ErrorKind, Write};
 
 use super::error::CommandError;
 
-/// Writes to standard output. A reader that closes the pipe early (`aigw … | head`) ends the command
-/// without an error message.
+/// Writes to standard output. A reader that closes the pipe early (`aigw … | head`) ends the
+/// command without an error message.
 pub(super) fn print(text: &str) -> Result<(), CommandError> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

@@ -1,8 +1,8 @@
-//! `aigw provider`: shows the health of the operator's providers and a tenant's chain, and manages a
-//! tenant's own providers.
+//! `aigw provider`: shows the health of the operator's providers and a tenant's chain, and manages
+//! a tenant's own providers.
 //!
-//! A provider key is read from standard input or a hidden prompt, never from an option: every user of the
-//! machine can see arguments, and shells keep them in their history.
+//! A provider key is read from standard input or a hidden prompt, never from an option: every user
+//! of the machine can see arguments, and shells keep them in their history.
 
 use std::io::{IsTerminal, Read};
 
@@ -26,7 +26,8 @@ pub(super) struct ProviderArguments {
 
 #[derive(Debug, Subcommand)]
 enum ProviderCommand {
-    /// List the operator's providers with their health, or a tenant's providers in the order they are tried
+    /// List the operator's providers with their health, or a tenant's providers in the order they
+    /// are tried
     List {
         /// The tenant's id
         tenant: Option<String>,
@@ -91,8 +92,8 @@ pub(super) fn run(arguments: ProviderArguments) -> Result<(), CommandError> {
     print(&if remote.json { format!("{answer}\n") } else { shown(&answer) })
 }
 
-/// Reads the key from a prompt or standard input. `None` if it is empty: for a kind without keys, or to
-/// change other settings.
+/// Reads the key from a prompt or standard input. `None` if it is empty: for a kind without keys,
+/// or to change other settings.
 fn provider_key(name: &str) -> Result<Option<Secret>, CommandError> {
     let typed = if std::io::stdin().is_terminal() {
         rpassword::prompt_password(format!("API key of {name} (not shown; empty for none): "))

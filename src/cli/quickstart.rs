@@ -1,7 +1,7 @@
 //! `aigw quickstart`: runs a gateway for evaluation, without any setup.
 //!
-//! It serves the shipped configuration with all data in one directory. Then it acts as a client of its
-//! own admin API: it creates the first tenant and key and prints how to use them.
+//! It serves the shipped configuration with all data in one directory. Then it acts as a client of
+//! its own admin API: it creates the first tenant and key and prints how to use them.
 
 mod banner;
 mod data_directory;

@@ -1,5 +1,5 @@
-//! `aigw seal`: rotates the master key or a tenant's epoch. `rotate` works on the database directly,
-//! because a master key is never sent anywhere; `epoch` calls the admin API.
+//! `aigw seal`: rotates the master key or a tenant's epoch. `rotate` works on the database
+//! directly, because a master key is never sent anywhere; `epoch` calls the admin API.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -20,12 +20,14 @@ pub(super) struct SealArguments {
 
 #[derive(Debug, Subcommand)]
 enum SealCommand {
-    /// Rewrap everything with a new master key: set AIGW_MASTER_KEY to the new key and AIGW_OLD_MASTER_KEY to the old one
+    /// Rewrap everything with a new master key: set AIGW_MASTER_KEY to the new key and
+    /// AIGW_OLD_MASTER_KEY to the old one
     Rotate {
         #[command(flatten)]
         source: ConfigFile,
     },
-    /// Reseal a tenant's provider keys after a leak, so that stolen grants cannot open anything written from now on
+    /// Reseal a tenant's provider keys after a leak, so that stolen grants cannot open anything
+    /// written from now on
     Epoch {
         /// The tenant's id
         tenant: String,

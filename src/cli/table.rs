@@ -1,7 +1,7 @@
 //! Tables and cards made from responses of the admin API.
 //!
-//! Values may come from callers (a tag, a user, a name), so control characters are escaped: no value can
-//! send commands to the terminal.
+//! Values may come from callers (a tag, a user, a name), so control characters are escaped: no
+//! value can send commands to the terminal.
 
 use comfy_table::{CellAlignment, ContentArrangement, Row, Table, presets};
 use serde_json::Value;

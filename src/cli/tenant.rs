@@ -29,11 +29,12 @@ enum TenantCommand {
     Create {
         /// The tenant's id, such as acme: a-z, 0-9 and -
         id: String,
-        /// Who can open the tenant's provider keys. `tenant`: only its own tenant key, which is printed once and must then
-        /// be sent with every change of keys (AIGW_TENANT_KEY)
+        /// Who can open the tenant's provider keys. `tenant`: only its own tenant key, which is
+        /// printed once and must then be sent with every change of keys (AIGW_TENANT_KEY)
         #[arg(long, value_name = "operator|tenant")]
         custody: Option<String>,
-        /// Create the tenant key on this machine (custody `tenant`), so that the gateway never sees it or the tenant's root
+        /// Create the tenant key on this machine (custody `tenant`), so that the gateway never sees
+        /// it or the tenant's root
         #[arg(long)]
         local: bool,
         #[command(flatten)]

@@ -72,8 +72,8 @@ impl UsageArguments {
     }
 }
 
-/// Returns the field that the bars show, and its largest value: the cost, or the requests if nothing cost
-/// anything.
+/// Returns the field that the bars show, and its largest value: the cost, or the requests if
+/// nothing cost anything.
 fn bar_scale(rows: &[&Value]) -> (&'static str, i64) {
     let largest = |field| rows.iter().map(|row| number(row, field)).max().unwrap_or(0);
     match largest("cost_nanousd") {

@@ -1,4 +1,5 @@
-//! Operations on edges, the gateways that tenants' provider keys are granted to (spec/security.md 1.5).
+//! Operations on edges, the gateways that tenants' provider keys are granted to (spec/security.md
+//! 1.5).
 
 use super::error::ControlError;
 use super::sealing::CUSTODY_TENANT;
@@ -25,7 +26,8 @@ pub struct IssuedEdge {
     pub row: EdgeRow,
     /// `AIGW_EDGE_KEY` of that gateway.
     pub key: Credential,
-    /// Tenants with custody `tenant`: they grant nothing to the edge until their next epoch or new key.
+    /// Tenants with custody `tenant`: they grant nothing to the edge until their next epoch or new
+    /// key.
     pub pending: Vec<String>,
 }
 
@@ -79,7 +81,8 @@ impl Control {
         self.mutate(actor, move |connection| {
             let Some(row) = edges::find(connection, &id)? else { return Err(ControlError::not_found("edge", id)) };
             edges::delete(connection, &id)?;
-            // Makes a gateway that still runs with this edge reload its grants, which are now empty.
+            // Makes a gateway that still runs with this edge reload its grants, which are now
+            // empty.
             let served = tenants::all(connection)?.into_iter().filter(|tenant| row.tenants.includes(&tenant.id));
             let changes = served.map(|tenant| Change::Tenant(tenant.id.into())).collect();
             Ok(Mutation { answer: row, action: "edge.remove", target: id, changes })

@@ -1,5 +1,5 @@
-//! Validation of names, tags and other values of the admin API. Each function returns the value to store,
-//! or an error that states the requirement.
+//! Validation of names, tags and other values of the admin API. Each function returns the value to
+//! store, or an error that states the requirement.
 
 use std::collections::BTreeMap;
 
@@ -35,8 +35,8 @@ pub fn label(param: &str, text: String) -> Result<String, ControlError> {
     }
 }
 
-/// Validates tags and sorts them by name. Names have 1 to 64 characters of `[A-Za-z0-9._-]`, values are
-/// labels.
+/// Validates tags and sorts them by name. Names have 1 to 64 characters of `[A-Za-z0-9._-]`, values
+/// are labels.
 pub fn tags(param: &str, tags: BTreeMap<String, String>) -> Result<Vec<(String, String)>, ControlError> {
     if tags.len() > MAX_TAGS {
         return Err(ControlError::invalid(param, format!("{param} must have at most {MAX_TAGS} tags")));

@@ -51,8 +51,8 @@ impl Control {
         .await
     }
 
-    /// Returns the ids of the tenant's keys that can use its own providers. Keys from before the master key
-    /// was set cannot.
+    /// Returns the ids of the tenant's keys that can use its own providers. Keys from before the
+    /// master key was set cannot.
     ///
     /// # Errors
     /// If the database fails.
@@ -117,7 +117,8 @@ impl Control {
     /// Creates a successor with the same settings. The old key keeps working for `grace`.
     ///
     /// # Errors
-    /// If `grace` is too long, there is no such key, it is inactive or already rotated, or the database fails.
+    /// If `grace` is too long, there is no such key, it is inactive or already rotated, or the
+    /// database fails.
     pub async fn rotate_key(&self, actor: Actor, tenant: String, id: String, grace: Duration) -> Result<IssuedKey, ControlError> {
         if grace > MAX_GRACE {
             return Err(ControlError::invalid("grace", "grace must be at most 30d"));

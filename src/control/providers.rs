@@ -1,5 +1,5 @@
-//! Operations on tenants' own providers. Their keys are sealed for the destinations they may be sent to and
-//! never returned (spec/security.md 1.4, 1.5).
+//! Operations on tenants' own providers. Their keys are sealed for the destinations they may be
+//! sent to and never returned (spec/security.md 1.4, 1.5).
 
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ use crate::guard::{Denied, Policy, Source, check_url};
 use crate::seal::payload::{BadPayload, Destination, Payload, Presentation};
 use crate::secret::Secret;
 
-/// Fields of a new or changed provider. A missing field is left as it is; `base_url: null` selects that of
-/// the kind.
+/// Fields of a new or changed provider. A missing field is left as it is; `base_url: null` selects
+/// that of the kind.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a JSON object")]
 #[allow(missing_docs, reason = "the fields of a provider (DESIGN.md section 8)")]
@@ -43,7 +43,8 @@ impl Control {
     /// Creates or changes a provider of `tenant`.
     ///
     /// # Errors
-    /// If there is no master key, a value is invalid, a required key is missing, or the database fails.
+    /// If there is no master key, a value is invalid, a required key is missing, or the database
+    /// fails.
     pub async fn put_provider(
         &self,
         actor: Actor,
@@ -101,10 +102,12 @@ impl Control {
         .await
     }
 
-    /// Reseals a provider's key for the current destination of its kind. The key itself stays the same.
+    /// Reseals a provider's key for the current destination of its kind. The key itself stays the
+    /// same.
     ///
     /// # Errors
-    /// If there is no master key, there is no such provider or key, it does not open, or the database fails.
+    /// If there is no master key, there is no such provider or key, it does not open, or the
+    /// database fails.
     pub async fn reseal_provider(&self, actor: Actor, tenant: String, name: String) -> Result<ProviderRow, ControlError> {
         let sealing = self.sealing()?;
         let (offerings, presented, policy) = (self.snapshot().offerings, actor.tenant_key.clone(), self.provider_policy());
@@ -215,7 +218,8 @@ fn is_of_kind(kind: &Kind, url: &str) -> bool {
     kind.base_url.as_deref().is_some_and(|of_kind| of_kind.trim_end_matches('/') == url.trim_end_matches('/'))
 }
 
-/// Returns the previous row for its sealed key, or a blank row if there is none or the kind has no keys.
+/// Returns the previous row for its sealed key, or a blank row if there is none or the kind has no
+/// keys.
 fn previous_key(before: Option<ProviderRow>, takes_key: bool) -> ProviderRow {
     let blank = ProviderRow {
         tenant: String::new(),

@@ -1,7 +1,8 @@
-//! Retention of ledger entries: once a day, older entries are rolled up into monthly totals and deleted.
+//! Retention of ledger entries: once a day, older entries are rolled up into monthly totals and
+//! deleted.
 //!
-//! Several processes on one database may run it; the store admits one at a time. The next run, at the
-//! next start or a day later, continues after an interruption.
+//! Several processes on one database may run it; the store admits one at a time. The next run, at
+//! the next start or a day later, continues after an interruption.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +42,8 @@ impl Control {
         }
     }
 
-    /// Rolls up all entries created before `before` (Unix milliseconds). Returns their number, which is lower
-    /// if another process rolls up too.
+    /// Rolls up all entries created before `before` (Unix milliseconds). Returns their number,
+    /// which is lower if another process rolls up too.
     ///
     /// # Errors
     /// If the database fails. Batches already committed stay committed.

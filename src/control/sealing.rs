@@ -45,8 +45,8 @@ const MASTER: &str = "master:";
 const TENANT_KEY: &str = "tk:";
 
 impl Sealer {
-    /// Creates the root of a new tenant. With custody `tenant`, wraps it with a new tenant key only and returns
-    /// that key.
+    /// Creates the root of a new tenant. With custody `tenant`, wraps it with a new tenant key only
+    /// and returns that key.
     ///
     /// # Errors
     /// If no random bytes are available, or the database fails; so for every function here.
@@ -59,8 +59,8 @@ impl Sealer {
         Ok(None)
     }
 
-    /// Opens a tenant's root with the master key or with the presented tenant key, depending on the custody.
-    /// Creates the root of a tenant from before the master key was set.
+    /// Opens a tenant's root with the master key or with the presented tenant key, depending on the
+    /// custody. Creates the root of a tenant from before the master key was set.
     ///
     /// # Errors
     /// If the tenant key is missing or wrong, or the blob does not open.
@@ -111,8 +111,8 @@ impl Sealer {
         Ok(())
     }
 
-    /// Deletes a tenant key with the root that it wraps. Without the last one nothing of the tenant could be
-    /// opened, so it must stay.
+    /// Deletes a tenant key with the root that it wraps. Without the last one nothing of the tenant
+    /// could be opened, so it must stay.
     ///
     /// # Errors
     /// If there is no such key, or it is the last one.

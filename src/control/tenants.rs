@@ -29,7 +29,8 @@ pub struct NewTenant {
     pub broker_fallback: Option<bool>,
     /// `operator` (default) or `tenant`.
     pub custody: Option<String>,
-    /// With custody `tenant`: the public part of a tenant key that was created on the tenant's machine.
+    /// With custody `tenant`: the public part of a tenant key that was created on the tenant's
+    /// machine.
     pub local_key: Option<LocalKey>,
     /// Default true.
     pub enabled: Option<bool>,
@@ -121,7 +122,8 @@ impl Control {
     /// Creates another tenant key. The request must carry an existing one.
     ///
     /// # Errors
-    /// If the custody is not `tenant`, the presented key does not open the root, or the database fails.
+    /// If the custody is not `tenant`, the presented key does not open the root, or the database
+    /// fails.
     pub async fn create_tenant_key(&self, actor: Actor, id: String) -> Result<IssuedTenantKey, ControlError> {
         let sealing = self.sealing()?;
         let presented = actor.tenant_key.clone();
@@ -138,7 +140,8 @@ impl Control {
     /// Deletes a tenant key. The request must carry a valid one.
     ///
     /// # Errors
-    /// As [`create_tenant_key`](Self::create_tenant_key), or if there is no such key or it is the last one.
+    /// As [`create_tenant_key`](Self::create_tenant_key), or if there is no such key or it is the
+    /// last one.
     pub async fn delete_tenant_key(&self, actor: Actor, id: String, key: String) -> Result<TenantKeyRow, ControlError> {
         let sealing = self.sealing()?;
         let presented = actor.tenant_key.clone();
@@ -151,8 +154,8 @@ impl Control {
         .await
     }
 
-    /// Moves a tenant to the next epoch, after a virtual key, an edge key or a database dump has leaked.
-    /// Reseals its provider keys; virtual keys keep working.
+    /// Moves a tenant to the next epoch, after a virtual key, an edge key or a database dump has
+    /// leaked. Reseals its provider keys; virtual keys keep working.
     ///
     /// # Errors
     /// If there is no master key, the tenant's root does not open, or the database fails.

@@ -1,4 +1,5 @@
-//! Fixture: a control half on a fresh database, with a gateway half and a ledger that only record calls.
+//! Fixture: a control half on a fresh database, with a gateway half and a ledger that only record
+//! calls.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 //! Counters and histograms of settled entries, and their labels.
 //!
-//! Labels come from the catalog and from fixed sets, never from requests. Tenants name their own providers,
-//! so the number of model and provider pairs is bounded: further pairs are counted as `other`.
+//! Labels come from the catalog and from fixed sets, never from requests. Tenants name their own
+//! providers, so the number of model and provider pairs is bounded: further pairs are counted as
+//! `other`.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write};
@@ -216,7 +217,8 @@ impl Series {
 }
 
 impl KnownCounters {
-    /// Returns the model and provider labels of an entry. Returns `other` and `false` if there are too many pairs.
+    /// Returns the model and provider labels of an entry. Returns `other` and `false` if there are
+    /// too many pairs.
     fn pair(&mut self, entry: &Entry) -> (Pair, bool) {
         let pair = Pair { model: entry.model.clone(), provider: entry.provider.clone() };
         if self.pairs.len() >= MAX_PAIRS && !self.pairs.contains(&pair) {

@@ -24,8 +24,8 @@ const HEADER_LEN: usize = 6;
 const NONCE_LEN: usize = 24;
 const TAG_LEN: usize = 16;
 
-/// The blob does not open: it is malformed, altered, bound to another context or sealed with another key. One
-/// opaque error for all of them.
+/// The blob does not open: it is malformed, altered, bound to another context or sealed with
+/// another key. One opaque error for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed blob does not open")]
 pub struct Unopened;
@@ -36,7 +36,8 @@ pub enum SealError {
     /// No random nonce was available.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
-    /// The context is invalid: a name is empty, too long or not ASCII, or the grant is for the ring `vault`.
+    /// The context is invalid: a name is empty, too long or not ASCII, or the grant is for the ring
+    /// `vault`.
     #[error("a {0:?} blob cannot be bound to these names: each must have 1 to 64 ASCII characters, and the ring vault cannot be granted")]
     InvalidContext(BlobType),
 }

@@ -49,7 +49,8 @@ struct Slot {
 }
 
 impl OpenedSecrets {
-    /// Creates an empty cache. A `ttl` of zero disables it; one above [`MAX_TTL`] is reduced to that.
+    /// Creates an empty cache. A `ttl` of zero disables it; one above [`MAX_TTL`] is reduced to
+    /// that.
     pub fn new(ttl: Duration) -> Self {
         Self::with_capacity(ttl, CAPACITY)
     }
@@ -58,7 +59,8 @@ impl OpenedSecrets {
         Self { ttl: ttl.min(MAX_TTL), capacity, slots: HashMap::new(), by_use: BTreeMap::new(), uses: 0 }
     }
 
-    /// Returns the cached payload for `spend`, or opens and caches it. Uses do not extend the time to live.
+    /// Returns the cached payload for `spend`, or opens and caches it. Uses do not extend the time
+    /// to live.
     ///
     /// # Errors
     /// Those of `open`; errors are not cached.

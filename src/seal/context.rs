@@ -1,8 +1,8 @@
-//! Contexts that blobs are bound to: for each type its key, its content and its authenticated fields
-//! (spec/security.md 1.3).
+//! Contexts that blobs are bound to: for each type its key, its content and its authenticated
+//! fields (spec/security.md 1.3).
 //!
-//! Values must come from the authenticated virtual key and the requested provider, never from the row that
-//! stores the blob. Contexts of blobs under the master key are in the control half.
+//! Values must come from the authenticated virtual key and the requested provider, never from the
+//! row that stores the blob. Contexts of blobs under the master key are in the control half.
 
 use super::derivation::{EscrowKey, GrantKey, JobKey, SpendKey, TenantRoot, TenantWrapKey, WrapKey};
 use super::fields::Fields;

@@ -1,7 +1,7 @@
 //! Key derivation by HKDF-SHA-256 from credentials and tenants' roots (spec/security.md 1.2).
 //!
-//! Every key has a type of its own, so that keys cannot be confused. Keys derived from the master key are
-//! in the control half.
+//! Every key has a type of its own, so that keys cannot be confused. Keys derived from the master
+//! key are in the control half.
 
 use orion::hazardous::kdf::hkdf::{Hkdf, SHA256};
 pub(crate) use orion::hazardous::mac::hmac::sha256::Tag as Prk;
@@ -13,7 +13,8 @@ use super::names::{EdgeId, Epoch, Ring};
 use crate::credential::{Credential, CredentialKind, NoRandomness};
 
 keys! {
-    /// `wrap_key` of a virtual key, one half of a [`GrantKey`]. The control half keeps it in escrow.
+    /// `wrap_key` of a virtual key, one half of a [`GrantKey`]. The control half keeps it in
+    /// escrow.
     WrapKey: Content;
     /// `wrap_key` of a tenant key: opens the tenant's root in custody `tenant`.
     TenantWrapKey: Key;
@@ -23,7 +24,8 @@ keys! {
     GrantKey: Key;
     /// Opens the jobs of one edge: spend keys for background work.
     JobKey: Key;
-    /// R: 32 random bytes from which all other keys of a tenant are derived. Never leaves the control half.
+    /// R: 32 random bytes from which all other keys of a tenant are derived. Never leaves the
+    /// control half.
     TenantRoot: Content;
     /// Opens the escrowed wrap keys of a tenant's virtual keys.
     EscrowKey: Key;
@@ -37,8 +39,8 @@ impl WrapKey {
         Self::of_presented(credential.kind(), credential.text().expose())
     }
 
-    /// Derives it from the virtual key of a request, whose kind [`Credential::lookup_of`] returned; `None` for
-    /// another kind.
+    /// Derives it from the virtual key of a request, whose kind [`Credential::lookup_of`] returned;
+    /// `None` for another kind.
     pub fn of_presented(kind: CredentialKind, text: &str) -> Option<Self> {
         (kind == CredentialKind::Virtual).then(|| Self(of_credential(b"aigw/v1/cred/sk", text, "aigw/v1/wrap-key")))
     }
@@ -76,7 +78,8 @@ impl GrantKey {
 }
 
 impl JobKey {
-    /// Derives it from an edge key alone, which is why a job needs the tenant's consent (spec/security.md 1.6).
+    /// Derives it from an edge key alone, which is why a job needs the tenant's consent
+    /// (spec/security.md 1.6).
     pub fn of(edge: &EdgeKey, edge_id: &EdgeId) -> Self {
         let prk = extract(b"aigw/v1/edge", edge.0.unprotected_as_ref());
         Self(expand(&prk, Fields::of("aigw/v1/job-key").name(edge_id.as_str())))
@@ -117,8 +120,8 @@ impl SpendKey {
     }
 }
 
-/// Uses the credential as input key material. It must not be the salt: HMAC replaces a key longer than 64
-/// bytes by its plain hash.
+/// Uses the credential as input key material. It must not be the salt: HMAC replaces a key longer
+/// than 64 bytes by its plain hash.
 fn of_credential(salt: &[u8], text: &str, label: &'static str) -> SecretKey {
     expand(&extract(salt, text.as_bytes()), Fields::of(label))
 }

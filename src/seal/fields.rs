@@ -2,8 +2,8 @@
 
 use super::names::LONGEST_NAME;
 
-/// Encoder of `ctx(label, fields…)`. Every part is prefixed with its length, so that different lists of
-/// parts never encode to the same bytes.
+/// Encoder of `ctx(label, fields…)`. Every part is prefixed with its length, so that different
+/// lists of parts never encode to the same bytes.
 pub struct Fields {
     bytes: Vec<u8>,
     is_valid: bool,
@@ -44,7 +44,8 @@ impl Fields {
         self
     }
 
-    /// Returns the encoding; `None` if a name is empty, too long or not ASCII, or the context is invalid.
+    /// Returns the encoding; `None` if a name is empty, too long or not ASCII, or the context is
+    /// invalid.
     pub fn finish(self) -> Option<Vec<u8>> {
         self.is_valid.then_some(self.bytes)
     }

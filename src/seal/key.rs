@@ -1,7 +1,8 @@
-//! Types for secret keys: 32 bytes that cannot be copied, printed, serialized or confused with another key.
+//! Types for secret keys: 32 bytes that cannot be copied, printed, serialized or confused with
+//! another key.
 //!
-//! The keys themselves are declared in [`derivation`](super::derivation) and in the control half, with the
-//! macro from here.
+//! The keys themselves are declared in [`derivation`](super::derivation) and in the control half,
+//! with the macro from here.
 
 use zeroize::Zeroizing;
 
@@ -45,7 +46,8 @@ impl Plaintext {
     }
 }
 
-/// Declares secrets of 32 bytes with their roles: `Key` (seals blobs), `Content` (is sealed in blobs).
+/// Declares secrets of 32 bytes with their roles: `Key` (seals blobs), `Content` (is sealed in
+/// blobs).
 macro_rules! keys {
     ($($(#[$doc:meta])* $name:ident: $($role:ident)*;)+) => {
         $(

@@ -1,12 +1,13 @@
-//! Public identifiers that blobs are bound to, besides tenants, keys and providers: edges, rings, epochs,
-//! versions and master keys.
+//! Public identifiers that blobs are bound to, besides tenants, keys and providers: edges, rings,
+//! epochs, versions and master keys.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Maximum length in bytes of an id or name that a key or blob is bound to (spec/security.md, "Words").
+/// Maximum length in bytes of an id or name that a key or blob is bound to (spec/security.md,
+/// "Words").
 pub const LONGEST_NAME: usize = 64;
 
 /// The text cannot be the name of an edge, a ring or a tenant key.
@@ -39,7 +40,8 @@ macro_rules! name {
             /// Validates a name.
             ///
             /// # Errors
-            /// If it is empty, longer than 64 bytes, or has other characters than letters, digits and `.-_`.
+            /// If it is empty, longer than 64 bytes, or has other characters than letters, digits
+            /// and `.-_`.
             pub fn parse(text: &str) -> Result<Self, BadName> {
                 if is_name(text) { Ok(Self(text.into())) } else { Err(BadName(text.to_owned())) }
             }

@@ -1,8 +1,8 @@
-//! Content of a SECRET blob: a provider key, the header that carries it, and the only destinations it may
-//! be sent to (spec/security.md 1.4).
+//! Content of a SECRET blob: a provider key, the header that carries it, and the only destinations
+//! it may be sent to (spec/security.md 1.4).
 //!
-//! [`Payload::header_for`] is the only way to read the key, and needs a sealed destination. `wire` has the
-//! encoding.
+//! [`Payload::header_for`] is the only way to read the key, and needs a sealed destination. `wire`
+//! has the encoding.
 
 mod wire;
 
@@ -90,8 +90,8 @@ impl Payload {
         Self::new(destinations, self.presentation, self.secret)
     }
 
-    /// Returns the header that authorizes a request to `destination`. Its value is marked sensitive, so that
-    /// it is not printed.
+    /// Returns the header that authorizes a request to `destination`. Its value is marked
+    /// sensitive, so that it is not printed.
     ///
     /// # Errors
     /// If the key is not sealed for this destination.
@@ -126,8 +126,8 @@ impl Payload {
     }
 }
 
-/// Returns a header value that borrows its bytes from `owner` without a copy. The owner is dropped, and
-/// zeroizes the bytes, with the last clone.
+/// Returns a header value that borrows its bytes from `owner` without a copy. The owner is dropped,
+/// and zeroizes the bytes, with the last clone.
 fn held_by(owner: impl AsRef<[u8]> + Send + 'static) -> Result<HeaderValue, InvalidHeaderValue> {
     HeaderValue::from_maybe_shared(Bytes::from_owner(owner))
 }

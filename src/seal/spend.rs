@@ -1,7 +1,8 @@
-//! Opens a provider key with a presented virtual key, a GRANT blob and a SECRET blob (spec/security.md 1.6).
+//! Opens a provider key with a presented virtual key, a GRANT blob and a SECRET blob
+//! (spec/security.md 1.6).
 //!
-//! Needs no database and no master key. The caller has authenticated the virtual key before, and may keep
-//! only the payload, in the cache. The payload itself checks its destinations.
+//! Needs no database and no master key. The caller has authenticated the virtual key before, and
+//! may keep only the payload, in the cache. The payload itself checks its destinations.
 
 use super::blob::{Unopened, open};
 use super::context::{GrantContext, SecretContext};
@@ -19,8 +20,8 @@ pub struct Edge {
     pub key: EdgeKey,
 }
 
-/// Identifies a provider key and the virtual key that uses it. All values come from the authenticated
-/// virtual key and the requested provider, never from the rows that store the blobs.
+/// Identifies a provider key and the virtual key that uses it. All values come from the
+/// authenticated virtual key and the requested provider, never from the rows that store the blobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpendRequest {
     /// Tenant of the virtual key.
@@ -37,7 +38,8 @@ pub struct SpendRequest {
     pub version: Version,
 }
 
-/// The blob that did not open, for the log. A client is told only that the provider's key was refused.
+/// The blob that did not open, for the log. A client is told only that the provider's key was
+/// refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpendError {
     /// The grant is of another edge, key or epoch, or was altered.

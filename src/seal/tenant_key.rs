@@ -1,7 +1,7 @@
 //! Tenant keys, for tenants with custody `tenant` (spec/security.md 1.5).
 //!
-//! The control half creates the key and shows it once, or the tenant's own machine creates it, keeps the
-//! key and sends the rest.
+//! The control half creates the key and shows it once, or the tenant's own machine creates it,
+//! keeps the key and sends the rest.
 
 use super::blob::{SealError, seal};
 use super::context::TenantKeyRootContext;
@@ -24,7 +24,8 @@ impl TenantKeyHolder {
     /// Generates a key and wraps `root` with it.
     ///
     /// # Errors
-    /// If the operating system returns no random bytes, or the tenant's id cannot be bound to a blob.
+    /// If the operating system returns no random bytes, or the tenant's id cannot be bound to a
+    /// blob.
     pub fn of(root: &TenantRoot, tenant: &TenantId) -> Result<Self, SealError> {
         let unbound = SealError::InvalidContext(super::context::BlobType::Root);
         let key = Credential::mint(CredentialKind::Tenant)?;

@@ -87,8 +87,8 @@ impl Opened {
         }
     }
 
-    /// Connects the control half to a gateway half. `file` is the configuration file, for reloads; without
-    /// an `admin_token` the admin API is off.
+    /// Connects the control half to a gateway half. `file` is the configuration file, for reloads;
+    /// without an `admin_token` the admin API is off.
     pub fn connect(self, file: PathBuf, admin_token: Option<Secret>, links: GatewayLinks) -> Arc<Control> {
         Control::new(
             self.initial,

@@ -121,8 +121,8 @@ impl Gateway {
         Ok(http::serve::listen(builder, listener, server, Connections::new(server), app)?.run())
     }
 
-    /// Returns a function that stops the server gracefully. After `grace` it cancels the streams that
-    /// still run, which then send their clients a final event before the server closes them.
+    /// Returns a function that stops the server gracefully. After `grace` it cancels the streams
+    /// that still run, which then send their clients a final event before the server closes them.
     pub fn stopper(&self, server: ServerHandle, grace: Duration) -> impl FnOnce() + use<> {
         let streams = Arc::clone(&self.workers.stopping);
         move || {
@@ -140,8 +140,8 @@ impl Gateway {
         rt::spawn(sweep(self.state.clone()));
     }
 
-    /// Waits until the last settlements are stored, after the last response. Gives up after a bounded
-    /// time: the journal keeps what is not stored.
+    /// Waits until the last settlements are stored, after the last response. Gives up after a
+    /// bounded time: the journal keeps what is not stored.
     pub async fn drain(&self) {
         let until = Instant::now() + SETTLE_TIMEOUT;
         while self.ledger.open_settlements() > 0 && Instant::now() < until {

@@ -14,8 +14,8 @@ const BLOCKING_THREADS: usize = 8;
 /// Opens a listening socket.
 ///
 /// `SO_REUSEADDR` lets a restart bind while connections of the previous process linger. With
-/// `is_shared`, `SO_REUSEPORT` lets a new process listen while the old one drains, provided that both
-/// ask for it.
+/// `is_shared`, `SO_REUSEPORT` lets a new process listen while the old one drains, provided that
+/// both ask for it.
 ///
 /// # Errors
 /// The system's error if the address is in use or is not one of this host.

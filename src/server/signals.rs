@@ -1,6 +1,7 @@
 //! Signals of the process: SIGHUP reloads, SIGTERM and SIGINT stop.
 //!
-//! The crate handles them itself, because actix would stop the system before the ledger has flushed.
+//! The crate handles them itself, because actix would stop the system before the ledger has
+//! flushed.
 
 use std::io;
 
@@ -26,8 +27,8 @@ impl Signals {
         })
     }
 
-    /// Calls `reload` for each SIGHUP and `stop` for the first SIGTERM or SIGINT. Returns at the second,
-    /// when the process must exit without waiting: the journal makes that safe.
+    /// Calls `reload` for each SIGHUP and `stop` for the first SIGTERM or SIGINT. Returns at the
+    /// second, when the process must exit without waiting: the journal makes that safe.
     pub async fn handle(mut self, reload: impl AsyncFn(), stop: impl FnOnce()) {
         loop {
             tokio::select! {

@@ -35,8 +35,8 @@ impl Publisher for Workers {
     }
 }
 
-/// Converts the health that workers share, which has monotonic times, into the one that is published.
-/// `now` and `unix_now` (milliseconds) are the same moment.
+/// Converts the health that workers share, which has monotonic times, into the one that is
+/// published. `now` and `unix_now` (milliseconds) are the same moment.
 fn published_health(status: HealthStatus, now: Instant, unix_now: i64) -> ProviderHealth {
     let until = |at: Instant| unix_now.saturating_add(i64::try_from((at - now).as_millis()).unwrap_or(i64::MAX));
     ProviderHealth {

@@ -1,8 +1,8 @@
 //! `aigw ledger tail`: prints the latest entries and optionally follows new ones, one line each.
 //!
-//! Entries are stored when a request ends but sorted by when it started, so a long stream appears behind
-//! entries that were already printed. Each poll therefore looks back [`LOOKBACK_MS`] and prints entries
-//! that ended after the tail started and whose id was not printed before.
+//! Entries are stored when a request ends but sorted by when it started, so a long stream appears
+//! behind entries that were already printed. Each poll therefore looks back [`LOOKBACK_MS`] and
+//! prints entries that ended after the tail started and whose id was not printed before.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The text that quickstart prints once it serves: the credentials, a first call and the next steps.
+//! The text that quickstart prints once it serves: the credentials, a first call and the next
+//! steps.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,4 +1,5 @@
-//! Errors of the admin API as HTTP responses in OpenAI's format. The only admin file with status codes.
+//! Errors of the admin API as HTTP responses in OpenAI's format. The only admin file with status
+//! codes.
 //!
 //! Handlers return [`AdminError`] for errors of the request itself and pass on [`ControlError`] for
 //! everything else.

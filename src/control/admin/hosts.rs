@@ -1,5 +1,6 @@
 //! Check of the `host` header on the admin listener (spec/security.md 4.5). It defends against DNS
-//! rebinding: a web page can point its own host name at this listener, but not one that is listed here.
+//! rebinding: a web page can point its own host name at this listener, but not one that is listed
+//! here.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};

@@ -1,5 +1,5 @@
-//! Strict parsing of requests: unknown, repeated or malformed fields and query parameters are refused, and
-//! the error names them.
+//! Strict parsing of requests: unknown, repeated or malformed fields and query parameters are
+//! refused, and the error names them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,9 +22,9 @@ pub struct Parameters {
     with_nul: Option<String>,
 }
 
-/// Parameters that select a page of a result and so are not part of the fingerprint. `from` is one of
-/// them: lists are read from the newest row on, and a client that asks for the last hour sends another
-/// `from` with each page.
+/// Parameters that select a page of a result and so are not part of the fingerprint. `from` is one
+/// of them: lists are read from the newest row on, and a client that asks for the last hour sends
+/// another `from` with each page.
 const PAGING: [&str; 4] = ["limit", "cursor", "page", "from"];
 
 /// Maximum size of a body in bytes.

@@ -49,8 +49,8 @@ pub(super) struct KeyJson<'a> {
     max_concurrency: Option<i64>,
     expires_at: Option<i64>,
     status: &'static str,
-    /// Whether the key can use the tenant's own providers. A key from before the gateway had a master key
-    /// cannot; rotate it.
+    /// Whether the key can use the tenant's own providers. A key from before the gateway had a
+    /// master key cannot; rotate it.
     byo: bool,
     created_at: i64,
     revoked_at: Option<i64>,

@@ -1,5 +1,5 @@
-//! `/openapi.json`: OpenAPI 3.1 description of the admin API. Schemas are derived from the request and
-//! response types; summaries and errors come from the table in `operations`.
+//! `/openapi.json`: OpenAPI 3.1 description of the admin API. Schemas are derived from the request
+//! and response types; summaries and errors come from the table in `operations`.
 
 mod operations;
 

@@ -1,5 +1,5 @@
-//! `/v1/organization/usage/*` and `/v1/organization/costs`: usage and costs in the format of OpenAI's Admin
-//! API, for its SDKs. A project is a tenant, a user a subject.
+//! `/v1/organization/usage/*` and `/v1/organization/costs`: usage and costs in the format of
+//! OpenAI's Admin API, for its SDKs. A project is a tenant, a user a subject.
 //!
 //! `usage_request` parses the request; this file puts the totals into buckets and OpenAI's format.
 

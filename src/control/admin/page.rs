@@ -55,8 +55,8 @@ impl Page {
         self.limit + 1
     }
 
-    /// Builds the page from the [`fetched`](Self::fetched) rows. `position` returns the cursor position of a
-    /// row.
+    /// Builds the page from the [`fetched`](Self::fetched) rows. `position` returns the cursor
+    /// position of a row.
     pub fn list<R, T>(&self, mut rows: Vec<R>, position: impl Fn(&R) -> String, shown: impl FnMut(R) -> T) -> ListJson<T> {
         let has_more = rows.len() > self.limit;
         rows.truncate(self.limit);

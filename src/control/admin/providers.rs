@@ -1,5 +1,5 @@
-//! `/providers`, the brokered providers with their health; `/tenants/{t}/providers`, the providers of one
-//! tenant in the order they are tried, including its own.
+//! `/providers`, the brokered providers with their health; `/tenants/{t}/providers`, the providers
+//! of one tenant in the order they are tried, including its own.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use schemars::JsonSchema;
@@ -61,8 +61,8 @@ pub async fn list(request: HttpRequest, control: web::Data<Control>) -> Result<H
     Ok(HttpResponse::Ok().json(ListJson::whole(providers.collect())))
 }
 
-/// With `model`: the chain of a request for this model. Without: every provider that the tenant may use, and
-/// its own inactive ones.
+/// With `model`: the chain of a request for this model. Without: every provider that the tenant may
+/// use, and its own inactive ones.
 pub async fn chain(request: HttpRequest, control: web::Data<Control>, path: web::Path<String>) -> Result<HttpResponse, AdminError> {
     let mut parameters = Parameters::of(&request);
     let model = parameters.one("model")?;
@@ -119,7 +119,8 @@ pub async fn reseal(
     Ok(respond(&control, &row))
 }
 
-/// Returns a tenant's own provider from the snapshot, or from its row if it is not in the snapshot yet.
+/// Returns a tenant's own provider from the snapshot, or from its row if it is not in the snapshot
+/// yet.
 fn respond(control: &Control, row: &ProviderRow) -> HttpResponse {
     let snapshot = control.snapshot();
     let tenant = TenantId::from(row.tenant.as_str());

@@ -1,4 +1,5 @@
-//! Settings of virtual keys: the fields of the admin API, their validation and how they change a row.
+//! Settings of virtual keys: the fields of the admin API, their validation and how they change a
+//! row.
 
 use std::collections::BTreeMap;
 

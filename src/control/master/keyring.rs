@@ -1,5 +1,5 @@
-//! Wrapping with master keys, and rewrapping from an old one to a new one (spec/security.md 1.3 types 3, 5
-//! and 7, and 1.5).
+//! Wrapping with master keys, and rewrapping from an old one to a new one (spec/security.md 1.3
+//! types 3, 5 and 7, and 1.5).
 //!
 //! Handles one blob at a time; callers read and write the rows.
 

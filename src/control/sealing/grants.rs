@@ -1,5 +1,5 @@
-//! Grants of virtual keys: ESCROW and GRANT blobs, rings with their epochs, and the provider keys sealed in
-//! them.
+//! Grants of virtual keys: ESCROW and GRANT blobs, rings with their epochs, and the provider keys
+//! sealed in them.
 
 use super::Sealer;
 use crate::control::error::ControlError;
@@ -22,8 +22,8 @@ use crate::seal::{open, seal};
 use crate::terms::{KeyId, ProviderName, TenantId};
 
 impl Sealer {
-    /// Lets a new virtual key use its tenant's own providers: writes its escrow, and a grant for every edge that
-    /// serves the tenant.
+    /// Lets a new virtual key use its tenant's own providers: writes its escrow, and a grant for
+    /// every edge that serves the tenant.
     ///
     /// # Errors
     /// If an edge does not open, or the database fails; so for every function here.
@@ -75,8 +75,8 @@ impl Sealer {
         secret_context(row)?.with(|context, ring, epoch| open(context, &SpendKey::of(root, ring, epoch), blob).map_err(|_| unopened()))
     }
 
-    /// Moves every ring of a tenant to its next epoch: reseals provider keys and replaces grants. Old grants
-    /// cannot open anything written from now on. Virtual keys keep working.
+    /// Moves every ring of a tenant to its next epoch: reseals provider keys and replaces grants.
+    /// Old grants cannot open anything written from now on. Virtual keys keep working.
     ///
     /// # Errors
     /// If a blob does not open.

@@ -1,6 +1,8 @@
-//! Rotation of the master key: rewraps blobs of old master keys (spec/security.md 1.5, `aigw seal rotate`).
+//! Rotation of the master key: rewraps blobs of old master keys (spec/security.md 1.5,
+//! `aigw seal rotate`).
 //!
-//! Works in batches, each in a transaction of its own, so that an interrupted rotation can be resumed.
+//! Works in batches, each in a transaction of its own, so that an interrupted rotation can be
+//! resumed.
 
 use super::start::{KeyMaterial, KeyMaterialError};
 use super::{Sealer, kid_of};
@@ -49,7 +51,8 @@ pub enum RotateError {
 /// Rows per transaction.
 const BATCH: i64 = 100;
 
-/// Rewraps everything with the current master key of `keys` and calls `progress` after each batch. Blocks.
+/// Rewraps everything with the current master key of `keys` and calls `progress` after each batch.
+/// Blocks.
 ///
 /// # Errors
 /// If a master key is missing, a row does not open, or the database fails.

@@ -1,5 +1,5 @@
-//! Key material at start: checks that every master key in use is configured, and opens the edge of this
-//! process.
+//! Key material at start: checks that every master key in use is configured, and opens the edge of
+//! this process.
 
 use std::sync::Arc;
 
@@ -72,8 +72,8 @@ impl From<diesel::result::Error> for KeyMaterialError {
 }
 
 impl Sealer {
-    /// Checks the database against the master keys and opens the edge of this process, which it creates at the
-    /// first start. Blocks.
+    /// Checks the database against the master keys and opens the edge of this process, which it
+    /// creates at the first start. Blocks.
     ///
     /// # Errors
     /// If a master key is missing, wrong or invalid.
@@ -125,7 +125,8 @@ impl Sealer {
         self.open_edge(&row).map_err(KeyMaterialError::Damaged)
     }
 
-    /// Creates the edge `local`. If several processes start together on one database, one of them does.
+    /// Creates the edge `local`. If several processes start together on one database, one of them
+    /// does.
     fn make_local_edge(&self, store: &Store, id: &EdgeId) -> Result<EdgeRow, KeyMaterialError> {
         let actor = Actor { who: "start", request_id: None, tenant_key: None };
         let made = store.mutate(&actor, crate::control::now_ms(), |connection| {

@@ -1,4 +1,5 @@
-//! The operations of spec/security.md 1.5 on both databases, and which blobs a gateway can open afterwards.
+//! The operations of spec/security.md 1.5 on both databases, and which blobs a gateway can open
+//! afterwards.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,7 +54,8 @@ fn kind(name: &str, host: &str, auth: Auth) -> Arc<Kind> {
     })
 }
 
-/// The kinds `groq` (at `host`), `azure` (its key in a header) and `open` (without keys), all serving the model `m`.
+/// The kinds `groq` (at `host`), `azure` (its key in a header) and `open` (without keys), all
+/// serving the model `m`.
 fn catalog(host: &str) -> Catalog {
     let kinds = [
         kind("groq", host, Auth::Bearer),
@@ -105,7 +107,8 @@ fn param<T>(result: Result<T, ControlError>) -> String {
     }
 }
 
-/// Returns the header that the gateway half sends upstream for a key, or the reason for sending none.
+/// Returns the header that the gateway half sends upstream for a key, or the reason for sending
+/// none.
 fn auth_header(fixture: &ControlFixture, key: &IssuedKey) -> Result<String, ByoError> {
     let caller = fixture.known(key).expect("an active key");
     let offer = offer(fixture, &caller);
@@ -264,8 +267,8 @@ fn without_a_master_key_nothing_can_be_sealed_and_keys_are_for_brokered_provider
             assert!(matches!(put(&plain, "1-mine", fields("groq", Some(KEY))).await, Err(ControlError::SealingUnavailable)));
             let own = NewTenant { id: "b".to_owned(), custody: Some("tenant".to_owned()), ..NewTenant::default() };
             assert!(matches!(plain.control.create_tenant(ACTOR, own).await, Err(ControlError::SealingUnavailable)));
-            // With a master key the tenant gets its root on first use; the old key stays without grants, its successor has
-            // them.
+            // With a master key the tenant gets its root on first use; the old key stays without
+            // grants, its successor has them.
             let sealed = fixture(fresh);
             put(&sealed, "1-mine", fields("groq", Some(KEY))).await.unwrap();
             assert_eq!(auth_header(&sealed, &key), Err(ByoError::Unopened));

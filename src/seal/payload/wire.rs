@@ -10,7 +10,8 @@ use super::{Destination, Payload, Presentation};
 use crate::seal::key::{BlobContent, Plaintext};
 use crate::secret::Secret;
 
-/// Payloads are padded to a multiple of this, so that a blob reveals little about the length of its key.
+/// Payloads are padded to a multiple of this, so that a blob reveals little about the length of its
+/// key.
 const BLOCK: usize = 128;
 /// Limit in bytes, larger than any payload; longer plaintexts are refused before decryption.
 const MAX_LENGTH: usize = 96 * 1024;
@@ -31,8 +32,9 @@ impl BlobContent for Payload {
         };
         let texts = || self.destinations.iter().map(Destination::as_str).chain([header, self.secret.expose()]);
         let len = 3 + texts().map(|text| 2 + text.len()).sum::<usize>();
-        // Allocated at once: a vector that grows leaves copies of the secret behind. The casts below cannot
-        // truncate: there are at most 8 destinations of 2 KiB, a secret of 8 KiB and a header name of 64 KiB.
+        // Allocated at once: a vector that grows leaves copies of the secret behind. The casts
+        // below cannot truncate: there are at most 8 destinations of 2 KiB, a secret of 8 KiB and a
+        // header name of 64 KiB.
         let mut bytes = Zeroizing::new(Vec::with_capacity(len.next_multiple_of(BLOCK)));
         bytes.extend([LAYOUT, self.destinations.len() as u8]);
         for (at, text) in texts().enumerate() {

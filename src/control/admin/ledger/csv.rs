@@ -1,5 +1,5 @@
-//! Export of entries as CSV. Reads a page after the previous one was sent, so that an export of any length
-//! needs the memory of one page.
+//! Export of entries as CSV. Reads a page after the previous one was sent, so that an export of any
+//! length needs the memory of one page.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Usage requests of OpenAI's Admin API, parsed strictly: period, buckets, filters, groups and page. Times
-//! are in Unix seconds; buckets start at whole minutes, hours and days of UTC.
+//! Usage requests of OpenAI's Admin API, parsed strictly: period, buckets, filters, groups and
+//! page. Times are in Unix seconds; buckets start at whole minutes, hours and days of UTC.
 
 use actix_web::HttpRequest;
 

@@ -77,7 +77,8 @@ async fn the_admin_plane_describes_itself() {
     for (path, methods) in described["paths"].as_object().unwrap() {
         let path = path.replace(['{', '}'], "");
         for method in methods.as_object().unwrap().keys() {
-            // Any status is fine except an unknown path or method. Nothing exists and nothing is changed.
+            // Any status is fine except an unknown path or method. Nothing exists and nothing is
+            // changed.
             let request = TestRequest::default().method(method.to_uppercase().parse().unwrap()).uri(&path).set_payload("{");
             let answer = send(&fixture, request.insert_header(("authorization", format!("Bearer {TOKEN}")))).await;
             let code = if answer.status.is_success() { Value::Null } else { answer.json()["error"]["code"].clone() };

@@ -19,7 +19,8 @@ fn p7_a_forged_grant_with_a_forged_provider_key_does_not_open() {
     let World { acme, bravo, edge, far_edge, .. } = World::new();
     let place = acme.spend.grant_at(&edge.id);
     let secret = seal(&acme.spend.secret(), &bravo.spend_key(), &payload()).unwrap();
-    // The attacker has a virtual key of its own and the key of another edge, with or without the victim's virtual key.
+    // The attacker has a virtual key of its own and the key of another edge, with or without the
+    // victim's virtual key.
     for key in [GrantKey::of(&far_edge.key, &bravo.wrap_key(), &edge.id), GrantKey::of(&far_edge.key, &acme.wrap_key(), &edge.id)] {
         let forged = seal(&place, &key, &bravo.spend_key()).unwrap();
         let spent = acme.spend.open(&edge, acme.wrap_key(), &forged, &secret);
@@ -47,7 +48,8 @@ fn p7_a_forged_escrow_gets_no_grant_in_later_epochs() {
 
 #[test]
 fn p7_a_swapped_lookup_admits_a_foreign_key_that_opens_nothing() {
-    // The row of acme's key has bravo's lookup value: all names are acme's, the presented key is bravo's.
+    // The row of acme's key has bravo's lookup value: all names are acme's, the presented key is
+    // bravo's.
     let World { acme, bravo, edge, .. } = World::new();
     let spent = acme.spend.open(&edge, bravo.wrap_key(), &acme.grant_blob(&edge), &acme.secret_blob());
     assert!(matches!(spent, Err(SpendError::Grant(_))));
