@@ -20,7 +20,6 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::catalog::offerings::{BrokeredProvider, Offerings};
 use crate::config::Settings;
-use crate::control::admin;
 use crate::control::publish::Publisher;
 use crate::control::sealing::rewrap;
 use crate::control::store::Store;
@@ -97,20 +96,13 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
     let control = opened.connect(settings.file, settings.admin.token, links);
 
     let admin = web::Data::from(Arc::clone(&control));
-    let serves_admin = settings.admin.listen.is_none();
-    let more = {
-        let admin = admin.clone();
-        move |config: &mut web::ServiceConfig| {
-            if serves_admin {
-                config.app_data(admin.clone()).configure(admin::routes);
-            }
-        }
-    };
+    let has_own_listener = settings.admin.listen.is_some();
+    let admin_routes = control::admin_routes((!has_own_listener).then(|| admin.clone()));
     let listener = gateway::bind(&settings.server)?;
     let address = listener.local_addr()?;
     let admin_http =
         settings.admin.listen.map(|listen| control::listen_admin(listen, settings.admin.hosts, admin, &settings.server)).transpose()?;
-    let running = gateway.serve(listener, &settings.server, more)?;
+    let running = gateway.serve(listener, &settings.server, admin_routes)?;
     let signals = Signals::new()?;
     control::spawn_tasks(&control, settings.ledger.keep);
     gateway.spawn_tasks();

@@ -68,7 +68,7 @@ impl Opened {
         self.initial.snapshot.clone()
     }
 
-    /// The edge of this process; `None` if it spends no tenant's keys.
+    /// The edge of this process; `None` if it cannot use tenants' own providers.
     pub fn edge(&self) -> Option<Arc<Edge>> {
         self.edge.clone()
     }
@@ -122,7 +122,17 @@ pub async fn reload(control: &Arc<Control>) {
     }
 }
 
-/// Starts the listener of the admin API, where it has one of its own.
+/// Returns the routes that the control half adds to the data plane's listener: the admin API, unless
+/// it has a listener of its own (`None`).
+pub fn admin_routes(admin: Option<web::Data<Control>>) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static {
+    move |config| {
+        if let Some(control) = &admin {
+            config.app_data(control.clone()).configure(control::admin::routes);
+        }
+    }
+}
+
+/// Starts the admin API on a listener of its own.
 ///
 /// # Errors
 /// If the address cannot be listened on.

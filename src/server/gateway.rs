@@ -47,7 +47,7 @@ pub type Probe = Box<dyn Fn() -> LocalBoxFuture<'static, bool> + Send + Sync>;
 pub struct Inputs {
     /// The snapshot to start with.
     pub snapshot: Snapshot,
-    /// The gateway's half of every grant; `None`: it spends no tenant's keys.
+    /// The gateway's half of every grant; `None`: it cannot use tenants' own providers.
     pub edge: Option<Arc<Edge>>,
     /// Stores ledger entries.
     pub sink: Box<dyn EntrySink>,
