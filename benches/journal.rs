@@ -1,4 +1,4 @@
-//! What a journal record costs a worker, and what an entry costs the ledger's thread.
+//! Cost of a journal record to a worker, and of an entry to the ledger's thread.
 #![allow(clippy::expect_used, missing_docs)]
 
 use std::hint::black_box;
@@ -20,7 +20,7 @@ use aigw::metrics::Metrics;
 use aigw::terms::{NanoUsd, Operation, Usage};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
-/// A sink that costs nothing.
+/// A sink that does nothing.
 struct Nowhere;
 
 impl EntrySink for Nowhere {
@@ -74,19 +74,19 @@ fn encode(entry: &Entry, record: &mut Vec<u8>) -> std::io::Result<()> {
     frame::encode(SETTLED, entry.id.as_bytes(), record, |out| codec::encode(entry, out))
 }
 
-struct Place {
+struct TestJournal {
     _dir: tempfile::TempDir,
     instance: Arc<Instance>,
     backlog: Arc<Backlog>,
     journal: Arc<Journal>,
 }
 
-fn place() -> std::io::Result<Place> {
+fn test_journal() -> std::io::Result<TestJournal> {
     let dir = tempfile::tempdir()?;
     let instance = Arc::new(Instance::open(dir.path())?);
     let backlog = Arc::new(Backlog::new(u64::MAX));
     let journal = Journal::create(&instance, &backlog, 0, WriterOptions::default())?;
-    Ok(Place { _dir: dir, instance, backlog, journal })
+    Ok(TestJournal { _dir: dir, instance, backlog, journal })
 }
 
 fn journal(c: &mut Criterion) {
@@ -105,14 +105,14 @@ fn journal(c: &mut Criterion) {
         let payload = payload.expect("a record");
         b.iter(|| codec::decode(black_box(&payload)));
     });
-    let at = place().expect("a temporary directory");
+    let at = test_journal().expect("a temporary directory");
     group.bench_function("append", |b| {
         b.iter(|| {
             at.journal.settle(&entry);
             at.journal.write();
         });
     });
-    let at = place().expect("a temporary directory");
+    let at = test_journal().expect("a temporary directory");
     group.bench_function("open and settle", |b| {
         b.iter_batched(|| entry.clone(), |draft| drop(Settlement::open(&at.journal, draft, Instant::now())), BatchSize::SmallInput);
     });
@@ -125,7 +125,7 @@ fn reader(c: &mut Criterion) {
     c.bench_function("reader/500 entries", |b| {
         b.iter_batched(
             || {
-                let at = place().expect("a temporary directory");
+                let at = test_journal().expect("a temporary directory");
                 let mut reader =
                     EntryReader::new(Arc::clone(&at.instance), Arc::clone(&at.backlog), Arc::clone(&observer), SyncPolicy::Never);
                 reader.add(Arc::clone(at.journal.writer()));

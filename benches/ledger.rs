@@ -1,8 +1,8 @@
-//! The ledger in the store: how fast entries go in, against the same rows in plain batches, and how long sums over a million of
-//! them take.
+//! Throughput of the ledger into the store, compared with inserting the same rows in plain batches,
+//! and duration of sums over a million entries.
 //!
-//! `cargo bench --bench ledger` on SQLite; on PostgreSQL too where `AIGW_TEST_POSTGRES_URL` names an empty database of one's own.
-//! `AIGW_BENCH_ENTRIES` says how many entries it shall be.
+//! `cargo bench --bench ledger` measures SQLite, and also PostgreSQL if `AIGW_TEST_POSTGRES_URL`
+//! names an empty database. `AIGW_BENCH_ENTRIES` sets the number of entries.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 
 const DAY: i64 = 86_400_000;
-/// Entries stored in one way before it is the other's turn.
+/// Number of entries stored in one way before the other's turn.
 const TURN: u64 = MAX_BATCH as u64;
 
 fn entry(nth: u64, count: u64) -> Entry {
@@ -72,7 +72,7 @@ fn entry(nth: u64, count: u64) -> Entry {
     }
 }
 
-/// One way in, and the time it has taken for how many entries.
+/// Number of entries stored in one way, and the time it took.
 #[derive(Default)]
 struct Spent {
     entries: u64,
@@ -114,19 +114,19 @@ impl Ledger {
         Self { journal, reader, sink: store.sink(), _dir: dir }
     }
 
-    /// Stores what stands in the journal.
+    /// Stores the entries in the journal.
     fn store(&mut self, name: &str, mut left: u64) {
         while left > 0 {
             match self.reader.step(&mut self.sink) {
                 StepResult::Stored(entries) => left -= entries as u64,
-                StepResult::Failed(error) => println!("{name}: {error}; again, as the ledger would"),
+                StepResult::Failed(error) => println!("{name}: {error}; retrying, as the ledger does"),
                 StepResult::Idle | StepResult::Unreadable(_) => panic!("{left} entries are not in the journal"),
             }
         }
     }
 }
 
-/// A connection of its own, set up as the store's are.
+/// Opens a connection with the settings of the store's.
 fn bare(url: &DatabaseUrl) -> AnyConnection {
     match url {
         DatabaseUrl::Sqlite(path) => {
@@ -139,13 +139,13 @@ fn bare(url: &DatabaseUrl) -> AnyConnection {
     }
 }
 
-/// A batch as anybody would insert it: rows that are made already, prepared statements, a transaction.
+/// Inserts a batch of prepared rows in one transaction.
 fn insert(connection: &mut AnyConnection, rows: &[EntryRow<'_>], tags: &[TagRow<'_>]) {
     connection.transaction(|connection| insert_entries(connection, rows, tags)).unwrap();
 }
 
-/// Fills the database, in turns: plain batches, and what the ledger's thread makes of a journal. Both meet the same tables,
-/// indexes and caches.
+/// Fills the database alternately with plain batches and by the ledger's thread from a journal.
+/// Both use the same tables, indexes and caches.
 fn fill(name: &str, url: &DatabaseUrl, store: &Store, count: u64) {
     let (mut connection, mut ledger) = (bare(url), Ledger::new(store));
     let (mut plain, mut by_ledger) = (Spent::default(), Spent::default());

@@ -1,4 +1,5 @@
-//! The ledger: one exact entry for each routed request, found again by any of its sides.
+//! The ledger: one exact entry for each routed request, which can be queried by each of its
+//! dimensions.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -50,7 +51,7 @@ fn now_ms() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
-/// An answer that says it used so much.
+/// Returns a response with this usage.
 fn used(usage: Value) -> Answer {
     let mut body = completion("x");
     body["usage"] = usage;
@@ -73,7 +74,7 @@ fn request_ids(list: &Value) -> Vec<String> {
 }
 
 on_every_store! {
-    fn an_entry_tells_the_whole_story(shared: &TestGateway) {
+    fn an_entry_has_every_field_of_its_request(shared: &TestGateway) {
         let session = shared.session();
         let key = session.tenant.key_with(json!({"name": "n", "subject": "ada", "team": "red", "tags": {"project": "zeus", "site": "x"}}));
         session.script.on("alpha", [Answer::error(500), Answer::good()]);
@@ -85,7 +86,7 @@ on_every_store! {
         let entry = shared.gateway.entry(&id);
         let fields = entry.as_object().unwrap();
         for field in FIELDS.iter().chain(&["ttfb_ms"]) {
-            assert!(fields.contains_key(*field), "no `{field}` in {entry}");
+            assert!(fields.contains_key(*field), "`{field}` is missing in {entry}");
         }
         let expected = json!({
             "request_id": id, "tenant": session.tenant.id, "team": "red", "key_id": key.id, "subject": "ada", "user": "end-user-7",
@@ -129,7 +130,7 @@ on_every_store! {
         assert_eq!(session.tenant.entries(200).len(), 200, "entries were stored twice");
     }
 
-    fn entries_are_found_by_each_of_their_sides(shared: &TestGateway) {
+    fn entries_are_filtered_by_each_dimension(shared: &TestGateway) {
         let session = shared.session();
         let (ada, bob) = (session.tenant.key_with(json!({"subject": "ada"})), session.tenant.key_with(json!({"subject": "bob"})));
         let send = |key, model: &str, tags: &str| {
@@ -161,7 +162,7 @@ on_every_store! {
         assert!(found("subject=nobody".to_owned()).is_empty());
     }
 
-    fn pages_are_turned_by_their_cursor(shared: &TestGateway) {
+    fn pages_are_read_by_cursor(shared: &TestGateway) {
         let session = shared.session();
         for _ in 0..7 {
             session.chat("gratis").send().expect(200);
@@ -178,13 +179,13 @@ on_every_store! {
                 break;
             }
             cursor = format!("&cursor={}", page["next_cursor"].as_str().unwrap());
-            // What arrives meanwhile belongs on no later page.
+            // Entries stored meanwhile must not appear on a later page.
             session.chat("gratis").send().expect(200);
         }
         assert_eq!((paged, pages), (all, 3));
     }
 
-    fn a_question_that_makes_no_sense_is_refused(shared: &TestGateway) {
+    fn an_invalid_query_is_rejected(shared: &TestGateway) {
         for (query, param) in [("limit=many", "limit"), ("limit=0", "limit"), ("cursor=%21%21", "cursor"), ("outcome=fine", "outcome"), ("from=yesterday", "from")] {
             let answer = shared.gateway.admin("GET", &format!("/ledger?{query}"), None);
             assert_eq!((answer.status, &answer.json()["error"]["param"]), (400, &json!(param)), "{query}: {}", answer.text());
@@ -192,7 +193,7 @@ on_every_store! {
         assert_eq!(shared.gateway.admin("GET", "/ledger/no-such-request", None).status, 404);
     }
 
-    fn the_newest_entry_of_an_id_is_the_one_shown(shared: &TestGateway) {
+    fn the_newest_entry_of_a_request_id_is_returned(shared: &TestGateway) {
         let session = shared.session();
         let id = unique("again");
         for model in ["gratis", "solo"] {
@@ -202,7 +203,7 @@ on_every_store! {
         assert_eq!(shared.gateway.entry(&id)["model"], "solo");
     }
 
-    fn usage_adds_up_by_any_side(shared: &TestGateway) {
+    fn usage_is_summed_by_each_dimension(shared: &TestGateway) {
         let session = shared.session();
         let bob = session.tenant.key_with(json!({"subject": "bob", "team": "blue"}));
         for (key, model, tags) in [(&session.key, "solo", "project=apollo"), (&session.key, "dear", "project=zeus"), (&bob, "solo", ""), (&bob, "solo", "project=apollo")] {
@@ -239,7 +240,7 @@ on_every_store! {
         }
     }
 
-    fn the_export_is_csv_with_the_same_entries(shared: &TestGateway) {
+    fn the_csv_export_has_the_same_entries(shared: &TestGateway) {
         let session = shared.session();
         session.chat("solo").header("x-aigw-tags", "note==cmd|,quote=\"x\"").send();
         for _ in 0..2 {
@@ -260,7 +261,7 @@ on_every_store! {
 }
 
 #[test]
-fn cached_tokens_cost_their_own_price() {
+fn cached_tokens_have_their_own_price() {
     let session = session();
     let usage = json!({
         "prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050,
@@ -275,7 +276,7 @@ fn cached_tokens_cost_their_own_price() {
 }
 
 #[test]
-fn cached_tokens_cost_the_input_price_where_no_other_is_named() {
+fn cached_tokens_cost_the_input_price_by_default() {
     let session = session();
     let usage = json!({"prompt_tokens": 100, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 60}});
     let (entry, _) = entry_using(&session, "solo", usage);
@@ -283,7 +284,7 @@ fn cached_tokens_cost_the_input_price_where_no_other_is_named() {
 }
 
 #[test]
-fn half_a_nano_dollar_is_rounded_up_once_per_entry() {
+fn half_a_nanodollar_is_rounded_up_once_per_entry() {
     let session = session();
     for (prompt, completion, nano) in [(1, 0, 1), (0, 1, 2), (1, 1, 2), (2, 0, 1), (3, 0, 2), (1, 2, 4), (0, 0, 0)] {
         let (entry, answer) = entry_using(&session, "odd", json!({"prompt_tokens": prompt, "completion_tokens": completion}));
@@ -294,7 +295,7 @@ fn half_a_nano_dollar_is_rounded_up_once_per_entry() {
 }
 
 #[test]
-fn a_prompt_over_the_mark_costs_the_long_price() {
+fn a_prompt_over_the_threshold_costs_the_long_context_price() {
     let session = session();
     for (prompt, nano) in [(1000, 1000 * 1_250 + 10 * 10_000), (1001, 1001 * 2_500 + 10 * 15_000)] {
         let (entry, _) = entry_using(&session, "long", json!({"prompt_tokens": prompt, "completion_tokens": 10}));
@@ -303,7 +304,7 @@ fn a_prompt_over_the_mark_costs_the_long_price() {
 }
 
 #[test]
-fn an_absurd_usage_breaks_nothing() {
+fn an_invalid_usage_does_not_fail_the_request() {
     let session = session();
     for usage in [
         json!({"prompt_tokens": -5, "completion_tokens": 1.5}),
@@ -314,14 +315,14 @@ fn an_absurd_usage_breaks_nothing() {
     ] {
         session.script.on("alpha", [used(usage.clone())]);
         let answer = session.chat("solo").send();
-        assert_eq!(answer.expect(200)["usage"], usage, "the answer was changed");
+        assert_eq!(answer.expect(200)["usage"], usage, "the response was changed");
         let entry = session.shared.gateway.entry_of(&answer);
         assert!(entry["cost_nanousd"].as_i64().is_some_and(|cost| cost >= 0), "{usage}: {entry}");
     }
 }
 
 #[test]
-fn an_answer_without_usage_is_estimated() {
+fn the_usage_of_a_response_without_usage_is_estimated() {
     let session = session();
     let mut body = completion("exactly 21 bytes here");
     body.as_object_mut().unwrap().remove("usage");
@@ -333,7 +334,7 @@ fn an_answer_without_usage_is_estimated() {
 }
 
 #[test]
-fn embeddings_and_completions_have_their_entries_too() {
+fn embeddings_and_completions_have_entries() {
     let session = session();
     let answer = session.post_with("/v1/embeddings", "solo", json!({"input": "x"})).send();
     assert_eq!(answer.expect(200)["data"][0]["embedding"], json!([0.5, -0.25]));
@@ -350,7 +351,7 @@ fn embeddings_and_completions_have_their_entries_too() {
 }
 
 #[test]
-fn a_failure_is_an_entry_that_costs_nothing() {
+fn a_failed_request_has_an_entry_without_cost() {
     let session = session();
     session.script.on("alpha", [Answer::error(500)]);
     let answer = session.chat("solo").send();
@@ -362,7 +363,7 @@ fn a_failure_is_an_entry_that_costs_nothing() {
 }
 
 #[test]
-fn what_was_not_routed_is_not_in_the_ledger() {
+fn requests_that_are_not_routed_are_not_in_the_ledger() {
     let session = session();
     let refused = [session.chat("nonesuch").send(), session.raw("/v1/chat/completions", "{").send()];
     let answer = session.chat("gratis").send();
@@ -374,7 +375,7 @@ fn what_was_not_routed_is_not_in_the_ledger() {
 }
 
 #[test]
-fn odd_tags_are_dropped_or_cut_and_never_break_a_request() {
+fn invalid_tags_are_dropped_or_truncated_and_do_not_fail_a_request() {
     let session = session();
     for tags in ["", ",", "=", "=x", "novalue", "a=1,,b=2", "a=1,a=2", "k=\u{e9}", &"a=1,".repeat(500), &format!("k={}", "v".repeat(3000))]
     {
@@ -386,20 +387,20 @@ fn odd_tags_are_dropped_or_cut_and_never_break_a_request() {
     }
 }
 
-/// The most memory the process has held so far, in KiB.
+/// Returns the peak resident memory of the process in KiB.
 fn peak(gateway: &Gateway) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
     status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok()).unwrap()
 }
 
 #[test]
-fn an_export_is_streamed_however_long_it_is() {
+fn an_export_of_any_length_is_streamed() {
     let gateway = Setup::new().server("workers = 1").provider("simulator.toml", SIMULATOR).start();
     let tenant = gateway.tenant();
     let key = tenant.key_with(json!({"tags": {"padding": "x".repeat(200)}}));
     gateway.chat(&key, &json!({"model": "sim-echo", "messages": [{"role": "user", "content": "x"}]})).send().expect(200);
     let made = tenant.entries(1).remove(0);
-    // The entry 2^16 times: 35 MB as CSV.
+    // 2^16 copies of the entry: 35 MB as CSV.
     let mut database = SqliteConnection::establish(gateway.database.strip_prefix("sqlite://").unwrap()).unwrap();
     database.batch_execute("PRAGMA busy_timeout = 5000; CREATE TEMP TABLE copies AS SELECT * FROM entries").unwrap();
     database.batch_execute(&"INSERT INTO copies SELECT * FROM copies;".repeat(16)).unwrap();
@@ -407,7 +408,7 @@ fn an_export_is_streamed_however_long_it_is() {
         .batch_execute("UPDATE copies SET id = 'copy-' || rowid, created_at = created_at - rowid; INSERT INTO entries SELECT * FROM copies")
         .unwrap();
     let export = |query: &str| gateway.get(&format!("/admin/v1/ledger{query}")).bearer(ADMIN_TOKEN).header("accept", "text/csv").open();
-    // A quarter of it, often enough for all threads and caches to have what they keep.
+    // A quarter of it, several times, so that all threads and caches have allocated what they keep.
     let quarter = format!("?from={}", made["created_at"].as_i64().unwrap() - (1 << 14));
     (0..4).for_each(|_| drop(export(&quarter).whole()));
     let before = peak(&gateway);

@@ -1,4 +1,5 @@
-//! The database away: requests go on, and every entry is there when it is back. And two gateways on one database.
+//! An unavailable database: requests continue, and every entry is stored when it is back. And two
+//! gateways on one database.
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
@@ -16,7 +17,7 @@ fn ask(gateway: &Gateway, key: &crate::support::gateway::Key, id: &str) -> u16 {
 }
 
 #[test]
-fn a_database_that_is_busy_slows_no_request_and_loses_no_entry() {
+fn a_locked_database_delays_no_request_and_loses_no_entry() {
     let gateway = Setup::new().provider("sim.toml", SIMULATOR).start();
     let tenant = gateway.tenant();
     let key = tenant.key();
@@ -34,10 +35,10 @@ fn a_database_that_is_busy_slows_no_request_and_loses_no_entry() {
 }
 
 #[test]
-fn a_journal_that_is_full_raises_the_alarm_and_neither_slows_nor_loses_a_request() {
+fn a_full_journal_raises_the_alarm_and_neither_delays_nor_loses_a_request() {
     let gateway = Setup::new().provider("sim.toml", SIMULATOR).section("[ledger]\nmax_journal = \"1MiB\"").start();
     let tenant = gateway.tenant();
-    // Entries of some size, so that a few hundred are more than may wait.
+    // Large entries, so that a few hundred fill the journal.
     let key = tenant.key_with(json!({"tags": {"a": "x".repeat(250), "b": "y".repeat(250), "c": "z".repeat(250)}}));
     let level = |name: &str| {
         let metrics = gateway.get("/metrics").send().text();
@@ -59,7 +60,7 @@ fn a_journal_that_is_full_raises_the_alarm_and_neither_slows_nor_loses_a_request
         asked
     };
     ask_until("half full", &|| level(bytes) > 512.0 * 1024.0);
-    assert_eq!((level(alarm), level(memory)), (1.0, 0.0), "the alarm comes before the journal is full");
+    assert_eq!((level(alarm), level(memory)), (1.0, 0.0), "the alarm was not raised before the journal was full");
     let asked = ask_until("full", &|| level(memory) > 0.0);
     assert!(level(bytes) <= 1024.0 * 1024.0);
     other.batch_execute("ROLLBACK").unwrap();
@@ -70,7 +71,7 @@ fn a_journal_that_is_full_raises_the_alarm_and_neither_slows_nor_loses_a_request
 }
 
 #[test]
-fn a_gateway_killed_while_its_database_was_away_loses_no_entry() {
+fn a_gateway_killed_while_its_database_is_unavailable_loses_no_entry() {
     let gateway = Setup::new().provider("sim.toml", SIMULATOR).start();
     let tenant = gateway.tenant();
     let key = tenant.key();
@@ -85,8 +86,8 @@ fn a_gateway_killed_while_its_database_was_away_loses_no_entry() {
     assert_eq!(tenant.entries(20).len(), 20);
 }
 
-/// Asked and stopped while its database takes nothing: it answers and ends in time all the same, and the next one stores what it
-/// left.
+/// Stops a gateway while its database rejects writes: it answers and ends in time, and the next
+/// process stores its entries.
 fn stopped(store: Store) {
     if !store.is_available() {
         return;
@@ -98,9 +99,9 @@ fn stopped(store: Store) {
     for _ in 0..20 {
         assert_eq!(ask(&gateway, &key, &unique("stopped")), 200);
     }
-    let begun = std::time::Instant::now();
+    let started_at = std::time::Instant::now();
     gateway.admin("GET", "/usage", None).expect(200);
-    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "who reads waits for who cannot write: {:?}", begun.elapsed());
+    assert!(started_at.elapsed() < std::time::Duration::from_secs(5), "reading waited for blocked writes: {:?}", started_at.elapsed());
     gateway.sigterm();
     assert_eq!(gateway.exit().code(), Some(0), "{}", gateway.log());
     drop(block);
@@ -110,17 +111,17 @@ fn stopped(store: Store) {
 }
 
 #[test]
-fn a_gateway_stopped_while_sqlite_takes_nothing_ends_in_time_and_loses_no_entry() {
+fn a_gateway_stopped_while_sqlite_is_locked_ends_in_time_and_loses_no_entry() {
     stopped(Store::Sqlite);
 }
 
 #[test]
-fn a_gateway_stopped_while_postgresql_takes_nothing_ends_in_time_and_loses_no_entry() {
+fn a_gateway_stopped_while_postgresql_is_locked_ends_in_time_and_loses_no_entry() {
     stopped(Store::Postgres);
 }
 
 #[test]
-fn connections_cut_by_postgresql_are_made_anew() {
+fn connections_closed_by_postgresql_are_reopened() {
     if !Store::Postgres.is_available() {
         return;
     }
@@ -174,7 +175,7 @@ fn two_gateways_on_one_postgresql_agree_within_two_seconds() {
 }
 
 #[test]
-fn readiness_says_when_the_database_is_gone() {
+fn readiness_fails_when_the_database_is_gone() {
     if !Store::Postgres.is_available() {
         return;
     }
@@ -186,7 +187,7 @@ fn readiness_says_when_the_database_is_gone() {
     other.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).unwrap();
     eventually("readiness to go", || (gateway.get("/readyz").send().status == 503).then_some(()));
     assert_eq!(gateway.get("/healthz").send().status, 200);
-    assert_eq!(ask(&gateway, &key, &unique("away")), 200, "the database is on the request's path");
+    assert_eq!(ask(&gateway, &key, &unique("away")), 200, "a request waited for the database");
     let answer = gateway.admin("GET", "/tenants", None);
     assert!(matches!(answer.status, 500 | 503), "{}", answer.text());
     assert!(!answer.text().contains(&name), "{}", answer.text());

@@ -2,8 +2,9 @@
 
 use super::frame::RecordKind;
 
-/// One consumer of records, such as the ledger. Each has positions of its own: it reads, stores and acknowledges at its own
-/// pace, and a segment is deleted only when all consumers have acknowledged it.
+/// One consumer of records, such as the ledger. Each has positions of its own: it reads, stores and
+/// acknowledges at its own pace, and a segment is deleted only when all consumers have acknowledged
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Consumer(pub(super) usize);
 

@@ -1,13 +1,16 @@
-//! Layout of one record in a segment: a header with kind, lengths and checksum, then the record's id, then its payload.
+//! Layout of one record in a segment: a header with kind, lengths and checksum, then the record's
+//! id, then its payload.
 //!
-//! Pure: bytes in, bytes out. The payload belongs to the code that defines the record kind; the journal never decodes it.
+//! Pure: bytes in, bytes out. The payload belongs to the code that defines the record kind; the
+//! journal never decodes it.
 //!
 //! ```text
 //! 0xFF | tag | version | id length | length of id + payload, u32 LE | CRC-32, u32 LE | id | payload
 //! ```
-//! The checksum covers everything but itself and the leading 0xFF. After damage, a reader searches for the next 0xFF. That
-//! byte never occurs in UTF-8, and where a binary number contains it, no valid header and checksum follow. So no text that a
-//! client or an upstream sends can be mistaken for a record.
+//! The checksum covers everything but itself and the leading 0xFF. After damage, a reader searches
+//! for the next 0xFF. That byte never occurs in UTF-8, and where a binary number contains it, no
+//! valid header and checksum follow. So no text that a client or an upstream sends can be mistaken
+//! for a record.
 
 use std::io;
 
@@ -18,7 +21,8 @@ const START: u8 = 0xFF;
 /// Largest length of id and payload in bytes. A greater one in a header is damage.
 const MAX_LENGTH: usize = 64 << 20;
 
-/// Kind of a record: its tag and the version of its payload's format. Defined by the code that writes the record.
+/// Kind of a record: its tag and the version of its payload's format. Defined by the code that
+/// writes the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RecordKind {
     /// Distinguishes the kinds of records; printable ASCII by convention.
@@ -67,7 +71,8 @@ impl Frame {
     }
 }
 
-/// Appends a record to `out`. An id longer than 255 bytes is truncated. `write_payload` appends the payload.
+/// Appends a record to `out`. An id longer than 255 bytes is truncated. `write_payload` appends the
+/// payload.
 ///
 /// # Errors
 /// As `write_payload`, or the record is longer than 64 MiB. `out` is then unchanged.

@@ -1,7 +1,8 @@
 //! One running process in a journal directory, and the segments that dead processes left there.
 //!
-//! Several processes may share a directory. Each holds an advisory lock on `<instance>.lock`, which the operating system
-//! releases however the process ends. So if the lock can be taken, its instance is dead.
+//! Several processes may share a directory. Each holds an advisory lock on `<instance>.lock`, which
+//! the operating system releases however the process ends. So if the lock can be taken, its
+//! instance is dead.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -39,7 +40,8 @@ impl Instance {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(describe)?;
         loop {
             let id = uuid::Uuid::now_v7().simple().to_string();
-            // Another process may take a lock file for orphaned between its creation and its lock: then try the next id.
+            // Another process may take a lock file for orphaned between its creation and its lock:
+            // then try the next id.
             if let Some(lock) = lock(&lock_path(dir, &id)).map_err(describe)? {
                 return Ok(Self { dir: dir.to_owned(), id, _lock: lock });
             }
@@ -128,8 +130,8 @@ fn lock_path(dir: &Path, id: &str) -> PathBuf {
     dir.join(format!("{id}.lock"))
 }
 
-/// Takes the lock on this file, which is created if it is missing. Returns `None` if another process holds the lock or has
-/// just removed the file.
+/// Takes the lock on this file, which is created if it is missing. Returns `None` if another
+/// process holds the lock or has just removed the file.
 fn lock(path: &Path) -> io::Result<Option<File>> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     match file.try_lock() {

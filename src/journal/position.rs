@@ -16,7 +16,8 @@ pub struct RecordLocation {
     pub end: u64,
 }
 
-/// Ends of all live journals at one moment. Records written before it are covered, later ones are not.
+/// Ends of all live journals at one moment. Records written before it are covered, later ones are
+/// not.
 #[derive(Clone, Debug)]
 pub struct JournalMark {
     /// Sequence number and length of each journal's last segment.

@@ -1,6 +1,8 @@
-//! The journals of a directory: those of this process and those that dead processes left, read by any number of consumers.
+//! The journals of a directory: those of this process and those that dead processes left, read by
+//! any number of consumers.
 //!
-//! No thread, no clock, no waiting: the code that owns it decides when to poll, and stores what it reads.
+//! No thread, no clock, no waiting: the code that owns it decides when to poll, and stores what it
+//! reads.
 
 use std::sync::Arc;
 
@@ -18,7 +20,8 @@ pub struct JournalReader {
     status: Arc<JournalStatus>,
     consumers: Arc<Consumers>,
     sync: SyncPolicy,
-    /// Live journals first, in the order they were added, so that a mark stays valid when an orphaned one is finished.
+    /// Live journals first, in the order they were added, so that a mark stays valid when an
+    /// orphaned one is finished.
     sets: Vec<SegmentSet>,
     next_id: u64,
     orphans: Vec<OrphanedInstance>,
@@ -31,7 +34,8 @@ pub struct JournalReader {
 }
 
 impl JournalReader {
-    /// Creates a reader without journals. It finds those of dead processes when a consumer first recovers.
+    /// Creates a reader without journals. It finds those of dead processes when a consumer first
+    /// recovers.
     pub fn new(instance: Arc<Instance>, status: Arc<JournalStatus>, consumers: Consumers, sync: SyncPolicy) -> Self {
         let count = consumers.count();
         Self {
@@ -70,8 +74,8 @@ impl JournalReader {
         }
     }
 
-    /// Makes the journals of dead processes readable for a consumer, once `positions` has returned how far it has stored
-    /// them. Does nothing after the first success.
+    /// Makes the journals of dead processes readable for a consumer, once `positions` has returned
+    /// how far it has stored them. Does nothing after the first success.
     ///
     /// # Errors
     /// As `positions`.
@@ -158,10 +162,11 @@ impl JournalReader {
         });
     }
 
-    /// Returns the deleted segments whose positions the consumer can forget. The consumer clears it when it has.
+    /// Returns the deleted segments whose positions the consumer can forget. The consumer clears it
+    /// when it has.
     ///
-    /// Segments are deleted first and forgotten later: a position without a segment is one row too many, but a segment
-    /// without its position would be stored again.
+    /// Segments are deleted first and forgotten later: a position without a segment is one row too
+    /// many, but a segment without its position would be stored again.
     pub fn deleted_mut(&mut self, consumer: Consumer) -> &mut Vec<String> {
         &mut self.deleted[consumer.0]
     }
@@ -172,7 +177,8 @@ impl JournalReader {
         JournalMark { ends: self.sets.iter().filter(|set| !set.is_orphaned()).map(SegmentSet::end).collect() }
     }
 
-    /// Returns whether the consumer has stored everything before that mark, and everything of dead processes.
+    /// Returns whether the consumer has stored everything before that mark, and everything of dead
+    /// processes.
     pub fn has_stored(&self, consumer: Consumer, mark: &JournalMark) -> bool {
         let (orphaned, live): (Vec<_>, Vec<_>) = self.sets.iter().partition(|set| set.is_orphaned());
         live.iter().zip(&mark.ends).all(|(set, end)| end.is_none_or(|end| set.has_stored(consumer, end)))

@@ -1,4 +1,5 @@
-//! One segment as the reader sees it: its file, how far each consumer has come, and when it can be deleted.
+//! One segment as the reader sees it: its file, how far each consumer has come, and when it can be
+//! deleted.
 
 use std::fs::{self, File};
 use std::io;
@@ -107,7 +108,8 @@ impl Segment {
         &mut self.cursors[index]
     }
 
-    /// Opens the file in `dir`, unless it is open. Returns `None` if the file is gone; what was not read is then lost.
+    /// Opens the file in `dir`, unless it is open. Returns `None` if the file is gone; what was not
+    /// read is then lost.
     ///
     /// # Errors
     /// The file cannot be opened now, but perhaps later.
@@ -156,7 +158,8 @@ impl Segment {
         Ok(())
     }
 
-    /// Notes that everything the consumer has read is stored. Returns the number of bytes that are now stored for all.
+    /// Notes that everything the consumer has read is stored. Returns the number of bytes that are
+    /// now stored for all.
     pub fn commit(&mut self, consumer: Consumer) -> u64 {
         let before = self.stored_by_all();
         self.cursor_mut(consumer).commit();

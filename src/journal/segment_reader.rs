@@ -1,7 +1,7 @@
 //! Sequential reader of the records in one segment, or a part of it, in chunks.
 //!
-//! Damage (a torn tail, a hole left by a power loss) is skipped up to the next complete record. The caller decides what the
-//! damage means.
+//! Damage (a torn tail, a hole left by a power loss) is skipped up to the next complete record. The
+//! caller decides what the damage means.
 
 use std::fs::File;
 use std::io;
@@ -27,7 +27,8 @@ pub struct SegmentReader<'a> {
 }
 
 impl<'a> SegmentReader<'a> {
-    /// Starts at offset `from`, the first byte of a record, and ends at `end`. `buffer` is only borrowed for its memory.
+    /// Starts at offset `from`, the first byte of a record, and ends at `end`. `buffer` is only
+    /// borrowed for its memory.
     pub fn new(file: &'a File, from: u64, end: u64, buffer: &'a mut Vec<u8>) -> Self {
         buffer.clear();
         Self { file, buffer, base: from, next: 0, end, in_damage: false, holes: 0 }
@@ -38,7 +39,8 @@ impl<'a> SegmentReader<'a> {
         self.base + self.next as u64
     }
 
-    /// Returns the number of damaged stretches that were followed by a complete record. A torn tail is not counted.
+    /// Returns the number of damaged stretches that were followed by a complete record. A torn tail
+    /// is not counted.
     pub fn holes(&self) -> u32 {
         self.holes
     }
@@ -66,7 +68,8 @@ impl<'a> SegmentReader<'a> {
         Ok(Some((frame.record(&self.buffer[start..self.next]), at)))
     }
 
-    /// Reads until `needed` bytes from the start of the next record are buffered; returns `false` if the file has fewer.
+    /// Reads until `needed` bytes from the start of the next record are buffered; returns `false`
+    /// if the file has fewer.
     fn fill(&mut self, needed: u64) -> io::Result<bool> {
         if self.next > 0 {
             self.base += self.next as u64;

@@ -1,4 +1,5 @@
-//! The segments of one journal: reading them for each consumer, and deleting them when all consumers have stored them.
+//! The segments of one journal: reading them for each consumer, and deleting them when all
+//! consumers have stored them.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -7,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::consumers::{Consumer, Consumers};
+use super::delivery::{Delivery, Holds, Visit, find};
 use super::error::describe;
 use super::frame::{HEADER, Record};
 use super::instance::Instance;
@@ -32,57 +34,6 @@ pub struct SegmentSet {
     buffer: Vec<u8>,
 }
 
-/// A record for a consumer, and whether earlier passes have handled it.
-pub struct Delivery<'a> {
-    /// The record.
-    pub record: Record<'a>,
-    /// Location of its payload.
-    pub location: RecordLocation,
-    /// An earlier process has stored it.
-    pub was_stored: bool,
-    /// It has been observed.
-    pub was_observed: bool,
-}
-
-/// What a consumer says of a record delivered to it.
-pub enum Visit {
-    /// Go on.
-    Continue,
-    /// Taken, and there is no capacity for another.
-    Stop,
-    /// The payload cannot be decoded, for this reason. The segment will be quarantined.
-    Undecodable(String),
-}
-
-/// The holds of one consumer on the segments of a journal. A segment is not deleted while it is held.
-pub struct Holds<'a> {
-    segments: &'a mut VecDeque<Segment>,
-    consumer: Consumer,
-}
-
-impl Holds<'_> {
-    /// Keeps the segment of that sequence number.
-    pub fn hold(&mut self, sequence: u32) {
-        if let Some(segment) = find(self.segments, sequence) {
-            segment.cursor_mut(self.consumer).hold();
-        }
-    }
-
-    /// Ends a hold now.
-    pub fn release(&mut self, sequence: u32) {
-        if let Some(segment) = find(self.segments, sequence) {
-            segment.cursor_mut(self.consumer).release();
-        }
-    }
-
-    /// Ends a hold once what the consumer has read is stored.
-    pub fn release_at_commit(&mut self, sequence: u32) {
-        if let Some(segment) = find(self.segments, sequence) {
-            segment.cursor_mut(self.consumer).release_at_commit();
-        }
-    }
-}
-
 impl SegmentSet {
     /// Creates the set of a journal of this process.
     pub(super) fn live(id: u64, instance: &Arc<Instance>, consumers: &Arc<Consumers>, writer: Arc<JournalWriter>) -> Self {
@@ -90,8 +41,8 @@ impl SegmentSet {
         Self::new(id, instance, consumers, owner, Some(writer))
     }
 
-    /// Creates the set of a dead process's worker from its segments, in order, with their lengths. Returns `None` if there
-    /// are none.
+    /// Creates the set of a dead process's worker from its segments, in order, with their lengths.
+    /// Returns `None` if there are none.
     pub(super) fn orphaned(id: u64, instance: &Arc<Instance>, consumers: &Arc<Consumers>, segments: &[(SegmentName, u64)]) -> Option<Self> {
         let owner = segments.first()?.0.clone();
         let mut set = Self::new(id, instance, consumers, owner, None);
@@ -167,8 +118,8 @@ impl SegmentSet {
         self.segments.iter_mut().try_for_each(|segment| segment.sync(dir))
     }
 
-    /// Delivers the consumer's records to `visit`, from where the last call ended, and adds the positions that are reached to
-    /// `positions`. Returns whether `visit` stopped it.
+    /// Delivers the consumer's records to `visit`, from where the last call ended, and adds the
+    /// positions that are reached to `positions`. Returns whether `visit` stopped it.
     ///
     /// # Errors
     /// A file cannot be read now, but perhaps later. What was delivered before stands.
@@ -221,7 +172,7 @@ impl SegmentSet {
                 let start = at + (HEADER + record.id.len()) as u64;
                 let location = RecordLocation { sequence, start, end: start + record.payload.len() as u64 };
                 let delivery = Delivery { record, location, was_stored: at < stored_before, was_observed: at < observed };
-                visited = visit(&delivery, &mut Holds { segments: &mut self.segments, consumer });
+                visited = visit(&delivery, &mut Holds::new(&mut self.segments, consumer));
             } else if !self.consumers.is_known(record.kind) {
                 unknown += 1;
             }
@@ -256,7 +207,8 @@ impl SegmentSet {
         result
     }
 
-    /// Shows the consumer's records that have not been observed to `observe`, however far storing has come.
+    /// Shows the consumer's records that have not been observed to `observe`, however far storing
+    /// has come.
     ///
     /// # Errors
     /// A file cannot be read now, but perhaps later.
@@ -285,7 +237,8 @@ impl SegmentSet {
         Ok(())
     }
 
-    /// Reads a payload again. It is empty if the file has been truncated. Returns `None` if the file is gone.
+    /// Reads a payload again. It is empty if the file has been truncated. Returns `None` if the
+    /// file is gone.
     ///
     /// # Errors
     /// The file cannot be read now, but perhaps later.
@@ -313,15 +266,17 @@ impl SegmentSet {
 
     /// Returns the consumer's holds, to change them.
     pub fn holds(&mut self, consumer: Consumer) -> Holds<'_> {
-        Holds { segments: &mut self.segments, consumer }
+        Holds::new(&mut self.segments, consumer)
     }
 
-    /// Notes that everything the consumer has read is stored. Returns the number of bytes that are now stored for all.
+    /// Notes that everything the consumer has read is stored. Returns the number of bytes that are
+    /// now stored for all.
     pub(super) fn commit(&mut self, consumer: Consumer) -> u64 {
         self.segments.iter_mut().map(|segment| segment.commit(consumer)).sum()
     }
 
-    /// Deletes the segments that are sealed and that every consumer is done with. Returns their names.
+    /// Deletes the segments that are sealed and that every consumer is done with. Returns their
+    /// names.
     pub(super) fn reclaim(&mut self) -> Vec<String> {
         let (dir, mut deleted) = (self.instance.dir(), Vec::new());
         self.segments.retain_mut(|segment| {
@@ -375,8 +330,4 @@ impl SegmentSet {
     fn unreadable(&self, index: usize, error: &io::Error) -> io::Error {
         describe("read the journal segment", &self.segments[index].path(self.instance.dir()), error)
     }
-}
-
-fn find(segments: &mut VecDeque<Segment>, sequence: u32) -> Option<&mut Segment> {
-    segments.iter_mut().find(|segment| segment.name.sequence == sequence)
 }

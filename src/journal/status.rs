@@ -1,9 +1,11 @@
-//! Counters that the writers and the reader of the journals share, and the wake-up of the reader's thread.
+//! Counters that the writers and the reader of the journals share, and the wake-up of the reader's
+//! thread.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// State of all journals of one process. Every counter can be read at any time without waiting for the reader's thread.
+/// State of all journals of one process. Every counter can be read at any time without waiting for
+/// the reader's thread.
 #[derive(Default)]
 pub struct JournalStatus {
     /// Largest number of bytes that may wait to be stored.
@@ -19,7 +21,8 @@ pub struct JournalStatus {
 }
 
 impl JournalStatus {
-    /// Creates the status of empty journals that may hold up to `max_bytes` bytes of unstored records.
+    /// Creates the status of empty journals that may hold up to `max_bytes` bytes of unstored
+    /// records.
     pub fn new(max_bytes: u64) -> Self {
         Self { max_bytes, ..Self::default() }
     }
@@ -29,9 +32,10 @@ impl JournalStatus {
         let _ = self.wake.set(Box::new(wake));
     }
 
-    /// Wakes the reader's thread, unless it has been woken since its last poll. Must be called after the lock that guards the
-    /// new data is released: the thread first calls [`poll_started`](Self::poll_started) and then takes that lock, so it
-    /// either sees the data or is woken again.
+    /// Wakes the reader's thread, unless it has been woken since its last poll. Must be called
+    /// after the lock that guards the new data is released: the thread first calls
+    /// [`poll_started`](Self::poll_started) and then takes that lock, so it either sees the data or
+    /// is woken again.
     pub fn request_poll(&self) {
         if !self.poll_requested.load(Ordering::Acquire)
             && !self.poll_requested.swap(true, Ordering::AcqRel)

@@ -1,8 +1,9 @@
 //! One worker's append-only journal, in segment files.
 //!
-//! Records are gathered in memory. The worker writes them with one `write(2)` for all requests that have something to record
-//! at that moment, without fsync: what is written survives a killed process, not a power loss. Reading, syncing and deleting
-//! are the reader's. No failure here fails a request: records that cannot be written go to the [`Overflow`].
+//! Records are gathered in memory. The worker writes them with one `write(2)` for all requests that
+//! have something to record at that moment, without fsync: what is written survives a killed
+//! process, not a power loss. Reading, syncing and deleting are the reader's. No failure here fails
+//! a request: records that cannot be written go to the [`Overflow`].
 
 use std::fs::File;
 use std::future::poll_fn;
@@ -21,7 +22,8 @@ pub const SEGMENT_BYTES: u64 = 16 << 20;
 /// Least time between two log lines about failed writes.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Number of gathered bytes at which they are written; a larger buffer is shrunk to this size afterwards.
+/// Number of gathered bytes at which they are written; a larger buffer is shrunk to this size
+/// afterwards.
 const BUFFER: usize = 64 << 10;
 
 /// Receives the records that could not be written.
@@ -111,8 +113,8 @@ impl JournalWriter {
         self.worker
     }
 
-    /// Gathers a record. It survives a killed process once it is [`written`](Self::written). An urgent record wakes the
-    /// reader when it is written. `write_payload` appends the payload.
+    /// Gathers a record. It survives a killed process once it is [`written`](Self::written). An
+    /// urgent record wakes the reader when it is written. `write_payload` appends the payload.
     ///
     /// # Errors
     /// The record cannot be encoded or is too long; counted and logged.
@@ -136,8 +138,9 @@ impl JournalWriter {
         Ok(())
     }
 
-    /// Waits until what has been gathered is written. With `others` under way, the other ready tasks of this worker run first,
-    /// so that the records of many requests share one write. If the future is dropped, they are written all the same.
+    /// Waits until what has been gathered is written. With `others` under way, the other ready
+    /// tasks of this worker run first, so that the records of many requests share one write. If the
+    /// future is dropped, they are written all the same.
     pub async fn written(&self, others: bool) {
         let _writes = WritesOnDrop(self);
         let mut has_yielded = !others;
@@ -199,7 +202,8 @@ impl JournalWriter {
             }
         }
         if let Err(error) = (&*state.head.file).write_all(&state.buffer) {
-            // The segment may now end in half a record. If that cannot be truncated, a new segment is needed.
+            // The segment may now end in half a record. If that cannot be truncated, a new segment
+            // is needed.
             state.is_torn = state.head.file.set_len(state.head.length).is_err();
             return Err(error);
         }
@@ -215,7 +219,8 @@ impl JournalWriter {
         Ok(())
     }
 
-    /// Writes what has been gathered. Returns the segments that were completed since the last call, and the current one.
+    /// Writes what has been gathered. Returns the segments that were completed since the last call,
+    /// and the current one.
     pub(super) fn poll(&self) -> (Vec<WriteHead>, WriteHead) {
         let mut state = self.state();
         self.write_gathered(&mut state);
@@ -242,8 +247,8 @@ impl JournalWriter {
     }
 }
 
-/// Creates the segment of that sequence number, or of the first free one after it: a worker that was replaced has left
-/// segments behind.
+/// Creates the segment of that sequence number, or of the first free one after it: a worker that
+/// was replaced has left segments behind.
 fn new_segment(instance: &Instance, worker: usize, mut sequence: u32) -> io::Result<WriteHead> {
     loop {
         match instance.create_segment(&instance.segment(worker, sequence)) {

@@ -1,7 +1,9 @@
-//! The `Ledger` actor on its own thread: when to read the journals, and how long to wait for an unavailable database.
+//! The `Ledger` actor on its own thread: when to read the journals, and how long to wait for an
+//! unavailable database.
 //!
-//! The work of one step is in [`reader`](super::reader). Nothing else runs on the thread, so it may block. It is told *that*
-//! there is something to read and never what: any number of requests causes one message per poll.
+//! The work of one step is in [`reader`](super::reader). Nothing else runs on the thread, so it may
+//! block. It learns *that* there is something to read and never what: any number of requests causes
+//! one message per poll.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +18,8 @@ use crate::journal::writer::JournalWriter;
 const GATHER: Duration = Duration::from_millis(50);
 /// First pause after the sink has failed; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// Longest pause after the sink has failed, and the interval at which an unreadable journal is retried.
+/// Longest pause after the sink has failed, and the interval at which an unreadable journal is
+/// retried.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Least time between two log lines about a failing sink.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -215,8 +218,8 @@ impl Handler<Poll> for Ledger {
         for _ in 0..BATCHES_PER_POLL {
             match self.step() {
                 StepResult::Stored(MAX_BATCH..) => {}
-                // All is stored. Records written since are gathered first; otherwise each transaction would be as short as
-                // the last one.
+                // All is stored. Records written since are gathered first; otherwise each
+                // transaction would be as short as the last one.
                 StepResult::Stored(_) => return self.poll_in(ctx, GATHER),
                 StepResult::Idle => return,
                 StepResult::Unreadable(_) => return self.retry_unreadable(ctx),

@@ -1,8 +1,9 @@
-//! Counters of settled but unstored entries, readable at any time, and the in-memory overflow used when the disk rejects
-//! writes.
+//! Counters of settled but unstored entries, readable at any time, and the in-memory overflow used
+//! when the disk rejects writes.
 //!
-//! Shared by the journals, which add to it, by the ledger's thread, which removes from it, and by metrics and health checks.
-//! Reading it never waits for the ledger's thread, which may be waiting for a database.
+//! Shared by the journals, which add to it, by the ledger's thread, which removes from it, and by
+//! metrics and health checks. Reading it never waits for the ledger's thread, which may be waiting
+//! for a database.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,19 +48,22 @@ pub struct Lag {
     pub write_errors: u64,
     /// Entries that fitted neither on disk nor in memory.
     pub lost: u64,
-    /// Quarantined segments: something in them could not be read, and the files are kept for inspection.
+    /// Quarantined segments: something in them could not be read, and the files are kept for
+    /// inspection.
     pub damaged: u64,
 }
 
 impl Lag {
-    /// Returns whether an operator should look: half of the journal's maximum is used, or the disk rejects writes.
+    /// Returns whether an operator should look: half of the journal's maximum is used, or the disk
+    /// rejects writes.
     pub fn is_alarming(&self) -> bool {
         self.bytes >= self.max_bytes / 2 || self.in_memory > 0 || self.lost > 0
     }
 }
 
 impl Backlog {
-    /// Creates an empty backlog whose journals may hold up to `max_bytes` bytes of unstored records.
+    /// Creates an empty backlog whose journals may hold up to `max_bytes` bytes of unstored
+    /// records.
     pub fn new(max_bytes: u64) -> Self {
         Self { journal: Arc::new(JournalStatus::new(max_bytes)), ..Self::default() }
     }
@@ -118,13 +122,14 @@ impl Backlog {
         self.stored.load(Ordering::Acquire)
     }
 
-    /// Sets when the oldest of the entries being stored was received, in Unix milliseconds; `None` if nothing is being stored.
+    /// Sets when the oldest of the entries being stored was received, in Unix milliseconds; `None`
+    /// if nothing is being stored.
     pub fn storing(&self, oldest: Option<i64>) {
         self.oldest.store(oldest.unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Keeps a settled entry in memory because no journal took it. If there is no capacity, the entry is lost; its draft, if
-    /// that was written, is settled as interrupted at the next start.
+    /// Keeps a settled entry in memory because no journal took it. If there is no capacity, the
+    /// entry is lost; its draft, if that was written, is settled as interrupted at the next start.
     pub fn push_overflow(&self, entry: Entry) {
         if !self.overflow().push(entry) {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -133,7 +138,8 @@ impl Backlog {
         }
     }
 
-    /// Removes up to `limit` entries from memory, oldest first. Also returns how many of them were observed before.
+    /// Removes up to `limit` entries from memory, oldest first. Also returns how many of them were
+    /// observed before.
     pub fn take_overflow(&self, limit: usize) -> (usize, Vec<Entry>) {
         self.overflow().take(limit)
     }
@@ -170,7 +176,8 @@ impl Backlog {
 }
 
 impl Overflow for Backlog {
-    /// Keeps settled entries. A draft is dropped: the request goes on, and only a kill would lose it.
+    /// Keeps settled entries. A draft is dropped: the request goes on, and only a kill would lose
+    /// it.
     fn keep(&self, record: Record<'_>) {
         if record.kind == SETTLED
             && let Ok(entry) = codec::decode(record.payload)

@@ -1,7 +1,8 @@
 //! Record kinds of the ledger, and the format of their payload: the entry in postcard's format.
 //!
-//! Postcard takes a fifth of JSON's time, and every request writes two records. It does not describe its fields, so a change
-//! to [`Entry`] needs a new version here. Records of other versions are quarantined by the journal.
+//! Postcard takes a fifth of JSON's time, and every request writes two records. It does not
+//! describe its fields, so a change to [`Entry`] needs a new version here. Records of other
+//! versions are quarantined by the journal.
 
 use std::io;
 
@@ -10,7 +11,8 @@ use crate::journal::frame::RecordKind;
 
 const VERSION: u8 = 2;
 
-/// The request is about to reach an upstream. The entry is what will be stored if nothing more is learnt; the latest counts.
+/// The request is about to reach an upstream. The entry is what will be stored if nothing more is
+/// learnt; the latest counts.
 pub const OPENED: RecordKind = RecordKind { tag: b'o', version: VERSION };
 
 /// The entry is final.

@@ -1,24 +1,29 @@
-//! The protocol of opened and settled records: which requests of one journal are opened and not settled.
+//! The protocol of opened and settled records: which requests of one journal are opened and not
+//! settled.
 //!
-//! A draft holds its segment until its settlement is stored, so a killed process never loses a request that was opened.
+//! A draft holds its segment until its settlement is stored, so a killed process never loses a
+//! request that was opened.
 
 use std::collections::HashMap;
 use std::io;
 
 use super::codec::{self, SETTLED};
+use super::entry::Entry;
 use super::observer::Observer;
 use super::sink::{Batch, MAX_BATCH};
 use crate::journal::consumers::Consumer;
+use crate::journal::delivery::{Delivery, Holds, Visit};
 use crate::journal::position::RecordLocation;
-use crate::journal::segments::{Delivery, Holds, SegmentSet, Visit};
+use crate::journal::segments::SegmentSet;
 
-/// Locations of the latest draft of each request that is opened and, as far as has been read, not settled.
+/// Locations of the latest draft of each request that is opened and, as far as has been read, not
+/// settled.
 #[derive(Default)]
 pub struct Drafts(HashMap<Box<[u8]>, RecordLocation>);
 
 impl Drafts {
-    /// Reads a journal into the batch until the batch is full or everything is read. Drafts of a dead process that were
-    /// never settled come last, settled as interrupted.
+    /// Reads a journal into the batch until the batch is full or everything is read. Drafts of a
+    /// dead process that were never settled come last, settled as interrupted.
     ///
     /// # Errors
     /// A file cannot be read now, but perhaps later. What was read before stands.
@@ -62,7 +67,8 @@ impl Drafts {
         }
     }
 
-    /// Settles the drafts of a dead process as interrupted, oldest first. The observer has never seen them.
+    /// Settles the drafts of a dead process as interrupted, oldest first. The observer has never
+    /// seen them.
     fn interrupt(&mut self, journal: &mut SegmentSet, consumer: Consumer, batch: &mut Batch, observer: &dyn Observer) -> io::Result<()> {
         let mut open: Vec<(Box<[u8]>, RecordLocation)> = self.0.iter().map(|(id, draft)| (id.clone(), *draft)).collect();
         open.sort_by_key(|(_, draft)| *draft);
@@ -84,9 +90,9 @@ impl Drafts {
     }
 }
 
-/// Returns the entry of a settled record, after showing it to the observer unless it has been shown. Returns `None` if it was
-/// stored before.
-fn settled(delivery: &Delivery<'_>, observer: &dyn Observer) -> postcard::Result<Option<super::entry::Entry>> {
+/// Returns the entry of a settled record, after showing it to the observer unless it has been
+/// shown. Returns `None` if it was stored before.
+fn settled(delivery: &Delivery<'_>, observer: &dyn Observer) -> postcard::Result<Option<Entry>> {
     if delivery.was_stored {
         return Ok(None);
     }

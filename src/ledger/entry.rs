@@ -1,4 +1,5 @@
-//! One row of the ledger as plain data: the request, the provider that answered, its usage and its cost.
+//! One row of the ledger as plain data: the request, the provider that answered, its usage and its
+//! cost.
 
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
@@ -23,9 +24,11 @@ pub struct Entry {
     pub key_id: KeyId,
     /// Person or service that the key identifies.
     pub subject: SmolStr,
-    /// The request's OpenAI `user` field; may be truncated ([`truncate_texts`](Self::truncate_texts)).
+    /// The request's OpenAI `user` field; may be truncated
+    /// ([`truncate_texts`](Self::truncate_texts)).
     pub user: Option<SmolStr>,
-    /// Tags of the key and the request, sorted by name. A tag of the request replaces one of the key.
+    /// Tags of the key and the request, sorted by name. A tag of the request replaces one of the
+    /// key.
     pub tags: Vec<(String, String)>,
     /// The operation that was requested.
     pub operation: Operation,
@@ -33,7 +36,8 @@ pub struct Entry {
     pub model: ModelId,
     /// Name of the model at the provider.
     pub upstream_model: SmolStr,
-    /// The provider that answered, or the last one called; before any attempt, the first of the chain.
+    /// The provider that answered, or the last one called; before any attempt, the first of the
+    /// chain.
     pub provider: ProviderName,
     /// Kind of that provider.
     pub kind: KindName,
@@ -55,7 +59,7 @@ pub struct Entry {
     pub usage_source: UsageSource,
     /// Amount the tenant owes the operator; 0 for BYO.
     pub cost: NanoUsd,
-    /// Cost at list price, whoever is charged.
+    /// Cost at list price, regardless of who is charged.
     pub list_cost: NanoUsd,
     /// The upstream calls, in order.
     pub attempts: Vec<AttemptRecord>,
@@ -69,8 +73,8 @@ pub struct Entry {
 const MAX_TEXT: usize = 512;
 
 impl Entry {
-    /// Truncates the texts whose length clients and providers choose: an entry is written twice, kept for years, and listed
-    /// with a thousand others.
+    /// Truncates the texts whose length clients and providers choose: an entry is written twice,
+    /// kept for years, and listed with a thousand others.
     pub fn truncate_texts(&mut self) {
         for text in [&mut self.user, &mut self.error_code, &mut self.finish_reason].into_iter().flatten() {
             if text.len() > MAX_TEXT {
@@ -79,8 +83,8 @@ impl Entry {
         }
     }
 
-    /// Turns a draft into the final entry of a request whose process was killed before it was settled. Its cost is the
-    /// draft's estimate.
+    /// Turns a draft into the final entry of a request whose process was killed before it was
+    /// settled. Its cost is the draft's estimate.
     pub fn into_interrupted(mut self) -> Self {
         self.outcome = Outcome::Interrupted;
         self.error_code = Some("process_killed".into());

@@ -24,8 +24,8 @@ pub struct LedgerOptions {
     pub dir: PathBuf,
     /// When journals are synced to the disk.
     pub sync: SyncPolicy,
-    /// Largest number of bytes of journal that may wait to be stored. Beyond it entries are kept in memory; half of it raises
-    /// the alarm.
+    /// Largest number of bytes of journal that may wait to be stored. Beyond it entries are kept in
+    /// memory; half of it raises the alarm.
     pub max_bytes: u64,
 }
 
@@ -36,7 +36,8 @@ impl LedgerOptions {
     }
 }
 
-/// Starts the ledger on its own thread. It begins with what earlier processes left in the directory.
+/// Starts the ledger on its own thread. It begins with what earlier processes left in the
+/// directory.
 ///
 /// # Errors
 /// The journal directory cannot be used; the text names the remedy.
@@ -69,7 +70,8 @@ pub struct LedgerHandle {
 }
 
 impl LedgerHandle {
-    /// Returns the same ledger, whose new journals drop what they are given ([`Journal::forgetful`]); for measurements only.
+    /// Returns the same ledger, whose new journals drop what they are given
+    /// ([`Journal::forgetful`]); for measurements only.
     #[doc(hidden)]
     #[must_use]
     pub fn forgetful(self) -> Self {
@@ -91,8 +93,8 @@ impl LedgerHandle {
         Ok(journal)
     }
 
-    /// Waits until everything settled before the call is stored, at most `within` (plus the time the sink takes for one
-    /// batch).
+    /// Waits until everything settled before the call is stored, at most `within` (plus the time
+    /// the sink takes for one batch).
     ///
     /// # Errors
     /// The reason why it is not stored. It is in the journals and will be stored later.
@@ -100,7 +102,8 @@ impl LedgerHandle {
         self.addr.send(FlushLedger { within }).await.unwrap_or(Err(FlushError::Stopped))
     }
 
-    /// Returns what waits to be stored. Answers at once, even while the ledger's thread waits for a database.
+    /// Returns what waits to be stored. Answers at once, even while the ledger's thread waits for a
+    /// database.
     pub fn lag(&self) -> Lag {
         self.backlog.lag()
     }
@@ -110,8 +113,9 @@ impl LedgerHandle {
         self.backlog.open()
     }
 
-    /// Stores what is settled, at most `within`, and ends the ledger. Must be called when no settlement is open; what is
-    /// settled later is in the journal and is stored by the next process.
+    /// Stores what is settled, at most `within`, and ends the ledger. Must be called when no
+    /// settlement is open; what is settled later is in the journal and is stored by the next
+    /// process.
     ///
     /// # Errors
     /// As [`flush`](Self::flush). The ledger has ended nevertheless.

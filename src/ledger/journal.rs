@@ -28,12 +28,14 @@ impl Journal {
         Ok(Self::over(writer, backlog))
     }
 
-    /// Uses a writer that also records other kinds. Its overflow must pass settled entries on to `backlog`.
+    /// Uses a writer that also records other kinds. Its overflow must pass settled entries on to
+    /// `backlog`.
     pub fn over(writer: Arc<JournalWriter>, backlog: &Arc<Backlog>) -> Arc<Self> {
         Arc::new(Self { writer, backlog: Arc::clone(backlog), records: true })
     }
 
-    /// Starts a journal that drops what it is given, to measure requests without a ledger (`benches/calls.rs`).
+    /// Starts a journal that drops what it is given, to measure requests without a ledger
+    /// (`benches/calls.rs`).
     ///
     /// # Errors
     /// As [`create`](Self::create).
@@ -54,9 +56,9 @@ impl Journal {
         &self.backlog
     }
 
-    /// Gathers a draft: the request is about to reach an upstream, or its draft has changed. The draft survives a killed
-    /// process once it is [`written`](Self::written). If it cannot be written the request goes on, and is lost only if the
-    /// process is killed before it is settled.
+    /// Gathers a draft: the request is about to reach an upstream, or its draft has changed. The
+    /// draft survives a killed process once it is [`written`](Self::written). If it cannot be
+    /// written the request goes on, and is lost only if the process is killed before it is settled.
     pub fn open(&self, draft: &Entry) {
         if self.records {
             // The writer logs and counts the failure.
@@ -76,8 +78,9 @@ impl Journal {
         }
     }
 
-    /// Waits until what has been gathered is written. With `others` under way, the other ready tasks of this worker run first,
-    /// so that the records of many requests share one write. If the future is dropped, they are written all the same.
+    /// Waits until what has been gathered is written. With `others` under way, the other ready
+    /// tasks of this worker run first, so that the records of many requests share one write. If the
+    /// future is dropped, they are written all the same.
     pub fn written(&self, others: bool) -> impl Future<Output = ()> {
         self.writer.written(others)
     }

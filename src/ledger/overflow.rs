@@ -31,7 +31,8 @@ impl EntryQueue {
         true
     }
 
-    /// Removes up to `limit` entries, oldest first. Also returns how many of them the observer has seen.
+    /// Removes up to `limit` entries, oldest first. Also returns how many of them the observer has
+    /// seen.
     pub fn take(&mut self, limit: usize) -> (usize, Vec<Entry>) {
         let count = self.entries.len().min(limit);
         let observed = self.observed.min(count);
@@ -39,7 +40,8 @@ impl EntryQueue {
         (observed, self.entries.drain(..count).collect())
     }
 
-    /// Returns copies of up to `limit` entries that the observer has not seen, and counts them as seen.
+    /// Returns copies of up to `limit` entries that the observer has not seen, and counts them as
+    /// seen.
     pub fn observe(&mut self, limit: usize) -> Vec<Entry> {
         let next: Vec<Entry> = self.entries.iter().skip(self.observed).take(limit).cloned().collect();
         self.observed += next.len();

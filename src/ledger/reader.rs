@@ -1,4 +1,5 @@
-//! The ledger's work, one step at a time: reads entries from all journals and stores them in batches.
+//! The ledger's work, one step at a time: reads entries from all journals and stores them in
+//! batches.
 //!
 //! No thread, no clock, no waiting: the actor decides when to step; tests step as they like.
 
@@ -54,7 +55,8 @@ pub struct FlushMark {
 }
 
 impl EntryReader {
-    /// Creates a reader of journals that hold entries only. The first step finds what dead processes left in the directory.
+    /// Creates a reader of journals that hold entries only. The first step finds what dead
+    /// processes left in the directory.
     pub fn new(instance: Arc<Instance>, backlog: Arc<Backlog>, observer: Arc<dyn Observer>, sync: SyncPolicy) -> Self {
         let mut consumers = Consumers::default();
         let consumer = consumers.add(codec::KINDS);
@@ -119,12 +121,14 @@ impl EntryReader {
         self.backlog.rows()
     }
 
-    /// Returns whether everything settled before that mark is stored, and everything of dead processes.
+    /// Returns whether everything settled before that mark is stored, and everything of dead
+    /// processes.
     pub fn has_stored(&self, mark: &FlushMark) -> bool {
         self.journals.has_stored(self.consumer, &mark.journals) && self.backlog.overflow_stored() >= mark.overflow_added
     }
 
-    /// Completes the journals if no request is open, because the process is about to end. Then nothing is left to recover.
+    /// Completes the journals if no request is open, because the process is about to end. Then
+    /// nothing is left to recover.
     pub fn close(&mut self, sink: &mut dyn EntrySink) {
         if self.backlog.open() > 0 {
             return;

@@ -1,7 +1,9 @@
-//! An entry in the making: opened before the first upstream call, written when the last holder lets go.
+//! The entry of a request under way: opened before the first upstream call, written when its last
+//! holder is dropped.
 //!
-//! Holders are the router's task and, for a stream, the pump. Whatever ends them (a value, a panic, a cancelled future) ends the
-//! settlement, so no path can forget it and none can settle twice.
+//! Holders are the router's task and, for a stream, the pump. However they end (a value, a panic, a
+//! canceled future), the settlement ends with them, so no path can forget it and none can settle
+//! twice.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -9,7 +11,7 @@ use std::time::Instant;
 use super::entry::Entry;
 use super::journal::Journal;
 
-/// A shared hold on an entry in the making.
+/// A shared handle of the entry of a request under way.
 #[derive(Clone)]
 pub struct Settlement(Arc<Inner>);
 
@@ -21,9 +23,10 @@ struct Inner {
 }
 
 impl Settlement {
-    /// Gathers for the journal that the request is about to reach an upstream, which it may once this is
-    /// [`journaled`](Self::journaled). `draft` says what the entry will be if nothing more is learnt: outcome, estimated usage and
-    /// cost included. The request was `received` then.
+    /// Gathers the draft for the journal. The request must not reach an upstream before it is
+    /// [`journaled`](Self::journaled). `draft` is the entry that is stored if nothing more is
+    /// learnt, with outcome, estimated usage and cost. `received` is the time at which the request
+    /// was received.
     pub fn open(journal: &Arc<Journal>, mut draft: Entry, received: Instant) -> Self {
         draft.truncate_texts();
         journal.backlog().opened();
@@ -37,16 +40,17 @@ impl Settlement {
         change(&mut self.0.entry.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits until the draft is in the journal: from then on a killed process bills it.
+    /// Waits until the draft is in the journal: from then on it is billed even if the process is
+    /// killed.
     pub async fn journaled(&self) {
         let journal = &self.0.journal;
-        // This one is open itself.
+        // This settlement is counted too.
         let others = journal.backlog().open() > 1;
         journal.written(others).await;
     }
 
-    /// Changes the entry and gathers it as the new draft: for a request that moves on to another provider, so that a killed
-    /// process bills the one that was called last.
+    /// Changes the entry and gathers it as the new draft, for a request that fails over to another
+    /// provider: if the process is killed, the provider that was called last is billed.
     pub fn redraft(&self, change: impl FnOnce(&mut Entry)) {
         self.with(|entry| {
             change(entry);
@@ -55,7 +59,8 @@ impl Settlement {
         });
     }
 
-    /// Lets go. If this was the last hold, waits until the entry is in the journal; a plain drop writes it at once and alone.
+    /// Drops this handle. If it is the last one, waits until the entry is in the journal; a plain
+    /// drop writes it at once and alone.
     pub async fn close(mut self) {
         let Some(inner) = Arc::get_mut(&mut self.0) else { return };
         inner.settle();
@@ -67,7 +72,7 @@ impl Settlement {
 }
 
 impl Inner {
-    /// An entry that nobody gave a latency gets the time since its request was received.
+    /// Writes the final entry. Without a latency it gets the time since its request was received.
     fn settle(&mut self) {
         let entry = self.entry.get_mut().unwrap_or_else(PoisonError::into_inner);
         if entry.latency_ms == 0 {

@@ -3,13 +3,14 @@
 use super::entry::Entry;
 pub use crate::journal::position::Positions;
 
-/// Largest number of entries in one batch. With 500, SQLite cost the thread a seventh more per entry; larger batches gain
-/// nothing and make the transaction longer.
+/// Largest number of entries in one batch. With 500, SQLite cost the thread a seventh more per
+/// entry; larger batches gain nothing and make the transaction longer.
 pub const MAX_BATCH: usize = 2_000;
 
 /// Destination of settled entries. The store implements it; the ledger does not know the store.
 pub trait EntrySink: Send + 'static {
-    /// Stores the batch and its positions in one transaction. Skips entries whose id is already stored.
+    /// Stores the batch and its positions in one transaction. Skips entries whose id is already
+    /// stored.
     ///
     /// # Errors
     /// The reason why nothing of the batch was stored. The ledger keeps the batch and retries it.

@@ -1,4 +1,5 @@
-//! Guarantees of the ledger, tested on real files with a sink in memory. This file has the fixtures; the cases are by topic.
+//! Guarantees of the ledger, tested on real files with a sink in memory. This file has the
+//! fixtures; the cases are by topic.
 
 mod actor;
 mod crash;
@@ -229,7 +230,8 @@ fn files(dir: &Path) -> Vec<String> {
     files
 }
 
-/// Copies what `kill -9` leaves of the processes in a journal directory: their files as they are now, without locks.
+/// Copies what `kill -9` leaves of the processes in a journal directory: their files as they are
+/// now, without locks.
 fn killed(dir: &Path) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     for name in files(dir) {

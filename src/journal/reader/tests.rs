@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use tempfile::TempDir;
 
 use super::*;
+use crate::journal::delivery::Visit;
 use crate::journal::frame::{Record, RecordKind};
-use crate::journal::segments::Visit;
 use crate::journal::writer::{Overflow, WriterOptions};
 
 const NOTE: RecordKind = RecordKind { tag: b'n', version: 1 };

@@ -216,7 +216,8 @@ fn the_draft_of_an_undecodable_settled_record_is_billed() {
     let path = dir.path().join(&files(dir.path())[0]);
     let bytes = std::fs::read(&path).unwrap();
     let FrameScan::Complete(opened) = frame::scan(&bytes) else { panic!("no record") };
-    // As if another build had written it under the same version: header and checksum are right, the payload is not.
+    // As if another build had written it under the same version: header and checksum are right, the
+    // payload is not.
     let settled = b"a\xFF\xFF\xFF";
     let mut record = vec![0xFF, b's', bytes[2], 1, 0, 0, 0, 0];
     record[4..8].copy_from_slice(&(settled.len() as u32).to_le_bytes());
@@ -280,12 +281,14 @@ proptest! {
         let mut sink = Memory::default();
         let mut process = Process::start(dir.path());
         let mut open: Vec<(String, Settlement)> = Vec::new();
-        // Entries that must be stored in the end, and the outcome if the settlement must be the real one.
+        // Entries that must be stored in the end, and the outcome if the settlement must be the
+        // real one.
         let mut expected: BTreeMap<String, Option<Outcome>> = BTreeMap::new();
         let mut broken = [false; 2];
         for event in events {
             match event {
-                // A failing disk and a kill together may lose an entry, as the module documents: not combined here.
+                // A failing disk and a kill together may lose an entry, as the module documents:
+                // not combined here.
                 Event::Open(worker) if broken[worker] => {}
                 Event::Open(worker) => {
                     let id = format!("{:04}", expected.len());

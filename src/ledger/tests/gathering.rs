@@ -16,7 +16,8 @@ fn written(dir: &Path) -> u64 {
     files(dir).iter().map(|name| std::fs::metadata(dir.join(name)).unwrap().len()).sum()
 }
 
-/// Spawns a request that waits until it is journaled or closed; returns the number of bytes written then.
+/// Spawns a request that waits until it is journaled or closed; returns the number of bytes written
+/// then.
 fn waits(settlement: Settlement, dir: &Path, closes: bool) -> rt::task::JoinHandle<u64> {
     let dir = dir.to_owned();
     rt::spawn(async move {

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::journal::consumers::{Consumer, Consumers};
+use crate::journal::delivery::Visit;
 use crate::journal::frame::{Record, RecordKind};
 use crate::journal::reader::JournalReader;
-use crate::journal::segments::Visit;
 use crate::journal::writer::{JournalWriter, Overflow};
 use crate::ledger::codec;
 
