@@ -9,7 +9,7 @@
 //!                                                             entries + positions, one transaction
 //! ```
 //! 1. Before the first upstream call a [`settlement::Settlement`] writes an *opened* record: the
-//!    entry as it will be stored if nothing more is learnt. When its last holder is dropped it
+//!    entry as it will be stored if nothing more is known. When its last holder is dropped it
 //!    writes the *settled* record, before the end of the answer is sent. Both go to the worker's
 //!    own file, with one `write(2)` for all requests that are ready in the same turn of the worker.
 //!    No worker ever waits for a database, an fsync or another worker.

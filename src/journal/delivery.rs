@@ -19,11 +19,11 @@ pub struct Delivery<'a> {
     pub was_observed: bool,
 }
 
-/// What a consumer says of a record delivered to it.
+/// Answer of a consumer to a record delivered to it.
 pub enum Visit {
-    /// Go on.
+    /// Deliver the next record.
     Continue,
-    /// Taken, and there is no capacity for another.
+    /// The record is taken, and the consumer has no capacity for another.
     Stop,
     /// The payload cannot be decoded, for this reason. The segment will be quarantined.
     Undecodable(String),

@@ -59,7 +59,7 @@ impl JournalReader {
         self.sets.insert(at, SegmentSet::live(id, &self.instance, &self.consumers, writer));
     }
 
-    /// Learns how far the writers have written, and syncs it if the policy says so.
+    /// Polls the writers for what they have written, and syncs it if the policy says so.
     pub fn poll(&mut self) {
         self.status.poll_started();
         for set in &mut self.sets {

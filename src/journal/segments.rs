@@ -89,7 +89,7 @@ impl SegmentSet {
         }
     }
 
-    /// Learns from the writer how far it has written.
+    /// Polls the writer for how far it has written.
     pub(super) fn refresh(&mut self) {
         let Some(writer) = &self.writer else { return };
         let (sealed, current) = writer.poll();

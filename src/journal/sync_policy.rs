@@ -1,6 +1,6 @@
-//! When written records are synced to the disk.
+//! Policy for syncing written records to the disk.
 
-/// When the reader syncs segments to the disk.
+/// Times at which the reader syncs segments to the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SyncPolicy {
     /// Never: written records survive a killed process, but not a power loss.

@@ -32,7 +32,7 @@ pub trait Overflow: Send + Sync + 'static {
     fn keep(&self, record: Record<'_>);
 }
 
-/// How a writer creates segments and wakes the reader.
+/// Settings for creating segments and waking the reader.
 #[derive(Clone, Copy, Debug)]
 pub struct WriterOptions {
     /// Size in bytes at which a segment is followed by a new one.

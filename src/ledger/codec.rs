@@ -12,7 +12,7 @@ use crate::journal::frame::RecordKind;
 const VERSION: u8 = 2;
 
 /// The request is about to reach an upstream. The entry is what will be stored if nothing more is
-/// learnt; the latest counts.
+/// known; the latest counts.
 pub const OPENED: RecordKind = RecordKind { tag: b'o', version: VERSION };
 
 /// The entry is final.

@@ -47,7 +47,7 @@ pub struct Entry {
     pub stream: bool,
     /// HTTP status that the client received; 499 if it disconnected before there was one.
     pub status: u16,
-    /// How the request ended.
+    /// End of the request.
     pub outcome: Outcome,
     /// Code or class of the error; `None` on success.
     pub error_code: Option<SmolStr>,
@@ -103,7 +103,7 @@ pub enum Billing {
     Byo,
 }
 
-/// How a request ended.
+/// Ends of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {

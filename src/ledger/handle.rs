@@ -17,12 +17,12 @@ use crate::journal::instance::Instance;
 use crate::journal::sync_policy::SyncPolicy;
 use crate::journal::writer::WriterOptions;
 
-/// How the ledger keeps its journals.
+/// Settings of the ledger's journals.
 #[derive(Clone, Debug)]
 pub struct LedgerOptions {
     /// Journal directory. Created if it is missing; several processes may share it.
     pub dir: PathBuf,
-    /// When journals are synced to the disk.
+    /// Policy for syncing journals to the disk.
     pub sync: SyncPolicy,
     /// Largest number of bytes of journal that may wait to be stored. Beyond it entries are kept in
     /// memory; half of it raises the alarm.

@@ -25,7 +25,7 @@ struct Inner {
 impl Settlement {
     /// Gathers the draft for the journal. The request must not reach an upstream before it is
     /// [`journaled`](Self::journaled). `draft` is the entry that is stored if nothing more is
-    /// learnt, with outcome, estimated usage and cost. `received` is the time at which the request
+    /// known, with outcome, estimated usage and cost. `received` is the time at which the request
     /// was received.
     pub fn open(journal: &Arc<Journal>, mut draft: Entry, received: Instant) -> Self {
         draft.truncate_texts();

@@ -217,7 +217,7 @@ impl Process {
     }
 }
 
-/// A draft: the entry as it is stored if nothing more is learnt.
+/// A draft: the entry as it is stored if nothing more is known.
 pub fn draft(id: &str) -> Entry {
     Entry { outcome: Outcome::Interrupted, status: 499, finish_reason: None, cost: NanoUsd(7), ..entry(id) }
 }

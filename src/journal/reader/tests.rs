@@ -24,7 +24,7 @@ impl Overflow for Kept {
     }
 }
 
-/// What the store of one consumer has: payloads, and positions that moved with them.
+/// Content of one consumer's store: payloads, and positions that moved with them.
 #[derive(Clone, Default)]
 struct Stored {
     payloads: Vec<String>,
@@ -146,7 +146,7 @@ fn a_segment_is_deleted_only_when_every_consumer_has_acknowledged_it() {
     assert_eq!(segments(dir.path()).len(), 1, "only the current segment is left");
     assert_eq!(process.status.unstored_bytes(), 0);
     for consumer in [process.notes, process.signals] {
-        assert_eq!(process.reader.deleted_mut(consumer).len(), before.len() - 1, "each consumer is told of every deleted segment");
+        assert_eq!(process.reader.deleted_mut(consumer).len(), before.len() - 1, "a consumer has not all deleted segments");
     }
 }
 
