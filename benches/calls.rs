@@ -114,7 +114,7 @@ fn upstream() -> SocketAddr {
 /// Starts a gateway of one worker.
 fn serve(settings: &Settings, snapshot: Snapshot, ledger: LedgerHandle, metrics: &Arc<Metrics>) -> SocketAddr {
     let network = Network { resolver: Arc::new(SystemResolver), self_listen: SelfListen::default() };
-    let options = WorkerOptions { max_in_flight: 1_000, fail_static: LONG, edge: None, cache: LONG };
+    let options = WorkerOptions { max_in_flight: 1_000, fail_static: LONG, edge: None, cache: LONG, admission: None, filter: None };
     let state = web::Data::new(AppState {
         workers: Workers::new(snapshot, ledger, network, options),
         authenticator: Authenticator::new(600),

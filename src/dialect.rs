@@ -209,6 +209,19 @@ pub struct Failure {
     pub code: Option<String>,
     /// The upstream's own id of the call, where its body says one.
     pub request_id: Option<Box<str>>,
+    /// Source of the failure.
+    pub origin: FailureOrigin,
+}
+
+/// Source of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureOrigin {
+    /// The upstream reported an error.
+    Upstream,
+    /// The answer broke off or could not be parsed.
+    Interrupted,
+    /// A policy blocked the answer; see `gateway::filter`.
+    Policy,
 }
 
 /// What a reader has seen of an answer.
@@ -236,6 +249,7 @@ impl Failure {
             kind: "upstream_error".into(),
             code: Some("upstream_interrupted".to_owned()),
             request_id: None,
+            origin: FailureOrigin::Interrupted,
         }
     }
 

@@ -57,6 +57,7 @@ pub mod observer;
 pub mod overflow;
 pub mod reader;
 pub mod settlement;
+pub mod settlement_guard;
 pub mod sink;
 
 pub use observer::Observer;

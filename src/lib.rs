@@ -6,13 +6,13 @@
 //!
 //! 1. [`http`]: the route table, served by [`http::serve`] over connections that keep their own time ([`http::connections`]).
 //!    [`http::inference`] asks [`http::identity`] who calls, reads the body, has [`json`] find its
-//!    members in one pass, and makes a [`Job`](gateway::messages::Job).
+//!    members in one pass, and makes a [`Job`](gateway::job::Job).
 //! 2. [`gateway::router`]: asks the worker's [`catalog::actor`] for the chain of providers ([`catalog::chain`]), opens a
 //!    [`Settlement`](ledger::settlement::Settlement), and offers the job to one provider after the other.
 //! 3. [`gateway::adapter`]: one provider. Its [`dialect`] translates the request, [`upstream`] sends it through the guarded
 //!    [`upstream::connector`], [`gateway::retry`] decides what a failure means.
-//! 4. [`gateway::relay`]: waits for the first event, then pumps frames to the client as they come; [`gateway::metering`] turns what
-//!    passed into usage and cost.
+//! 4. [`gateway::relay`]: waits for the first event, then pumps frames to the client as they come; [`gateway::record`] turns
+//!    them into usage and cost.
 //! 5. [`http::response`]: reply → response, with the headers every answer carries; refusals become HTTP in [`http::error`].
 //! 6. Aside: the last one to let go of the settlement writes the entry to the worker's [`ledger::journal`]; the
 //!    [`ledger::actor`] on its own thread reads on and stores batches through an [`EntrySink`](ledger::EntrySink).

@@ -24,7 +24,6 @@ use zeroize::Zeroizing;
 use crate::catalog::provider::Provider;
 use crate::dialect::Script;
 use crate::gateway::headers::{self, ResponseHeaders};
-use crate::gateway::messages::Why;
 use crate::guard::{Policy, SelfListen};
 use crate::ledger::entry::Billing;
 use body::{Incoming, Remote};
@@ -95,6 +94,17 @@ pub struct CallError {
     pub may_be_stale: bool,
     /// The status of a head that was in when it failed.
     pub status: Option<u16>,
+}
+
+/// Class of a failed call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Too slow.
+    TimedOut,
+    /// No connection, a broken connection, or an unusable response.
+    Unreachable,
+    /// The SSRF guard refused the address.
+    Forbidden,
 }
 
 impl CallError {

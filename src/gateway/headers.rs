@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use actix_web::http::header::{ACCEPT, CONNECTION, HeaderMap, HeaderName};
 use smol_str::SmolStr;
 
-use super::messages::Forwarded;
+use super::job::Forwarded;
 use super::retry;
 use crate::ledger::entry::Billing;
 use crate::upstream::h1::Head;

@@ -1,148 +1,75 @@
-//! What travels between the actors of one worker. Nouns and verbs only; no behaviour.
+//! Messages between the actors of one worker, and the replies they lead to.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix::Message;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use smol_str::SmolStr;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::byo::Presented;
-use super::disconnect::ClientGone;
+use super::call_failure::CallFailure;
+use super::headers::ResponseHeaders;
+use super::job::Job;
+use super::record::Record;
 use super::refusal::Refusal;
-use crate::catalog::caller::Caller;
 use crate::catalog::provider::Offer;
-use crate::config::Upstream;
-use crate::dialect::{Failure, Refused};
-use crate::json::Document;
-use crate::ledger::settlement::Settlement;
-use crate::memory::MemoryCapacity;
-use crate::terms::{KindName, ModelId, NanoUsd, Operation, ProviderName, RequestId};
+use crate::dialect::Refused;
+use crate::terms::{KindName, ModelId, NanoUsd, ProviderName};
 
-/// A client's request, read once and never changed again.
-#[derive(Debug)]
-pub struct Job {
-    /// The id in headers, logs and the ledger.
-    pub request_id: RequestId,
-    /// Who asks.
-    pub caller: Arc<Caller>,
-    /// What for.
-    pub operation: Operation,
-    /// The model as asked for: an id or an alias.
-    pub model: SmolStr,
-    /// Whether a stream is wanted.
-    pub stream: bool,
-    /// The body.
-    pub document: Document,
-    /// Bytes of the prompt, for an estimate of its tokens.
-    pub prompt_bytes: u64,
-    /// The client's headers that may go upstream.
-    pub forwarded: Forwarded,
-    /// OpenAI's `user` field.
-    pub user: Option<SmolStr>,
-    /// The request's own tags.
-    pub tags: Vec<(String, String)>,
-    /// When it arrived, on the clock that never jumps.
-    pub received: Instant,
-    /// When it arrived, in unix milliseconds.
-    pub received_at: i64,
-    /// How long the client may leave a frame unread.
-    pub write_timeout: Duration,
-    /// How much of an answer may be held.
-    pub limits: Upstream,
-    /// Where what is held is claimed.
-    pub memory: Arc<MemoryCapacity>,
-    /// Cut when the client has gone.
-    pub client_gone: ClientGone,
-    /// Cancelled when the process can wait for its streams no longer.
-    pub stopping: Arc<CancellationToken>,
-}
-
-/// The client's headers that may go upstream (spec/security.md 7.2).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Forwarded {
-    /// Verbatim, names in lower case.
-    pub headers: Vec<(&'static str, String)>,
-}
-
-/// Handler → Router: answer this.
+/// Handler → Router: answer this request.
 #[derive(Message, Debug)]
 #[rtype(result = "Answer")]
 pub struct Route {
     /// The request.
     pub job: Arc<Job>,
-    /// The virtual key it presents, where its tenant's own providers may have to be auth_header with it.
+    /// The virtual key as presented, if its tenant has providers of its own.
     pub presented: Option<Presented>,
 }
 
-/// What a route comes to.
+/// Result of routing.
 pub type Answer = Result<Reply, Rejection>;
 
-/// Router → Adapter: try this provider, as often as its policy allows.
+/// Router → Adapter: call this provider, as often as its policy allows.
 #[derive(Message)]
 #[rtype(result = "AttemptOutcome")]
 pub struct Attempt {
     /// The request.
     pub job: Arc<Job>,
-    /// The offer to take up.
+    /// The offer to call.
     pub offer: Arc<Offer>,
-    /// The entry in the making; each call is recorded there.
-    pub settlement: Settlement,
-    /// Calls of this provider that were made for the request already.
+    /// The request's ledger entry.
+    pub record: Record,
+    /// Number of calls to this provider already made for this request.
     pub attempts_made: u32,
-    /// When the first of these calls begins.
+    /// Start of the first of these calls.
     pub started_at: Instant,
-    /// The tenant's own key as a header, marked sensitive, where that is what pays.
+    /// The tenant's own key as a sensitive header, if the tenant pays the provider.
     pub auth_header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Attempt {
-    /// What authorises the call: the tenant's own key, or the operator's. A provider has one of the two at most.
+    /// The header that authorizes the call: the tenant's own key or the operator's. A provider has at most one of them.
     pub fn credential(&self) -> Option<&(HeaderName, HeaderValue)> {
         self.auth_header.as_ref().or(self.offer.provider.credential.as_ref())
     }
 }
 
-/// Adapter → Router: what became of it.
+/// Adapter → Router: result of an attempt.
 #[derive(Debug)]
 pub enum AttemptOutcome {
-    /// An answer for the client: a success, or the upstream's word that the request is wrong.
+    /// An answer for the client: a success, or the upstream's rejection of an invalid request.
     Relayed(Box<Reply>),
     /// This provider cannot answer; another may.
-    Exhausted(Exhausted),
+    Exhausted(CallFailure),
     /// The request cannot be expressed in the provider's language.
     Inexpressible(Refused),
-    /// The client has gone.
+    /// A policy refused the request.
+    Refused(Refusal),
+    /// The client closed the connection.
     Abandoned,
-}
-
-/// Why a provider could not answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exhausted {
-    /// The last failure.
-    pub why: Why,
-    /// How long the upstream asked us to wait.
-    pub retry_after: Option<Duration>,
-    /// The upstream's answer, for the cases in which the client may see it.
-    pub said: Option<Failure>,
-}
-
-/// The classes of failure a provider is given up for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// An upstream status.
-    Status(u16),
-    /// Too slow.
-    TimedOut,
-    /// No connection, or it broke, or what came made no sense.
-    Unreachable,
-    /// The SSRF guard refused the address.
-    Forbidden,
-    /// The adapter itself failed.
-    Adapter,
 }
 
 /// An answer on its way to the client.
@@ -150,11 +77,11 @@ pub enum Why {
 pub struct Reply {
     /// The status.
     pub status: u16,
-    /// The content type, as the upstream gave it.
+    /// The upstream's content type.
     pub content_type: SmolStr,
-    /// Upstream headers that may pass, names in lower case.
+    /// Upstream headers for the client, names in lower case.
     pub headers: Vec<(&'static str, String)>,
-    /// Who answered.
+    /// The route of the request.
     pub route: RouteInfo,
     /// The body.
     pub body: Body,
@@ -163,38 +90,70 @@ pub struct Reply {
 /// The body of a reply.
 #[derive(Debug)]
 pub enum Body {
-    /// All of it.
+    /// A complete body.
     Whole(Bytes),
-    /// Frames as they come. The receiver ends when the stream does; dropping it cancels the upstream call.
+    /// Frames as they arrive. The channel closes at the end of the stream; dropping the receiver cancels the upstream call.
     Stream(mpsc::Receiver<Bytes>),
 }
 
-/// What the `x-aigw-*` headers say.
+/// Content of the `x-aigw-*` headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteInfo {
-    /// Who answered, or was asked last.
+    /// The provider that answered, or the last one called.
     pub provider: ProviderName,
     /// That provider's kind.
     pub kind: KindName,
     /// The catalog's model id.
     pub model: ModelId,
-    /// Upstream calls made.
+    /// Number of upstream calls.
     pub attempts: usize,
-    /// What is owed; known only once the answer is whole.
+    /// Amount owed; known only for a complete answer.
     pub cost: Option<NanoUsd>,
     /// Parameters dropped on the way.
     pub dropped: Vec<&'static str>,
-    /// The id the upstream gave its last call, where the answer is ours and not the upstream's.
+    /// The upstream's id of its last call, if the answer is the gateway's and not the upstream's.
     pub upstream_request_id: Option<String>,
 }
 
-/// A refusal, and who was asked before it if anyone was.
+/// A refusal and the route up to it.
 #[derive(Debug)]
 pub struct Rejection {
-    /// Why.
+    /// The refusal.
     pub refusal: Refusal,
-    /// Who was asked.
+    /// The route, if the request was routed.
     pub route: Option<Box<RouteInfo>>,
+}
+
+impl Reply {
+    /// The reply of `offer` to `job`.
+    pub fn new(job: &Job, offer: &Offer, status: u16, headers: ResponseHeaders, dropped: Vec<&'static str>, body: Body) -> Self {
+        let fallback = if job.stream && status == 200 { "text/event-stream" } else { "application/json" };
+        let content_type = if headers.content_type.is_empty() { fallback.into() } else { headers.content_type };
+        let route = RouteInfo { dropped, ..RouteInfo::new(offer, 0) };
+        Self { status, content_type, headers: headers.headers, route, body }
+    }
+}
+
+impl RouteInfo {
+    /// The route to `offer` after a number of upstream calls.
+    pub fn new(offer: &Offer, attempts: usize) -> Self {
+        Self {
+            provider: offer.provider.name.clone(),
+            kind: offer.provider.kind.clone(),
+            model: offer.model.clone(),
+            attempts,
+            cost: None,
+            dropped: Vec::new(),
+            upstream_request_id: None,
+        }
+    }
+}
+
+impl Rejection {
+    /// A refusal of a request that was routed to `offer`.
+    pub fn routed(refusal: Refusal, offer: &Offer, attempts: usize) -> Self {
+        Self { refusal, route: Some(Box::new(RouteInfo::new(offer, attempts))) }
+    }
 }
 
 impl From<Refusal> for Rejection {

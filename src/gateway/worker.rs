@@ -14,9 +14,12 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::admission::Admission;
 use super::byo::ByoKeys;
+use super::filter::Filter;
 use super::health::HealthBook;
-use super::router::Router;
+use super::router::{Router, RouterState};
+use super::slots::AdapterSlots;
 use crate::catalog::actor::{Adopt, Catalog};
 use crate::catalog::snapshot::Snapshot;
 use crate::ledger::handle::LedgerHandle;
@@ -57,6 +60,10 @@ pub struct WorkerOptions {
     pub edge: Option<Arc<Edge>>,
     /// How long an opened provider key is kept.
     pub cache: Duration,
+    /// The policy that admits requests.
+    pub admission: Option<Arc<dyn Admission>>,
+    /// The policy that filters requests and answers.
+    pub filter: Option<Arc<dyn Filter>>,
 }
 
 /// Who has to hear of a new snapshot, and what those start with who come later.
@@ -112,7 +119,10 @@ impl Workers {
         let snapshot = catalog.watch();
         let catalog = catalog.start();
         let byo_keys = ByoKeys::new(self.options.edge.clone(), self.options.cache);
-        let router = Router::new(catalog.clone(), journal, Arc::clone(&self.health), self.network.clone(), byo_keys).start();
+        let slots = AdapterSlots::new(Arc::clone(&self.health), self.network.clone(), self.options.filter.clone());
+        let admission = self.options.admission.clone();
+        let state = RouterState { catalog: catalog.clone(), journal, slots, byo_keys, admission };
+        let router = Router::new(Rc::new(state)).start();
         subscribers.workers.push([catalog.recipient(), router.clone().recipient()]);
         Ok(Worker { snapshot, router })
     }

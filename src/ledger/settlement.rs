@@ -5,11 +5,13 @@
 //! canceled future), the settlement ends with them, so no path can forget it and none can settle
 //! twice.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::entry::Entry;
 use super::journal::Journal;
+use super::settlement_guard::SettlementGuard;
 
 /// A shared handle of the entry of a request under way.
 #[derive(Clone)]
@@ -19,6 +21,7 @@ struct Inner {
     entry: Mutex<Entry>,
     journal: Arc<Journal>,
     received: Instant,
+    guard: Option<Box<dyn SettlementGuard>>,
     is_settled: bool,
 }
 
@@ -27,12 +30,22 @@ impl Settlement {
     /// [`journaled`](Self::journaled). `draft` is the entry that is stored if nothing more is
     /// known, with outcome, estimated usage and cost. `received` is the time at which the request
     /// was received.
-    pub fn open(journal: &Arc<Journal>, mut draft: Entry, received: Instant) -> Self {
+    pub fn open(journal: &Arc<Journal>, draft: Entry, received: Instant) -> Self {
+        Self::open_guarded(journal, draft, received, None)
+    }
+
+    /// Like [`open`](Self::open). `guard` is told how the request ended.
+    pub fn open_guarded(
+        journal: &Arc<Journal>,
+        mut draft: Entry,
+        received: Instant,
+        guard: Option<Box<dyn SettlementGuard>>,
+    ) -> Self {
         draft.truncate_texts();
         journal.backlog().opened();
         journal.open(&draft);
         let (entry, journal) = (Mutex::new(draft), Arc::clone(journal));
-        Self(Arc::new(Inner { entry, journal, received, is_settled: false }))
+        Self(Arc::new(Inner { entry, journal, received, guard, is_settled: false }))
     }
 
     /// Reads or changes the entry.
@@ -82,6 +95,11 @@ impl Inner {
         self.journal.settle(entry);
         self.journal.backlog().closed();
         self.is_settled = true;
+        if let Some(guard) = self.guard.take()
+            && catch_unwind(AssertUnwindSafe(|| guard.settled(entry))).is_err()
+        {
+            log::error!("a settlement guard failed for request {}", entry.request_id);
+        }
     }
 }
 

@@ -82,6 +82,8 @@ impl Gateway {
             fail_static: settings.security.fail_static,
             edge: inputs.edge,
             cache: settings.sealing.cache,
+            admission: None,
+            filter: None,
         };
         let workers = Workers::new(inputs.snapshot, ledger.clone(), network, options);
         let state = web::Data::new(AppState {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::dialect::Failure;
+use crate::dialect::{Failure, FailureOrigin};
 
 /// Parses an answer of status 400 or above. A body in an unknown shape is described by its status.
 pub(super) fn read(status: u16, body: &[u8]) -> Failure {
@@ -43,6 +43,7 @@ fn describe(status: u16, body: &[u8], json: &Value) -> Failure {
         code: code.or_else(|| kind.clone()),
         kind: kind.unwrap_or_else(|| usual.to_owned()).into(),
         request_id: None,
+        origin: FailureOrigin::Upstream,
     }
 }
 

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::dialect::Failure;
 use crate::dialect::anthropic::text::Lenient;
+use crate::dialect::{Failure, FailureOrigin};
 
 /// Row of the table: OpenAI's status, type and code for an Anthropic error type.
 struct Row {
@@ -109,5 +109,6 @@ pub fn failure(status: u16, body: &[u8]) -> Failure {
         kind: kind.into(),
         code: code.or_else(|| theirs.map(|theirs| theirs.into_owned())),
         request_id,
+        origin: FailureOrigin::Upstream,
     }
 }

@@ -1,0 +1,234 @@
+//! A worker's router over a real ledger, for the tests of the gateway.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Addr};
+use actix_web::rt;
+use bytes::Bytes;
+use serde_json::json;
+
+use super::admission::Admission;
+use super::byo::ByoKeys;
+use super::disconnect::ClientGone;
+use super::filter::Filter;
+use super::job::{Forwarded, Job};
+use super::messages::{Answer, Route};
+use super::router::{Router, RouterState};
+use super::slots::AdapterSlots;
+use crate::catalog::actor::Catalog;
+use crate::catalog::caller::{Caller, Tenant};
+use crate::catalog::offerings::Offerings;
+use crate::catalog::provider::{Offer, Provider};
+use crate::catalog::snapshot::Snapshot;
+use crate::config::{self, Auth, Cooldown, Kind, Price, Reach, RetryPolicy, Served};
+use crate::dialect::Dialect;
+use crate::guard::SelfListen;
+use crate::json::{Document, JsonLimits};
+use crate::ledger::entry::Entry;
+use crate::ledger::handle::{self, LedgerHandle, LedgerOptions};
+use crate::ledger::{Batch, EntrySink, Observer, Positions, SinkError};
+use crate::memory::MemoryCapacity;
+use crate::terms::Operation;
+use crate::upstream::Network;
+use crate::upstream::connector::SystemResolver;
+
+/// Patience of a test, far beyond what any step takes.
+pub const LONG: Duration = Duration::from_secs(20);
+
+/// A router with two models: `pair` at the first and then the second provider, `other` at the last alone.
+pub struct TestGateway {
+    pub router: Addr<Router>,
+    pub state: Rc<RouterState>,
+    pub ledger: LedgerHandle,
+    pub providers: Vec<Arc<Provider>>,
+    pub pair: Vec<Arc<Offer>>,
+    observed: Arc<Observed>,
+    _journals: tempfile::TempDir,
+}
+
+/// A provider of a [`TestGateway`].
+pub struct TestProvider {
+    pub name: &'static str,
+    pub dialect: &'static dyn Dialect,
+    pub base_url: String,
+}
+
+/// The policies of a [`TestGateway`].
+#[derive(Default)]
+pub struct Policies {
+    pub admission: Option<Arc<dyn Admission>>,
+    pub filter: Option<Arc<dyn Filter>>,
+}
+
+/// Every entry as it was settled.
+#[derive(Default)]
+struct Observed(Mutex<Vec<Entry>>);
+
+impl Observer for Observed {
+    fn settled(&self, entry: &Entry) {
+        self.0.lock().unwrap().push(entry.clone());
+    }
+}
+
+/// A sink that accepts everything and stores nothing.
+struct NullSink;
+
+impl EntrySink for NullSink {
+    fn store(&mut self, _: &Batch) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn positions(&mut self) -> Result<Positions, SinkError> {
+        Ok(Positions::default())
+    }
+
+    fn forget(&mut self, _: &[String]) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+/// Two attempts, almost no backoff, long timeouts, cooldown after one failure.
+pub fn retry_policy() -> RetryPolicy {
+    RetryPolicy {
+        attempts: 2,
+        backoff: Duration::from_millis(1),
+        max_backoff: Duration::from_millis(1),
+        connect_timeout: LONG,
+        first_byte_timeout: LONG,
+        idle_timeout: LONG,
+        total_timeout: LONG,
+        cooldown: Cooldown { failures: 1, window: Duration::from_secs(60), rest: Duration::from_secs(60) },
+    }
+}
+
+fn offerings(providers: &[TestProvider]) -> Offerings {
+    let reach = Reach { allow_private: true, ..Reach::default() };
+    let retry = retry_policy();
+    let kind = |provider: &TestProvider| {
+        Arc::new(Kind {
+            name: provider.name.into(),
+            dialect: provider.dialect,
+            base_url: Some(provider.base_url.clone()),
+            auth: Auth::None,
+            headers: Vec::new(),
+            query: Vec::new(),
+            paths: [(Operation::Chat, "/chat/completions".to_owned())].into(),
+            quirks: Arc::default(),
+            reach: reach.clone(),
+            retry: retry.clone(),
+        })
+    };
+    let kinds: Vec<Arc<Kind>> = providers.iter().map(kind).collect();
+    let provider = |kind: &Arc<Kind>| config::Provider {
+        name: kind.name.to_string().into(),
+        kind: Arc::clone(kind),
+        api_key: None,
+        disabled: None,
+        tenants: None,
+        base_url: kind.base_url.clone(),
+        headers: Vec::new(),
+        query: Vec::new(),
+        reach: reach.clone(),
+        retry: retry.clone(),
+    };
+    let model = |id: &str, kinds: &[Arc<Kind>]| config::Model {
+        id: id.into(),
+        aliases: Vec::new(),
+        context_window: None,
+        max_output_tokens: None,
+        served_by: kinds
+            .iter()
+            .map(|kind| (kind.name.clone(), Served { upstream_model: id.to_owned(), price: Arc::new(Price::default()) }))
+            .collect(),
+    };
+    let catalog = config::Catalog {
+        providers: kinds.iter().map(provider).collect(),
+        models: vec![model("other", &kinds[kinds.len() - 1..]), model("pair", &kinds[..2])],
+        kinds: kinds.iter().map(|kind| (kind.name.clone(), Arc::clone(kind))).collect(),
+    };
+    Offerings::build(&catalog, None, 0)
+}
+
+impl TestGateway {
+    /// Starts a router over at least two providers. Their names must be in alphabetical order.
+    pub fn start(providers: &[TestProvider], policies: Policies) -> Self {
+        let offerings = Arc::new(offerings(providers));
+        let providers: Vec<_> = offerings.providers.iter().map(|listed| Arc::clone(&listed.provider)).collect();
+        let (journals, observed) = (tempfile::tempdir().unwrap(), Arc::<Observed>::default());
+        let observer = Arc::clone(&observed) as Arc<dyn Observer>;
+        let ledger = handle::start(LedgerOptions::new(journals.path()), Box::new(NullSink), observer).unwrap();
+        let self_listen = SelfListen { listeners: Vec::new(), interfaces: Vec::new() };
+        let network = Network { resolver: Arc::new(SystemResolver), self_listen };
+        let snapshot = Snapshot { offerings, directory: Arc::default() };
+        let pair = snapshot.find(&caller(), "pair").unwrap().chain.to_vec();
+        let state = Rc::new(RouterState {
+            catalog: Catalog::new(snapshot).start(),
+            journal: ledger.journal(0).unwrap(),
+            slots: AdapterSlots::new(Arc::default(), network, policies.filter),
+            byo_keys: ByoKeys::new(None, Duration::ZERO),
+            admission: policies.admission,
+        });
+        let router = Router::new(Rc::clone(&state)).start();
+        Self { router, state, ledger, providers, pair, observed, _journals: journals }
+    }
+
+    /// Routes one request.
+    pub async fn route(&self, job: Job) -> Answer {
+        self.router.send(Route { job: Arc::new(job), presented: None }).await.unwrap()
+    }
+
+    /// Every settled entry by request id, after the ledger has stopped. Each request must have exactly one.
+    pub async fn entries(self) -> HashMap<String, Entry> {
+        until("every request to be settled", || self.ledger.open_settlements() == 0).await;
+        self.ledger.stop(LONG).await.unwrap();
+        let observed = self.observed.0.lock().unwrap().clone();
+        let count = observed.len();
+        let entries: HashMap<_, _> = observed.into_iter().map(|entry| (entry.request_id.to_string(), entry)).collect();
+        assert_eq!(entries.len(), count, "a request was settled twice");
+        entries
+    }
+}
+
+/// A caller who may use every model.
+pub fn caller() -> Caller {
+    let tenant = Arc::new(Tenant::minimal("acme".into()));
+    Caller { subject: "s".into(), ..Caller::minimal(tenant, "key_1".into(), [0; 32]) }
+}
+
+/// A chat request with the id `model-nth`.
+pub fn job(model: &str, nth: usize, stream: bool) -> Job {
+    let (client_gone, client) = ClientGone::new();
+    client.disarm();
+    let body = json!({"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}).to_string();
+    Job {
+        request_id: format!("{model}-{nth}").into(),
+        caller: Arc::new(caller()),
+        operation: Operation::Chat,
+        model: model.into(),
+        stream,
+        document: Document::parse(Bytes::from(body), JsonLimits::default()).unwrap(),
+        prompt_bytes: 2,
+        forwarded: Forwarded::default(),
+        user: None,
+        tags: Vec::new(),
+        received: Instant::now(),
+        received_at: 0,
+        write_timeout: LONG,
+        limits: config::Upstream::default(),
+        memory: MemoryCapacity::new(1 << 30),
+        client_gone,
+        stopping: Arc::default(),
+    }
+}
+
+/// Yields to other tasks until `holds`.
+pub async fn until(condition: &str, holds: impl Fn() -> bool) {
+    let started_at = Instant::now();
+    while !holds() {
+        assert!(started_at.elapsed() < LONG, "timed out waiting for {condition}");
+        rt::task::yield_now().await;
+    }
+}

@@ -1,0 +1,206 @@
+//! The pump of one stream: moves frames from the upstream to the client until one of them, a timeout, a revoked key or a
+//! shutdown ends it. It settles the ledger entry exactly once and never holds more than the frames of one upstream read.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::HeaderValue;
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use tokio::select;
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::time::{Instant, interval, sleep_until, timeout};
+
+use crate::catalog::provider::Offer;
+use crate::dialect::{Failure, Flow, Reader};
+use crate::gateway::job::Job;
+use crate::gateway::record::{Record, StreamEnd};
+use crate::gateway::redact::Redactor;
+use crate::memory::{MemoryExhausted, Reservation};
+use crate::upstream::CallError;
+use crate::upstream::body::Incoming;
+
+/// Capacity of the channel between pump and client in frames. A frame is the output of one upstream read, or a part of it.
+pub const FRAMES: usize = 16;
+
+/// Time to wait for the end of a body whose last event has arrived. A connection can be reused only if its body was read to the
+/// end.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Interval at which a stream checks whether its key was revoked. Together with the poll of the change log it ends a stream
+/// within two seconds of the revocation.
+const REVOCATION_POLL: Duration = Duration::from_secs(1);
+
+/// A stream being relayed.
+pub struct Pump {
+    /// The request.
+    pub job: Arc<Job>,
+    /// The offer that answers.
+    pub offer: Arc<Offer>,
+    /// The request's ledger entry, `None` once it is filled in.
+    pub record: Option<Record>,
+    /// Reads the body.
+    pub reader: Box<dyn Reader>,
+    /// The upstream's body.
+    pub body: Incoming,
+    /// Memory for data held beyond the buffer that each stream may have.
+    pub reservation: Reservation,
+    /// The credential of the call, which is removed from the upstream's error messages.
+    pub sent: Option<HeaderValue>,
+}
+
+impl Pump {
+    /// Relays the stream to `client`, beginning with `frames` and the state `flow` after them, and fills in the entry.
+    pub async fn run(mut self, client: mpsc::Sender<Bytes>, flow: Flow, mut frames: Vec<Bytes>) {
+        // A reader that panics must not leave its client without a last frame.
+        let relayed = AssertUnwindSafe(self.relay(&client, flow, &mut frames)).catch_unwind().await;
+        let end = relayed.unwrap_or_else(|_| StreamEnd::Broken(Failure::interrupted("the gateway failed in the middle of the stream")));
+        let is_complete = matches!(end, StreamEnd::Complete);
+        // Settled before the last frame leaves: a client that has seen the end of a stream finds its entry.
+        if let Some(record) = self.settle(&end) {
+            record.close().await;
+        }
+        match &end {
+            StreamEnd::Broken(failure) => frames.push(Redactor::of(self.sent.as_ref()).body(failure.frame())),
+            StreamEnd::KeyRevoked => frames.push(Failure::interrupted("the virtual key was revoked or has expired").frame()),
+            StreamEnd::Complete | StreamEnd::ClientClosed | StreamEnd::ClientStalled => {}
+        }
+        // The entry is settled: a client that is gone by now changes nothing.
+        let _ = self.send(&client, &mut frames).await;
+        drop(client);
+        if is_complete {
+            let _ = timeout(DRAIN, async { while let Ok(Some(_)) = self.body.next(DRAIN).await {} }).await;
+        }
+    }
+
+    /// Relays until the stream ends. Leaves the last frames unsent.
+    async fn relay(&mut self, client: &mpsc::Sender<Bytes>, mut flow: Flow, frames: &mut Vec<Bytes>) -> StreamEnd {
+        let idle = self.offer.provider.retry.idle_timeout;
+        let until = Instant::now() + self.offer.provider.retry.total_timeout;
+        let mut revocation_poll = interval(REVOCATION_POLL);
+        // A token of its own for each stream: polling the shared one would lock it for all streams.
+        let stopping = self.job.stopping.child_token();
+        let mut stopping = pin!(stopping.cancelled());
+        let mut closed = pin!(client.closed());
+        // Reset only when it fires, not with each piece.
+        let mut idle_timer = pin!(sleep_until(until.min(Instant::now() + idle)));
+        loop {
+            match flow {
+                Flow::Done => return StreamEnd::Complete,
+                Flow::Failed(failure) => return StreamEnd::Broken(failure),
+                Flow::Opening | Flow::Flowing => {}
+            }
+            if hold(&mut self.reservation, self.reader.as_ref(), frames, &self.job).is_err() {
+                return StreamEnd::Broken(Failure::interrupted("the gateway has no memory left for this event"));
+            }
+            if let Err(end) = self.send(client, frames).await {
+                return end;
+            }
+            let due = until.min(Instant::now() + idle);
+            let mut next = pin!(self.body.piece());
+            let piece = loop {
+                select! {
+                    biased;
+                    _ = revocation_poll.tick() => if !key_is_active(&self.job) { return StreamEnd::KeyRevoked },
+                    piece = &mut next => break piece,
+                    () = &mut closed => return StreamEnd::ClientClosed,
+                    () = &mut stopping => return StreamEnd::Broken(Failure::interrupted("the gateway stopped in the middle of the stream")),
+                    () = &mut idle_timer => {
+                        if Instant::now() >= due {
+                            break Err(CallError::TIMED_OUT);
+                        }
+                        idle_timer.as_mut().reset(due);
+                    }
+                }
+            };
+            flow = match piece {
+                Ok(Some(piece)) => self.reader.push(piece, frames),
+                Err(error) if error == CallError::TIMED_OUT => {
+                    Flow::Failed(Failure::interrupted("the upstream stopped sending in the middle of the stream"))
+                }
+                // A connection that breaks after the terminal event has lost nothing. The reader can tell.
+                Ok(None) | Err(_) => match self.reader.end(frames) {
+                    Flow::Opening | Flow::Flowing => Flow::Failed(Failure::interrupted("the upstream ended the stream too early")),
+                    flow => flow,
+                },
+            };
+        }
+    }
+
+    async fn send(&self, client: &mpsc::Sender<Bytes>, frames: &mut Vec<Bytes>) -> Result<(), StreamEnd> {
+        let most = self.job.limits.stream_buffer / FRAMES;
+        join(frames, most);
+        for mut frame in frames.drain(..) {
+            while !frame.is_empty() {
+                self.send_part(client, frame.split_to(frame.len().min(most))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_part(&self, client: &mpsc::Sender<Bytes>, part: Bytes) -> Result<(), StreamEnd> {
+        let part = match client.try_send(part) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(part)) => part,
+            Err(TrySendError::Closed(_)) => return Err(StreamEnd::ClientClosed),
+        };
+        let mut sending = pin!(timeout(self.job.write_timeout, client.send(part)));
+        loop {
+            match timeout(REVOCATION_POLL, &mut sending).await {
+                Ok(Ok(Ok(()))) => return Ok(()),
+                Ok(Ok(Err(_))) => return Err(StreamEnd::ClientClosed),
+                Ok(Err(_)) => return Err(StreamEnd::ClientStalled),
+                Err(_) if !key_is_active(&self.job) => return Err(StreamEnd::KeyRevoked),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Fills in the entry, once. Dropping the returned record settles it.
+    fn settle(&mut self, end: &StreamEnd) -> Option<Record> {
+        let record = self.record.take()?;
+        record.stream_ended(&self.job, &self.offer, self.reader.observed(), end);
+        Some(record)
+    }
+}
+
+impl Drop for Pump {
+    /// A pump that is dropped before its end, because its worker stopped, still meters the answer so far.
+    fn drop(&mut self) {
+        drop(self.settle(&StreamEnd::Broken(Failure::interrupted("the gateway stopped"))));
+    }
+}
+
+/// Whether the key of the request is still valid.
+fn key_is_active(job: &Job) -> bool {
+    let elapsed = i64::try_from(job.received.elapsed().as_millis()).unwrap_or(i64::MAX);
+    job.caller.validity.is_valid_at(job.received_at.saturating_add(elapsed) / 1_000)
+}
+
+/// Merges the frames of one upstream read into one, so that they leave in one write, unless they exceed `most` bytes.
+fn join(frames: &mut Vec<Bytes>, most: usize) {
+    let sum = size(frames);
+    if frames.len() < 2 || sum > most {
+        return;
+    }
+    let mut whole = BytesMut::with_capacity(sum);
+    for frame in frames.drain(..) {
+        whole.extend_from_slice(&frame);
+    }
+    frames.push(whole.freeze());
+}
+
+/// Reserves memory for the data that a stream holds beyond its own buffer.
+///
+/// # Errors
+/// The memory is exhausted.
+pub fn hold(reservation: &mut Reservation, reader: &dyn Reader, frames: &[Bytes], job: &Job) -> Result<(), MemoryExhausted> {
+    reservation.resize((reader.held() + size(frames)).saturating_sub(job.limits.stream_buffer))
+}
+
+/// Size of `frames` in bytes.
+pub fn size(frames: &[Bytes]) -> usize {
+    frames.iter().map(Bytes::len).sum()
+}
