@@ -44,7 +44,7 @@ use store::changes::{Actor, Mutation};
 use store::connection::AnyConnection;
 
 /// Makes the ledger store everything that has been settled.
-pub type FlushLedger = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+pub type LedgerFlush = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Dependencies of a [`Control`].
 pub struct Dependencies {
@@ -59,7 +59,7 @@ pub struct Dependencies {
     /// The gateway half.
     pub publisher: Arc<dyn Publisher>,
     /// Flush of the ledger.
-    pub flush: FlushLedger,
+    pub flush: LedgerFlush,
     /// Seals; `None`: there is no master key, so tenants cannot have own providers.
     pub sealing: Option<Arc<Sealer>>,
     /// Addresses of this process, which no provider's URL may name.
@@ -72,7 +72,7 @@ pub struct Control {
     settings: PathBuf,
     environment: Arc<dyn Environment + Send + Sync>,
     admin_token: Option<[u8; 32]>,
-    flush: FlushLedger,
+    flush: LedgerFlush,
     sealing: Option<Arc<Sealer>>,
     self_listen: SelfListen,
     private_upstreams: bool,

@@ -24,7 +24,7 @@ use crate::control::publish::{InitialState, Publisher};
 use crate::control::sealing::Sealer;
 use crate::control::sealing::start::KeyMaterial;
 use crate::control::store::Store;
-use crate::control::{self, Control, Dependencies, FlushLedger};
+use crate::control::{self, Control, Dependencies, LedgerFlush};
 use crate::guard::SelfListen;
 use crate::http;
 use crate::http::connections::Connections;
@@ -45,7 +45,7 @@ pub struct GatewayLinks {
     /// Receives snapshots and reports the health of providers.
     pub publisher: Arc<dyn Publisher>,
     /// Stores what has been settled, before the ledger is read.
-    pub flush: FlushLedger,
+    pub flush: LedgerFlush,
     /// Addresses that no provider's URL may name.
     pub self_listen: SelfListen,
 }

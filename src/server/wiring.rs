@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use crate::catalog::snapshot::Snapshot;
-use crate::control::FlushLedger;
+use crate::control::LedgerFlush;
 use crate::control::publish::{ProviderHealth, Publisher};
 use crate::gateway::health::HealthStatus;
 use crate::gateway::worker::Workers;
@@ -49,7 +49,7 @@ fn published_health(status: HealthStatus, now: Instant, unix_now: i64) -> Provid
 /// Returns a function that stores what was settled a moment ago, so that the admin plane reads it.
 /// With an unreachable database it returns after a bounded time and the admin plane reads what is
 /// stored.
-pub fn flush(ledger: &LedgerHandle) -> FlushLedger {
+pub fn flush(ledger: &LedgerHandle) -> LedgerFlush {
     let ledger = ledger.clone();
     Arc::new(move || {
         let ledger = ledger.clone();

@@ -41,13 +41,13 @@ pub enum AdminError {
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Error")]
-pub(super) struct Envelope<'a> {
-    error: Shape<'a>,
+pub(super) struct AdminErrorJson<'a> {
+    error: ErrorDetailsJson<'a>,
 }
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "ErrorDetails")]
-pub(super) struct Shape<'a> {
+pub(super) struct ErrorDetailsJson<'a> {
     message: &'a str,
     r#type: &'static str,
     param: Option<&'a str>,
@@ -119,7 +119,8 @@ impl ResponseError for AdminError {
             _ => None,
         };
         let message = self.client_message();
-        HttpResponse::build(status).json(Envelope { error: Shape { message: &message, r#type, param: self.param(), code, problems } })
+        HttpResponse::build(status)
+            .json(AdminErrorJson { error: ErrorDetailsJson { message: &message, r#type, param: self.param(), code, problems } })
     }
 }
 

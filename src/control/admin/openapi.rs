@@ -13,7 +13,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::error::{AdminError, Envelope};
+use super::error::{AdminError, AdminErrorJson};
 use super::input::Parameters;
 use operations::{Parameter, RouteDescription};
 
@@ -34,7 +34,7 @@ fn document() -> Value {
     });
     let mut answers = settings.clone().for_serialize().into_generator();
     let mut bodies = settings.for_deserialize().into_generator();
-    let error_schema = answers.subschema_for::<Envelope<'static>>();
+    let error_schema = answers.subschema_for::<AdminErrorJson<'static>>();
     let mut paths = Map::new();
     for operation in operations::all() {
         let described = describe(&operation, &error_schema, &mut answers, &mut bodies);
