@@ -29,7 +29,7 @@ enum TenantCommand {
     Create {
         /// The tenant's id, such as acme: a-z, 0-9 and -
         id: String,
-        /// Who can open the tenant's provider keys. `tenant`: only its own tenant key, which is
+        /// Custody of the provider keys. With `tenant` only its own tenant key opens them; it is
         /// printed once and must then be sent with every change of keys (AIGW_TENANT_KEY)
         #[arg(long, value_name = "operator|tenant")]
         custody: Option<String>,

@@ -35,12 +35,7 @@ impl Settlement {
     }
 
     /// Like [`open`](Self::open). `guard` is told how the request ended.
-    pub fn open_guarded(
-        journal: &Arc<Journal>,
-        mut draft: Entry,
-        received: Instant,
-        guard: Option<Box<dyn SettlementGuard>>,
-    ) -> Self {
+    pub fn open_guarded(journal: &Arc<Journal>, mut draft: Entry, received: Instant, guard: Option<Box<dyn SettlementGuard>>) -> Self {
         draft.truncate_texts();
         journal.backlog().opened();
         journal.open(&draft);
