@@ -1,5 +1,6 @@
-//! Translating between OpenAI's and Anthropic's language: a request with tools there, an answer back, whole and as a stream.
-//! `cargo bench --bench anthropic` measures nanoseconds and, first of all, counts allocations.
+//! Translation between OpenAI's and Anthropic's APIs: a request with tools, and an answer, whole
+//! and as a stream. `cargo bench --bench anthropic` counts allocations first and then measures
+//! times.
 
 use std::alloc::System;
 use std::hint::black_box;
@@ -18,10 +19,10 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// The chunks the streams have.
+/// Number of chunks of a stream.
 const CHUNKS: usize = 40;
 
-/// Twenty messages, four of them about tools, and ten tools.
+/// Request with twenty messages, four of them about tools, and ten tools.
 fn request() -> Bytes {
     let prose = "The quick brown fox says \"jump\" to the lazy dog; naïve, isn't it? ".repeat(4);
     let parameters = json!({"type": "object", "properties": {"city": {"type": "string", "description": "City"}, "days": {"type": "integer"}}, "required": ["city"]});
@@ -43,7 +44,7 @@ fn request() -> Bytes {
     Bytes::from(body.to_string())
 }
 
-/// A text of so many deltas as Anthropic streams it, in pieces of so many events.
+/// Returns a stream of that many deltas in Anthropic's format, in pieces of that many events.
 fn stream(deltas: usize, events_in_piece: usize) -> Vec<Bytes> {
     let event = |event: Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default());
     let start = json!({"id": "msg_01Gd2vYm7KcXt5QwRn9LbHsZ", "type": "message", "role": "assistant", "model": "claude-sonnet-5-5", "content": [], "usage": {"input_tokens": 11, "output_tokens": 1}});
@@ -61,7 +62,7 @@ fn stream(deltas: usize, events_in_piece: usize) -> Vec<Bytes> {
     events.chunks(events_in_piece).map(|events| Bytes::from(events.concat())).collect()
 }
 
-/// A complete answer with a text and a call.
+/// Complete answer with a text and a tool call.
 fn message() -> Bytes {
     let text = "The quick brown fox jumps over the lazy dog. ".repeat(20);
     let content = json!([{"type": "text", "text": text}, {"type": "tool_use", "id": "toolu_1", "name": "tool_1", "input": {"city": "Lima", "days": 3}}]);
@@ -98,7 +99,7 @@ fn translate(prepared: &mut Prepared, pieces: &[Bytes]) -> usize {
     frames
 }
 
-/// Says how many allocations `work` makes, and of how many bytes.
+/// Prints the number and size of the allocations of `work`.
 fn count<T>(name: &str, work: impl FnOnce() -> T) {
     let region = Region::new(ALLOCATOR);
     black_box(work());

@@ -1,12 +1,12 @@
-//! What the ledger costs a chat call: p50 and p99 with and without it, in one run.
+//! Cost of the ledger per chat call: p50 and p99 with and without it, in one run.
 //!
-//! Two gateways in this process, alike but for the journals of one, which forget what they are told, so that nothing is stored
-//! either. The same clients ask them in turns of half a second, now the one first and now the other, so that whatever else the
-//! machine does hits both alike. Between turns the ledger stores what waits: the gateway without one never pays for the other's.
-//! First over loopback from an upstream that takes 20 ms, which is little for a model; then from one that answers at once:
-//! those ratios are the worst there is.
+//! Two gateways in this process, identical except that the journal of one discards its entries. The
+//! same clients call them alternately for half a second each, with changing order, so that other
+//! load on the machine affects both. The ledger is flushed between turns, so that one gateway never
+//! pays for the other. First with an upstream that takes 20 ms, which is little for a model, then
+//! with one that answers at once: those ratios are the worst case.
 //!
-//! `cargo bench --bench calls`; `AIGW_BENCH_TURNS` says how many turns each gateway has.
+//! `cargo bench --bench calls`; `AIGW_BENCH_TURNS` sets the number of turns per gateway.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "the peers are the benchmark's own")]
 
@@ -39,7 +39,7 @@ use aigw::metrics::Metrics;
 use aigw::upstream::Network;
 use aigw::upstream::connector::SystemResolver;
 
-/// The product's own.
+/// Same allocator as the product.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -48,13 +48,13 @@ const LONG: Duration = Duration::from_secs(3_600);
 const ANSWER: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"The quick brown fox jumps over the lazy dog."},"finish_reason":"stop"}],"usage":{"prompt_tokens":20,"completion_tokens":11,"total_tokens":31}}"#;
 const BODY: &str = r#"{"model":"m","messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":"What does the quick brown fox do, and to whom?"}],"temperature":0.7,"user":"u-1"}"#;
 
-/// What the upstream takes for an answer, in milliseconds.
+/// Latency of the upstream in milliseconds.
 static DELAY: AtomicU64 = AtomicU64::new(0);
 
-/// A client's connection to a gateway.
+/// Connection of a client to a gateway.
 struct Line(BufReader<TcpStream>);
 
-/// What is measured: where each gateway listens, and the ledger of the one that has one.
+/// Addresses of both gateways, and the ledger of the one that stores entries.
 struct Gateways {
     with: SocketAddr,
     without: SocketAddr,
@@ -69,7 +69,7 @@ impl Line {
         Self(BufReader::new(stream))
     }
 
-    /// Reads a message's head and body; the head's first line, unless the other side has gone.
+    /// Reads a message and returns its first line. `None` if the peer has disconnected.
     fn read(&mut self) -> Option<String> {
         let (mut first, mut line, mut length) = (String::new(), String::new(), 0);
         self.0.read_line(&mut first).ok().filter(|read| *read > 0)?;
@@ -85,12 +85,12 @@ impl Line {
     }
 
     fn write(&mut self, message: &[u8]) {
-        // Whoever has gone is noticed by the next read.
+        // A disconnected peer is noticed by the next read.
         let _ = self.0.get_mut().write_all(message);
     }
 }
 
-/// An upstream that answers after [`DELAY`].
+/// Starts an upstream that answers after [`DELAY`].
 fn upstream() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -111,7 +111,7 @@ fn upstream() -> SocketAddr {
     address
 }
 
-/// Starts a gateway of one worker.
+/// Starts a gateway with one worker.
 fn serve(settings: &Settings, snapshot: Snapshot, ledger: LedgerHandle, metrics: &Arc<Metrics>) -> SocketAddr {
     let network = Network { resolver: Arc::new(SystemResolver), self_listen: SelfListen::default() };
     let options = WorkerOptions { max_in_flight: 1_000, fail_static: LONG, edge: None, cache: LONG, admission: None, filter: None };
@@ -134,7 +134,7 @@ fn serve(settings: &Settings, snapshot: Snapshot, ledger: LedgerHandle, metrics:
     address
 }
 
-/// Both gateways, on threads of their own until the process ends.
+/// Starts both gateways on their own threads.
 fn start_gateways(directory: &Path) -> Gateways {
     let settings = world::settings(upstream());
     let store = Store::open(&DatabaseUrl::Sqlite(directory.join("bench.db"))).unwrap();
@@ -155,7 +155,8 @@ fn start_gateways(directory: &Path) -> Gateways {
     receiver.recv().unwrap()
 }
 
-/// All clients ask for the time of a turn and think between two calls; what each call took.
+/// Runs all clients for one turn, with a think time between calls. Returns the duration of each
+/// call.
 fn turn(lines: &mut [Line], request: &[u8], think: Duration) -> Vec<Duration> {
     let until = Instant::now() + TURN;
     let ask = |line: &mut Line| {
@@ -178,7 +179,7 @@ fn turn(lines: &mut [Line], request: &[u8], think: Duration) -> Vec<Duration> {
     })
 }
 
-/// The time that so many of a thousand calls do not exceed, in microseconds.
+/// Returns a per-mille rank in microseconds.
 fn permille(sorted: &[Duration], nth: usize) -> f64 {
     sorted[(sorted.len() - 1) * nth / 1_000].as_secs_f64() * 1e6
 }
@@ -195,7 +196,7 @@ fn measure(gateways: &Gateways, turns: usize, load: &str, clients: usize, think:
     let mut lines = [gateways.without, gateways.with].map(|address| (0..clients).map(|_| Line::open(address)).collect::<Vec<_>>());
     let mut took = [Vec::new(), Vec::new()];
     for nth in 0..2 * (turns + 1) {
-        // A B B A, and the first of each only warms up.
+        // A B B A; the first of each only warms up.
         let which = ((nth % 4) / 2) ^ (nth % 2);
         let calls = turn(&mut lines[which], request.as_bytes(), think);
         stored();
@@ -222,7 +223,7 @@ fn main() {
     DELAY.store(20, Ordering::Relaxed);
     measure(&gateways, turns, "16 clients of an upstream that takes 20 ms", 16, Duration::ZERO);
     DELAY.store(0, Ordering::Relaxed);
-    // Production has cores to spare; where there are none, the ledger's work shows in the calls that wait for a core.
+    // Without spare cores, the ledger's work delays calls that wait for a core.
     measure(&gateways, turns, "4 clients that think for 4 ms", 4, Duration::from_millis(4));
     measure(&gateways, turns, "1 client after its own answer", 1, Duration::ZERO);
     measure(&gateways, turns, "8 clients, all cores busy", 8, Duration::ZERO);

@@ -1,7 +1,8 @@
-//! What the SSRF guard costs a call over a connection that is kept: one exchange through a guarded pool against the same exchange
-//! over a bare socket, in one run, by turns.
+//! Cost of the SSRF guard on a kept-alive connection: one exchange through a guarded pool and the
+//! same exchange over a bare socket, alternately in one run.
 //!
-//! `cargo bench --bench guard`. A new connection costs more, once: its name is looked up and each of its addresses judged.
+//! `cargo bench --bench guard`. A new connection costs more, once: its name is resolved and each
+//! address is checked.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "the peers are the benchmark's own")]
 
@@ -27,7 +28,8 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncon
 const TURNS: usize = 400;
 const EXCHANGES: u32 = 250;
 
-/// An upstream that answers at once, on this thread: what it takes to wake another differs from one connection to the next.
+/// Upstream on this thread that answers at once. The cost of waking another thread varies by
+/// connection.
 async fn upstream() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -45,7 +47,7 @@ async fn upstream() -> SocketAddr {
     address
 }
 
-/// One exchange; the connection, which can carry another.
+/// Runs one exchange and returns the connection for the next one.
 async fn call(connection: Connection) -> Connection {
     let answered = exchange(connection, Bytes::from_static(HEAD), Bytes::from_static(BODY)).await;
     let Ok((head, mut body)) = answered else { panic!("no answer") };

@@ -1,7 +1,8 @@
-//! The stages every request passes: finding the caller and the chain, reading the body, splicing it, which headers pass, reading the
-//! answer, pricing. `cargo bench --bench hot`; the journal and what follows is in `journal` and `ledger`.
+//! Stages of every request: authentication, resolving, parsing and splicing the body, filtering
+//! headers, reading the answer, pricing. `cargo bench --bench hot`; the journal is in `journal` and
+//! `ledger`.
 //!
-//! Each stands beside what it is measured against: serde_json passing over the same bytes, or one copy of them.
+//! Each has a reference measurement: serde_json skipping over the same bytes, or one copy of them.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
 mod world;
@@ -27,7 +28,7 @@ use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::json;
 
-/// A chat of about so many bytes: a system prompt, some turns, the usual parameters.
+/// Returns a chat of about that many bytes: a system prompt, some turns, the usual parameters.
 fn body(bytes: usize) -> Bytes {
     let prose = "A line of a long report: \"quoted\", tab\t, 1/2 = 0.5, naïve café – the quick brown fox jumps over the lazy dog.\n";
     let turn = |role: &str, bytes: usize| json!({"role": role, "content": prose.repeat(bytes.div_ceil(prose.len()))});
@@ -36,7 +37,7 @@ fn body(bytes: usize) -> Bytes {
     Bytes::from(body.to_string())
 }
 
-/// A stream of so many chunks as OpenAI sends it, in pieces of so many events.
+/// Returns a stream of that many chunks in OpenAI's format, in pieces of that many events.
 fn stream(chunks: usize, events_in_piece: usize) -> Vec<Bytes> {
     let chunk = |choices: serde_json::Value, usage: serde_json::Value| {
         let head = r#""id":"chatcmpl-Abc123","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o-2024-08-06""#;

@@ -1,6 +1,8 @@
-//! What a sealed provider key costs a request: opened for the first time, and taken from the cache.
+//! Cost of a sealed provider key per request: decrypted for the first time, and taken from the
+//! cache.
 //!
-//! Bars: cold at most 40 µs, key check and warm spend together at most 2 µs. `cargo bench --bench seal`
+//! Limits: cold at most 40 µs, key check and warm use together at most 2 µs. `cargo bench --bench
+//! seal`
 
 #![allow(clippy::expect_used, reason = "a benchmark that cannot be set up has nothing to measure")]
 

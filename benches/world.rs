@@ -1,4 +1,5 @@
-//! A small world for benchmarks: one mock provider that serves the model `m`, one tenant, and its keys.
+//! Fixture of the benchmarks: one mock provider that serves the model `m`, one tenant, and its
+//! keys.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use aigw::catalog::snapshot::Snapshot;
 use aigw::config::{self, ProcessEnvironment, Settings};
 use aigw::credential::Credential;
 
-/// The settings of a gateway whose provider is at `upstream`.
+/// Returns the settings of a gateway whose provider is at `upstream`.
 pub fn settings(upstream: SocketAddr) -> Settings {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("aigw.toml");
@@ -30,7 +31,7 @@ price = {{ input = 1.0, output = 2.0 }}
     config::load(&file, &ProcessEnvironment).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-/// The tenant has `key` and so many others.
+/// Returns a snapshot with a tenant that has `key` and that many others.
 pub fn snapshot(settings: &Settings, key: &Credential, others: u64) -> Snapshot {
     let tenant = Arc::new(Tenant { name: "Acme".to_owned(), ..Tenant::minimal("acme".into()) });
     let caller = |lookup| Caller {

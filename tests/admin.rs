@@ -1,4 +1,4 @@
-//! The admin API: tenants and keys, lists, refusals.
+//! Admin API: tenants and keys, lists, refusals.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::support::store::on_every_store;
 use crate::support::test_gateway::{SIMULATOR, session, shared_gateway};
 use crate::support::unique;
 
-/// Checks that `answer` refuses with that status, and gives the parameter at fault.
+/// Checks that `answer` is a refusal with that status, and returns the parameter at fault.
 #[track_caller]
 fn refused(answer: &Response, status: u16) -> Value {
     let error = answer.expect(status)["error"].clone();

@@ -1,7 +1,8 @@
-//! The Anthropic dialect through the running gateway: golden cases, streams cut anywhere, bad input, exact costs.
+//! Anthropic dialect through the running gateway: golden cases, split streams, bad input, exact
+//! costs.
 //!
-//! The dialect passes no unknown field of a body on, so each test has its own provider, of a kind whose
-//! static header carries the mark of the provider's script.
+//! The dialect passes no unknown field of a body on, so each test has its own provider, of a kind
+//! whose static header carries the mark of the provider's script.
 
 mod bad_input;
 mod catalog;
@@ -22,7 +23,7 @@ use crate::support::upstream::{Answer, MARK_HEADER, Script, Upstream};
 /// Number of providers, and so of tests and cases, of the shared gateway.
 const PROVIDERS: usize = 160;
 
-/// The models each provider serves, under these names upstream.
+/// Upstream names of the models that each provider serves.
 const MODELS: [&str; 13] = [
     "claude-fable-5",
     "claude-haiku-4-5",
@@ -39,7 +40,7 @@ const MODELS: [&str; 13] = [
     "compat-1",
 ];
 
-/// A gateway in front of a scripted Messages API.
+/// Gateway in front of a scripted Messages API.
 struct AnthropicGateway {
     gateway: Gateway,
     key: Key,
@@ -89,7 +90,7 @@ impl AnthropicGateway {
         Self { gateway, key, scripts, taken: AtomicUsize::new(0), _upstream: upstream }
     }
 
-    /// A provider nobody has used yet.
+    /// Returns an unused provider.
     fn provider(&self) -> TestProvider<'_> {
         let nth = self.taken.fetch_add(1, Ordering::SeqCst);
         let script = self.scripts.get(nth).expect("all providers are taken: raise PROVIDERS");
@@ -97,20 +98,20 @@ impl AnthropicGateway {
     }
 }
 
-/// The key a provider's provider sends upstream.
+/// Returns the key that a provider sends upstream.
 fn provider_key(provider: &str) -> String {
     format!("anthropic-secret-of-{provider}-0123456789")
 }
 
 impl TestProvider<'_> {
-    /// A chat request with this body, its model replaced by the one this provider serves under that name.
+    /// Creates a chat request with this body and this provider's name of its model.
     fn chat(&self, body: &Value) -> Request {
         let mut body = body.clone();
         body["model"] = json!(self.model(body["model"].as_str().unwrap()));
         self.shared.gateway.chat(&self.shared.key, &body)
     }
 
-    /// A chat request for `claude-sonnet-4-6` with these members besides a message.
+    /// Creates a chat request for `claude-sonnet-4-6` with a message and these members.
     fn ask(&self, members: &Value) -> Request {
         let mut body = json!({"model": "claude-sonnet-4-6", "messages": [{"role": "user", "content": "Hi"}]});
         for (name, value) in members.as_object().unwrap() {
@@ -119,25 +120,25 @@ impl TestProvider<'_> {
         self.chat(&body)
     }
 
-    /// The catalog's name for an upstream model on this provider.
+    /// Returns the catalog name of an upstream model of this provider.
     fn model(&self, upstream: &str) -> String {
         assert!(MODELS.contains(&upstream), "add {upstream} to MODELS");
         format!("{}/{upstream}", self.name)
     }
 
-    /// Says what the upstream answers, in turn.
+    /// Sets the upstream's answers, in turn.
     fn answers(&self, answers: impl IntoIterator<Item = Answer>) -> &Self {
         self.script.on(&self.name, answers);
         self
     }
 
-    /// The entry of an answered request.
+    /// Waits for the ledger entry of an answered request.
     fn entry(&self, answer: &Response) -> Value {
         self.shared.gateway.entry_of(answer)
     }
 }
 
-/// A Messages answer with that content and usage.
+/// Returns a message with that content and usage.
 fn message(content: &Value, stop_reason: &str, usage: &Value) -> Value {
     json!({
         "id": "msg_01", "type": "message", "role": "assistant", "model": "claude-sonnet-4-6", "content": content,
@@ -145,12 +146,12 @@ fn message(content: &Value, stop_reason: &str, usage: &Value) -> Value {
     })
 }
 
-/// A good short answer.
+/// Returns a short valid answer.
 fn good() -> Answer {
     Answer::json(200, &message(&json!([{"type": "text", "text": "Hello."}]), "end_turn", &json!({"input_tokens": 10, "output_tokens": 5})))
 }
 
-/// The start of a Messages stream with that usage.
+/// Returns the first event of a stream with that usage.
 fn message_start(usage: &Value) -> Value {
     let mut message = message(&json!([]), "", usage);
     message["stop_reason"] = Value::Null;

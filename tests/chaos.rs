@@ -1,5 +1,5 @@
-//! Three providers that fail at random, sixty-four clients at once: nobody gets a wrong or doubled answer, every request has
-//! one entry, and nothing is left behind.
+//! Three providers that fail at random, sixty-four concurrent clients: no answer is wrong or
+//! duplicated, every request has one entry, and nothing leaks.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ idle_timeout = "2s"
 cooldown = { failures = 5, window = "30s", rest = "50ms" }
 "#;
 
-/// A good answer that can be told from every other, or some fault.
+/// Returns a unique valid answer, or a random fault.
 fn answer(text: &str, stream: bool) -> Answer {
     let half = text.split_at(text.len() / 2);
     let good = || if stream { Answer::streamed(&[half.0, half.1], Some(&good_usage())) } else { Answer::json(200, &completion(text)) };
@@ -45,7 +45,7 @@ fn answer(text: &str, stream: bool) -> Answer {
     }
 }
 
-/// What a client may have been given.
+/// Checks a client's answer.
 fn check(text: &str, stream: bool, status: u16, body: &str, complete: bool) {
     if status != 200 {
         let error: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{status}: {body}"));
@@ -57,16 +57,16 @@ fn check(text: &str, stream: bool, status: u16, body: &str, complete: bool) {
         assert_eq!(body, completion(text).to_string());
         return;
     }
-    let said: String = body
+    let received: String = body
         .split("\n\n")
         .filter_map(|frame| serde_json::from_str::<Value>(frame.strip_prefix("data: ")?).ok())
         .filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str().map(str::to_owned))
         .collect();
     if body.ends_with("data: [DONE]\n\n") {
-        assert_eq!(said, text);
+        assert_eq!(received, text);
     } else {
         assert!(body.contains("upstream_interrupted"), "cut short without a word: {body}");
-        assert!(text.starts_with(&said), "{said:?} is no part of {text:?}");
+        assert!(text.starts_with(&received), "{received:?} is not a prefix of {text:?}");
     }
 }
 
@@ -78,7 +78,7 @@ fn client(gateway: &Gateway, upstream: &Upstream, key: &Key, left: &AtomicUsize)
         }
         let request = gateway.chat(key, &json!({"model": "trio", "messages": [], "stream": stream, MARK: script.mark()}));
         if fastrand::u8(0..16) == 0 {
-            // Some go away without waiting. Theirs is the one request that may not even have been read.
+            // Some disconnect without waiting. Only their requests may not have been read.
             let connection = request.start();
             script.arrived(1);
             drop(connection);
@@ -90,7 +90,7 @@ fn client(gateway: &Gateway, upstream: &Upstream, key: &Key, left: &AtomicUsize)
     }
 }
 
-/// Resident memory in KiB and open files.
+/// Returns the resident memory in KiB and the number of open files.
 fn footprint(gateway: &Gateway) -> (u64, usize) {
     let status = fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok()).unwrap();

@@ -1,4 +1,4 @@
-//! The command line: the trial, the checks, exit codes, and the admin API from a shell.
+//! Command line: quickstart, configuration check, exit codes, and the admin API from a shell.
 
 use std::fs;
 use std::net::TcpListener;
@@ -20,15 +20,15 @@ fn run(directory: &Path, arguments: &[&str]) -> Output {
     aigw(directory, &[]).args(arguments).output().unwrap()
 }
 
-/// A trial that is running. Killed when dropped.
-struct Trial {
+/// Running quickstart. Killed when dropped.
+struct Quickstart {
     child: Child,
     watchdog: Child,
-    said: String,
+    printed: String,
     port: u16,
 }
 
-impl Trial {
+impl Quickstart {
     fn start(directory: &Path) -> Self {
         let port = free_port();
         let out = directory.join(unique("stdout"));
@@ -37,20 +37,20 @@ impl Trial {
         let err = directory.join("quickstart-stderr");
         let mut child = command.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&err).unwrap()).spawn().unwrap();
         let watchdog = watch(&child, directory);
-        let said = eventually("quickstart to say how to call it", || {
-            let said = fs::read_to_string(&out).unwrap();
-            assert!(child.try_wait().unwrap().is_none(), "quickstart ended: {said}{}", fs::read_to_string(&err).unwrap());
-            said.lines().any(|line| line.trim_start().starts_with("curl") && !line.trim_end().ends_with('\\')).then_some(said)
+        let printed = eventually("quickstart to print a call", || {
+            let printed = fs::read_to_string(&out).unwrap();
+            assert!(child.try_wait().unwrap().is_none(), "quickstart ended: {printed}{}", fs::read_to_string(&err).unwrap());
+            printed.lines().any(|line| line.trim_start().starts_with("curl") && !line.trim_end().ends_with('\\')).then_some(printed)
         });
-        Self { child, watchdog, said, port }
+        Self { child, watchdog, printed, port }
     }
 
     fn curl(&self) -> String {
-        self.said.lines().find(|line| line.trim_start().starts_with("curl ")).unwrap().trim().to_owned()
+        self.printed.lines().find(|line| line.trim_start().starts_with("curl ")).unwrap().trim().to_owned()
     }
 }
 
-impl Drop for Trial {
+impl Drop for Quickstart {
     fn drop(&mut self) {
         let _ = self.watchdog.kill();
         let _ = self.watchdog.wait();
@@ -59,7 +59,7 @@ impl Drop for Trial {
     }
 }
 
-/// The words of a line as a shell takes them, `$AIGW_KEY` filled in.
+/// Splits a line into words like a shell, with `$AIGW_KEY` replaced.
 fn words(line: &str, key: &str) -> Vec<String> {
     let (mut words, mut word, mut quote, mut inside) = (Vec::new(), String::new(), None, false);
     for c in line.replace("$AIGW_KEY", key).chars() {
@@ -79,7 +79,7 @@ fn words(line: &str, key: &str) -> Vec<String> {
     words
 }
 
-/// Sends what a curl line would send.
+/// Sends the request of a curl line.
 fn pasted(line: &str, key: &str) -> Response {
     let words = words(line, key);
     let url = words.iter().find(|word| word.starts_with("http://")).unwrap();
@@ -102,14 +102,17 @@ fn pasted(line: &str, key: &str) -> Response {
 #[test]
 fn quickstart_needs_no_setup_and_its_curl_line_works() {
     let directory = tempfile::tempdir().unwrap();
-    let trial = Trial::start(directory.path());
-    let key = trial.said.split_whitespace().find(|word| word.starts_with("aigw-sk-")).unwrap().to_owned();
-    let answer = pasted(&trial.curl(), "");
+    let quickstart = Quickstart::start(directory.path());
+    let key = quickstart.printed.split_whitespace().find(|word| word.starts_with("aigw-sk-")).unwrap().to_owned();
+    let answer = pasted(&quickstart.curl(), "");
     let body = answer.expect(200);
     assert!(body["choices"][0]["message"]["content"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
-    let token =
-        trial.said.split_whitespace().find(|word| word.len() >= 32 && !word.starts_with("aigw-sk-") && !word.contains('/')).unwrap();
-    let address = ([127, 0, 0, 1], trial.port).into();
+    let token = quickstart
+        .printed
+        .split_whitespace()
+        .find(|word| word.len() >= 32 && !word.starts_with("aigw-sk-") && !word.contains('/'))
+        .unwrap();
+    let address = ([127, 0, 0, 1], quickstart.port).into();
     let tenants = Request::new(address, "GET", "/admin/v1/tenants").bearer(token).send();
     assert!(!tenants.expect(200)["data"].as_array().unwrap().is_empty(), "the token that is shown does not open the admin API");
     for secret in fs::read_dir(directory.path().join("state")).unwrap().flatten() {
@@ -117,22 +120,22 @@ fn quickstart_needs_no_setup_and_its_curl_line_works() {
         let mode = secret.metadata().unwrap().permissions().mode() & 0o777;
         assert!(secret.path().is_dir() || mode == 0o600, "{} has mode {mode:o}", secret.path().display());
     }
-    drop(trial);
+    drop(quickstart);
 
-    // A second run uses the same state: the key still works, and no secret is shown again.
-    let trial = Trial::start(directory.path());
-    assert!(!trial.said.contains(&key) && !trial.said.contains("aigw-sk-"), "{}", trial.said);
-    pasted(&trial.curl(), &key).expect(200);
-    let address = ([127, 0, 0, 1], trial.port).into();
+    // A second run reuses the state: the key still works, and no secret is shown again.
+    let quickstart = Quickstart::start(directory.path());
+    assert!(!quickstart.printed.contains(&key) && !quickstart.printed.contains("aigw-sk-"), "{}", quickstart.printed);
+    pasted(&quickstart.curl(), &key).expect(200);
+    let address = ([127, 0, 0, 1], quickstart.port).into();
     Request::new(address, "GET", "/v1/models").bearer(&key).send().expect(200);
 }
 
 #[test]
 fn quickstart_enables_the_providers_whose_keys_are_set() {
     let directory = tempfile::tempdir().unwrap();
-    let trial = Trial::start(directory.path());
-    let key = trial.said.split_whitespace().find(|word| word.starts_with("aigw-sk-")).unwrap().to_owned();
-    let address = ([127, 0, 0, 1], trial.port).into();
+    let quickstart = Quickstart::start(directory.path());
+    let key = quickstart.printed.split_whitespace().find(|word| word.starts_with("aigw-sk-")).unwrap().to_owned();
+    let address = ([127, 0, 0, 1], quickstart.port).into();
     let models = Request::new(address, "GET", "/v1/models").bearer(&key).send().expect(200);
     let ids: Vec<&str> = models["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
     assert!(ids.contains(&"sim-echo") && ids.contains(&"sim-lorem"), "{ids:?}");
@@ -191,11 +194,11 @@ fn check_names_every_problem_with_file_key_and_remedy() {
     setup.write(directory.path(), 8080, "sqlite://x.db");
     let output = run(directory.path(), &["check", "--config", "aigw.toml"]);
     assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stdout) + &text(&output.stderr);
+    let printed = text(&output.stdout) + &text(&output.stderr);
     for hint in ["aigw.toml", "worker", "workers", "a.toml", "dialct", "dialect", "b.toml", "groqq", "groq", "c.toml", "api_key_env"] {
-        assert!(said.contains(hint), "nothing of `{hint}` in:\n{said}");
+        assert!(printed.contains(hint), "missing `{hint}` in:\n{printed}");
     }
-    assert!(!said.contains("sk-literal"), "a literal key is repeated:\n{said}");
+    assert!(!printed.contains("sk-literal"), "a literal key is repeated:\n{printed}");
     let good = tempfile::tempdir().unwrap();
     Setup::new().provider("sim.toml", SIMULATOR).write(good.path(), 8080, "sqlite://x.db");
     assert_eq!(run(good.path(), &["check", "--config", "aigw.toml"]).status.code(), Some(0));
@@ -230,10 +233,10 @@ fn a_port_in_use_is_one_line_and_exit_1() {
     let mut child =
         aigw(directory.path(), &[]).args(["serve", "--config", "aigw.toml"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let status = ended(&mut child);
-    let said = text(&child.wait_with_output().unwrap().stderr);
-    assert_eq!(status.code(), Some(1), "{said}");
-    assert!(said.contains(&port.to_string()) && said.contains("in use"), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    let printed = text(&child.wait_with_output().unwrap().stderr);
+    assert_eq!(status.code(), Some(1), "{printed}");
+    assert!(printed.contains(&port.to_string()) && printed.contains("in use"), "{printed}");
+    assert_eq!(printed.lines().count(), 1, "{printed}");
 }
 
 #[test]
@@ -249,9 +252,9 @@ fn a_database_that_cannot_be_reached_is_one_line_and_exit_1() {
             .spawn()
             .unwrap();
         let status = ended(&mut child);
-        let said = text(&child.wait_with_output().unwrap().stderr);
-        assert_eq!(status.code(), Some(1), "{said}");
-        assert!(!said.contains("pass-canary") && !said.contains("panicked") && !said.is_empty(), "{said}");
+        let printed = text(&child.wait_with_output().unwrap().stderr);
+        assert_eq!(status.code(), Some(1), "{printed}");
+        assert!(!printed.contains("pass-canary") && !printed.contains("panicked") && !printed.is_empty(), "{printed}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Every row of the error table that can be reached, in OpenAI's shape.
+//! Every reachable row of the error table, in OpenAI's shape.
 
 use serde_json::{Value, json};
 

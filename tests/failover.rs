@@ -1,4 +1,4 @@
-//! Retry and failover: the matrix of faults below, and here what is peculiar about single ones.
+//! Retry and failover: special cases here, the matrix of faults in `matrix`.
 
 mod matrix;
 
@@ -23,8 +23,8 @@ fn providers_are_tried_in_the_natural_order_of_their_names() {
     assert_eq!(answer.header("x-aigw-attempts"), Some("6"));
 }
 
-/// Calls a model of all these providers, each of which refuses, and gives the order they were called in and the one the admin
-/// API shows.
+/// Calls a model of all these providers, each of which fails. Returns the order of the calls and
+/// the order that the admin API shows.
 fn orders(names: &[String]) -> (Vec<String>, Vec<String>) {
     let upstream = Upstream::start();
     let kinds: Vec<String> = (0..names.len()).map(|nth| format!("kind{nth}")).collect();
@@ -159,7 +159,7 @@ fn a_provider_that_keeps_failing_cools_down_and_is_probed_again() {
         chat("pair").expect(200);
     }
     assert_eq!((calls("alpha"), calls("beta")), (3, 3));
-    // Workers share the rest: whichever takes these, alpha is not called.
+    // Workers share the cooldown: on every worker, alpha is not called.
     for _ in 0..6 {
         let answer = chat("pair");
         answer.expect(200);
@@ -174,10 +174,10 @@ fn a_provider_that_keeps_failing_cools_down_and_is_probed_again() {
     assert_eq!(in_cooldown, [true, false], "{chain}");
     let metric = "aigw_provider_in_cooldown{provider=\"1-alpha\"} 1";
     assert!(gateway.get("/metrics").send().text().contains(metric));
-    // Where there is nobody else, a provider in cooldown is better than none.
+    // Without an alternative, a provider in cooldown is still called.
     chat("solo").error(502, "upstream_error", "all_providers_failed");
     assert_eq!(calls("alpha"), 4);
-    // After its rest one request probes it, and while that one waits for its answer all others go elsewhere.
+    // After the cooldown one request probes it. Until it is answered, all others go elsewhere.
     let gate = Gate::default();
     script.on("alpha", [Answer::good().gate(&gate).before_head(), Answer::good()]);
     std::thread::scope(|scope| {
@@ -196,7 +196,7 @@ fn a_provider_that_keeps_failing_cools_down_and_is_probed_again() {
         assert_eq!(calls("alpha"), 5, "there was more than one probe");
         gate.open();
     });
-    // A success brings it back.
+    // A success ends the cooldown.
     assert_eq!(chat("pair").header("x-aigw-provider"), Some("1-alpha"));
     assert!(!gateway.get("/metrics").send().text().contains(metric));
 }

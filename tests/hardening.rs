@@ -1,6 +1,7 @@
-//! Hostile clients and hostile upstreams (spec/security.md section 7): what they send, how slowly, and how much of it.
+//! Hostile clients and upstreams (spec/security.md section 7): content, speed and size of their
+//! input.
 //!
-//! Each file is a row of 7.8.
+//! Each file covers a row of 7.8.
 
 mod canary;
 mod decoding;
@@ -15,12 +16,12 @@ use std::net::{SocketAddr, TcpStream};
 
 use crate::support::LIMIT;
 
-/// Sends bytes as they are and gives whatever comes back until the connection is closed.
+/// Sends raw bytes and returns everything received until the connection is closed.
 pub fn raw(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     stream.set_write_timeout(Some(LIMIT)).unwrap();
-    // Whoever has had enough closes in the middle of it.
+    // The peer may close the connection early.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     let mut buffer = [0; 16 << 10];
@@ -35,7 +36,7 @@ pub fn raw(address: SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The statuses of the answers in what came back.
+/// Returns the statuses of the received answers.
 pub fn statuses(answers: &str) -> Vec<u16> {
     let status = |line: &str| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok();
     // An answer's head may follow a body that ends without a line end.

@@ -1,4 +1,4 @@
-//! The harness itself: if the scripted upstream or the client lied, every other suite would.
+//! Tests of the harness, because every other suite relies on the scripted upstream and the client.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Virtual keys: how they are presented, what they allow, and how they end.
+//! Virtual keys: presentation, permissions, and end of validity.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

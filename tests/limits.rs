@@ -1,4 +1,4 @@
-//! What is too large, too slow or too much, from either side.
+//! Limits of size, time and number, for clients and upstreams.
 
 use std::time::Duration;
 

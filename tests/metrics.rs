@@ -1,4 +1,4 @@
-//! Liveness, readiness and what Prometheus reads.
+//! Liveness, readiness and Prometheus metrics.
 
 use serde_json::json;
 

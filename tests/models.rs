@@ -1,4 +1,4 @@
-//! `GET /v1/models` and `/{id}`: what this key may use, at which price.
+//! `GET /v1/models` and `/{id}`: models that a key may use, with prices.
 
 use serde_json::{Value, json};
 

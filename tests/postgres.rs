@@ -1,4 +1,5 @@
-//! PostgreSQL as it is met: servers that end connections, that restart, and that demand TLS. On a server of each test's own.
+//! PostgreSQL in practice: servers that close connections, restart, or require TLS. Each test has
+//! its own server.
 
 use aigw::config::DatabaseUrl;
 use aigw::control::store::Store;
@@ -21,7 +22,7 @@ fn gateway(url: &str) -> Gateway {
     Setup::new().database(url).provider("simulator.toml", SIMULATOR).start()
 }
 
-/// Asks the simulator so often and says with which request ids.
+/// Sends that many requests to the simulator and returns their request ids.
 fn converse(gateway: &Gateway, tenant: &str, key: &crate::support::gateway::Key, count: usize) -> Vec<String> {
     let body = json!({"model": "sim-echo", "messages": [{"role": "user", "content": tenant}]});
     let ask = |_| {
@@ -32,7 +33,7 @@ fn converse(gateway: &Gateway, tenant: &str, key: &crate::support::gateway::Key,
     (0..count).map(ask).collect()
 }
 
-/// Every request stands in the ledger once, as soon as the database can be asked.
+/// Checks that every request is in the ledger once, as soon as the database is available.
 fn expect_each_once(gateway: &Gateway, tenant: &str, mut sent: Vec<String>) {
     sent.sort();
     let stored = || {
@@ -68,7 +69,7 @@ fn nothing_is_lost_or_doubled_when_the_server_ends_connections_and_restarts() {
     server.resume();
     sent.extend(converse(&gateway, &tenant.id, &key, 5));
     expect_each_once(&gateway, &tenant.id, sent);
-    // And changes are taken again too.
+    // Changes are accepted again too.
     eventually("a new tenant", || (gateway.admin("POST", "/tenants", Some(&json!({"id": "later"}))).status == 201).then_some(()));
 }
 
@@ -133,7 +134,7 @@ fn a_gateway_serves_over_tls_through_a_restart_with_large_rows() {
     let setup = Setup::new().database(&url).provider("simulator.toml", SIMULATOR);
     let gateway = setup.env("TMPDIR", temporary.path().to_str().unwrap()).start();
     let tenant = gateway.tenant();
-    // Rows of some size, so that batches and answers are more than what TLS puts into one record.
+    // Large rows, so that batches and answers exceed one TLS record.
     let key = tenant.key_with(json!({"tags": {"a": "x".repeat(250), "b": "y".repeat(250)}}));
     let mut sent = converse(&gateway, &tenant.id, &key, 100);
     expect_each_once(&gateway, &tenant.id, sent.clone());

@@ -1,4 +1,4 @@
-//! Reloading the configuration: all of it or nothing, and requests in flight never notice.
+//! Configuration reload: atomic, and without effect on requests in flight.
 
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ fn a_new_file_is_active_once_reload_answers() {
     gateway.write("providers/echo.toml", SIMULATOR);
     assert!(!knows(&gateway, &key, "sim-echo"));
     gateway.admin("POST", "/reload", None).expect(200);
-    // Every worker must know, so ask more often than there are workers.
+    // Every worker must have it, so send more requests than there are workers.
     assert!((0..16).all(|_| knows(&gateway, &key, "sim-echo")));
 }
 

@@ -1,4 +1,4 @@
-//! The universal path: what goes upstream, what comes back, and the headers both ways.
+//! OpenAI-compatible providers: upstream requests, answers, and headers in both directions.
 
 use serde_json::json;
 
@@ -228,7 +228,7 @@ fn a_routed_answer_has_provider_model_attempts_and_cost() {
     assert_eq!(answer.header("x-aigw-provider"), Some("1-alpha"));
     assert_eq!(answer.header("x-aigw-model"), Some("solo"));
     assert_eq!(answer.header("x-aigw-attempts"), Some("2"));
-    // 11 tokens at 0.59 and 7 at 0.79 dollars a million.
+    // 11 tokens at 0.59 and 7 at 0.79 US dollars per million.
     assert_eq!(answer.header("x-aigw-cost-usd"), Some("0.00001202"));
 }
 

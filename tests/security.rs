@@ -1,5 +1,5 @@
-//! Keys are safe, from outside: properties P3, P6, P8 and P9 and what section 4.6 of spec/security.md asks for, on the real
-//! binary. The properties of single blobs are tested beside the code that makes them.
+//! Protection of keys, on the real binary: properties P3, P6, P8 and P9 and section 4.6 of
+//! spec/security.md. Properties of single blobs are tested beside the code that makes them.
 
 mod access;
 mod byo;
@@ -15,12 +15,15 @@ use crate::support::gateway::{Gateway, Setup, Tenant};
 use crate::support::test_gateway::{RETRY, key_env, kind, models, upstream_key};
 use crate::support::upstream::Upstream;
 
-/// A master key of tests.
+/// Master key of the tests.
 pub const MASTER: &str = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
-/// Another one.
+/// Another master key.
 pub const OTHER_MASTER: &str = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
 
-/// A gateway that seals, with the kinds `alpha` and `beta` and a brokered provider of each: `1-alpha`, `20-beta`.
+/// Starts a gateway with a master key, the kinds `alpha` and `beta`, and a brokered provider of
+/// each:
+
+/// `1-alpha`, `20-beta`.
 pub fn setup(upstream: &Upstream) -> Setup {
     let base_url = |provider: &str| upstream.base_url(provider);
     Setup::new()
@@ -33,12 +36,12 @@ pub fn setup(upstream: &Upstream) -> Setup {
         .env(&key_env("20-beta"), &upstream_key("20-beta"))
 }
 
-/// Writes a provider of a tenant's own.
+/// Adds a tenant's own provider.
 pub fn bring(tenant: &Tenant<'_>, name: &str, kind: &str, key: &str) -> Value {
     tenant.admin("PUT", &format!("/providers/{name}"), Some(&json!({"kind": kind, "api_key": key}))).expect(200)
 }
 
-/// Does something to the SQLite database behind the gateway's back, which is not running meanwhile.
+/// Edits the SQLite database while the gateway is stopped.
 pub fn edit(gateway: &Gateway, sql: &str) {
     use diesel::connection::SimpleConnection;
     use diesel::{Connection, SqliteConnection};

@@ -1,4 +1,4 @@
-//! Stopping, gently and not: no stream is cut, no entry is lost.
+//! Graceful and forced shutdown: no stream is cut, no entry is lost.
 
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -64,7 +64,7 @@ fn a_stream_longer_than_the_grace_ends_with_an_error_and_is_settled() {
     assert!(entry["completion_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "what was relayed is not metered: {entry}");
 }
 
-/// What became of one request, its answer checked.
+/// Sends one request and checks its answer. Returns whether it was accepted.
 fn ask(gateway: &Gateway, key: &Key, upstream: &Upstream, stream: bool) -> bool {
     let (text, script) = (unique("answer"), upstream.script());
     let answer = if stream { Answer::streamed(&[&text], Some(&good_usage())) } else { Answer::json(200, &completion(&text)) };
@@ -72,14 +72,14 @@ fn ask(gateway: &Gateway, key: &Key, upstream: &Upstream, stream: bool) -> bool 
     let request = gateway.chat(key, &json!({"model": "solo", "messages": [], "stream": stream, MARK: script.mark()}));
     let mut connection = match Connection::try_open(gateway.address) {
         Ok(connection) => connection,
-        // It was in the queue of a listener that closed: nobody has accepted it.
+        // It was in the queue of a listener that closed, and was not accepted.
         Err(error) if error.kind() == ErrorKind::ConnectionReset => return false,
-        // There is always somebody who listens.
+        // One gateway always listens.
         Err(error) => panic!("cannot connect: {error}"),
     };
     let reply = if connection.try_write(&request.wire()) { connection.try_reply() } else { Err(String::new()) };
     let Ok(reply) = reply else {
-        // The connection was closed before anybody took the request from it: whoever asks may ask again.
+        // The connection was closed before the request was read: the client may retry.
         assert!(script.calls().is_empty(), "a request was accepted and then lost");
         return false;
     };
@@ -118,7 +118,7 @@ fn a_rolling_restart_under_load_loses_no_accepted_request() {
         }
     };
     let client = || {
-        // One that fails ends the load, so that the failure is told at once.
+        // A failure ends the load, so that it is reported at once.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(load));
         if let Err(failure) = outcome {
             stop.store(true, Ordering::SeqCst);

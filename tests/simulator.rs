@@ -1,4 +1,4 @@
-//! The simulator: answers without an upstream, the same every time, and outages to rehearse.
+//! Simulator: deterministic answers without an upstream, and simulated outages.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! Streams: relayed as they arrive, cut short honestly, cancelled when nobody listens.
+//! Streams: relayed as they arrive, ended with an error if truncated, cancelled when the client
+//! disconnects.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use crate::support::test_gateway::{Session, session};
 use crate::support::unique;
 use crate::support::upstream::{Answer, Gate, chunk, delta, good_usage, usage_chunk};
 
-/// Plays `pieces` to a streaming request and gives the whole body the client got.
+/// Sends `pieces` to a streaming request and returns the body that the client received.
 fn relayed(session: &Session<'_>, pieces: impl IntoIterator<Item = Vec<u8>>) -> String {
     let answer = pieces.into_iter().fold(Answer::stream(), |answer, piece| answer.piece(&piece));
     session.script.on("alpha", [answer]);
@@ -135,7 +136,8 @@ fn a_stream_is_relayed_byte_for_byte_however_it_is_cut() {
     let whole = format!("{kept}{usage}data: [DONE]\n\n");
     let expected = format!("{kept}data: [DONE]\n\n");
     for size in [1, 2, 3, 7, 64, 1021, whole.len()] {
-        // Pieces of a byte each would be thousands of chunks: only the interesting parts are cut so fine.
+        // Pieces of one byte each would be thousands of chunks: only the interesting parts are
+        // split that fine.
         let (coarse, fine) = if size < 64 { whole.split_at(whole.len() - 700) } else { ("", whole.as_str()) };
         let pieces = coarse.as_bytes().chunks(4096).chain(fine.as_bytes().chunks(size)).map(<[u8]>::to_vec);
         assert_eq!(relayed(&session, pieces), expected, "cut into pieces of {size}");
@@ -204,7 +206,8 @@ fn a_silent_stream_ends_after_the_idle_timeout() {
     assert_eq!(entry["outcome"], "interrupted");
 }
 
-/// Lets a client leave while the upstream says nothing, and gives the time until the upstream noticed.
+/// Disconnects a client while the upstream is silent, and returns the time until the upstream
+/// notices.
 fn noticed_after(leave: impl FnOnce(&Session<'_>, &str) -> Instant) -> (Duration, Value) {
     let session = session();
     let id = unique("left");
@@ -213,7 +216,7 @@ fn noticed_after(leave: impl FnOnce(&Session<'_>, &str) -> Instant) -> (Duration
     (gone.saturating_duration_since(left), session.shared.gateway.entry(&id))
 }
 
-/// A busy machine may be late once or twice, a gateway that does not cancel always is.
+/// A busy machine may be late once or twice; a gateway that does not cancel is always late.
 fn within_100_ms(what: &str, leave: impl Fn(&Session<'_>, &str) -> Instant) -> Value {
     let mut taken = Vec::new();
     for _ in 0..5 {

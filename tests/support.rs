@@ -1,7 +1,8 @@
 //! What every suite stands on: the real binary, a scripted upstream, a client on a raw socket.
 //!
-//! Nothing here waits for ever: a product that hangs fails its test within [`LIMIT`]. Nothing sleeps to synchronise; where
-//! another process must be waited for, it is asked again until it answers or the limit is up.
+//! Nothing here waits for ever: a product that hangs fails its test within [`LIMIT`]. Nothing
+//! sleeps to synchronise; where another process must be waited for, it is asked again until it
+//! answers or the limit is up.
 
 pub mod cases;
 pub mod client;
@@ -14,20 +15,20 @@ pub mod upstream;
 
 use std::time::{Duration, Instant};
 
-/// The longest anything may take before it counts as hung.
+/// Time after which a wait counts as hung.
 pub const LIMIT: Duration = Duration::from_secs(10);
 
-/// Asks again until there is an answer.
+/// Polls `ask` until it returns a value.
 ///
 /// # Panics
-/// After [`LIMIT`], naming what was waited for.
+/// After [`LIMIT`], naming the expected event.
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(start.elapsed() < LIMIT, "waited {LIMIT:?} in vain for {what}");
+        assert!(start.elapsed() < LIMIT, "timed out after {LIMIT:?} waiting for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,5 +1,5 @@
-//! All integration tests in one crate, so that they are linked once. `support` is the harness; the other modules are suites,
-//! one per theme.
+//! All integration tests in one crate, so that they are linked once. `support` is the harness; the
+//! other modules are suites, one per theme.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "what tests connect to is their own")]
 

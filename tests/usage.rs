@@ -1,5 +1,5 @@
-//! Usage and costs over a served gateway: the sums of what was asked, by OpenAI's words and by ours; and what providers claim
-//! that cannot be.
+//! Usage and costs of a running gateway: sums through OpenAI's API and aigw's, and impossible usage
+//! reports of providers.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,7 +13,7 @@ use crate::support::upstream::{Answer, completion};
 
 const DAY: i64 = 86_400;
 
-/// Yesterday's midnight: a test across midnight counts whole.
+/// Yesterday's midnight, so that a test across midnight is counted in full.
 fn since() -> i64 {
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
     now / DAY * DAY - DAY

@@ -1,13 +1,13 @@
-//! The `anthropic` dialect: translates between OpenAI's chat API and Anthropic's Messages API, streams
-//! included.
+//! The `anthropic` dialect: translates between OpenAI's chat API and Anthropic's Messages API,
+//! streams included.
 //!
-//! Implements spec/anthropic-translation.md; section numbers in this folder refer to it. This is pure
-//! translation: the gateway decides which response headers pass, what is retried and which error the
-//! client gets.
+//! Implements spec/anthropic-translation.md; section numbers in this folder refer to it. This is
+//! pure translation: the gateway decides which response headers pass, what is retried and which
+//! error the client gets.
 //!
-//! Two options that the specification leaves to the operator are always on: `thinking_blocks` in answers
-//! (section 7) and the client's `anthropic-beta` header (rule 1.4). A kind's `request` quirks apply to
-//! the translated body.
+//! Two options that the specification leaves to the operator are always on: `thinking_blocks` in
+//! answers (section 7) and the client's `anthropic-beta` header (rule 1.4). A kind's `request`
+//! quirks apply to the translated body.
 
 use super::{Ask, Dialect, Failure, Operation, Prepared, Refused};
 

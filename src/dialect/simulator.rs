@@ -1,8 +1,9 @@
-//! The `simulator` dialect: deterministic answers in OpenAI's format, generated in process for trials and
-//! tests.
+//! The `simulator` dialect: deterministic answers in OpenAI's format, generated in process for
+//! trials and tests.
 //!
-//! `sim-echo` answers with the last user message, `sim-lorem` with placeholder text. The kind's `simulate`
-//! table adds latency and failures. `text` and `embedding` generate the content, `answer` formats it.
+//! `sim-echo` answers with the last user message, `sim-lorem` with placeholder text. The kind's
+//! `simulate` table adds latency and failures. `text` and `embedding` generate the content,
+//! `answer` formats it.
 
 mod answer;
 mod embedding;

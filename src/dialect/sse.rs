@@ -1,18 +1,18 @@
 //! Incremental scanner of server-sent events: finds the bounds, name and data of each event.
 //!
-//! An event within one piece is a slice of that piece. Of an event that straddles pieces, at most its own
-//! bytes are held. The scanner does not parse JSON; readers decide how to handle an event.
+//! An event within one piece is a slice of that piece. Of an event that straddles pieces, at most
+//! its own bytes are held. The scanner does not parse JSON; readers decide how to handle an event.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::{memchr, memchr2};
 
-/// Scanner of one stream: [`push`](Self::push) a piece, call [`next_event`](Self::next_event) until it
-/// returns `None`, and call [`finish`](Self::finish) after the last piece.
+/// Scanner of one stream: [`push`](Self::push) a piece, call [`next_event`](Self::next_event) until
+/// it returns `None`, and call [`finish`](Self::finish) after the last piece.
 ///
-/// Lines end in LF, CRLF or CR. A byte order mark at the start is skipped. The split into pieces changes
-/// neither the events nor their raw bytes.
+/// Lines end in LF, CRLF or CR. A byte order mark at the start is skipped. The split into pieces
+/// changes neither the events nor their raw bytes.
 #[derive(Debug, Default)]
 pub struct Scanner {
     limits: SseLimits,
@@ -56,7 +56,8 @@ pub struct TooLarge {
 pub struct Event {
     /// Bytes as received, with the final blank line.
     pub raw: Bytes,
-    /// Whether the event began in an earlier piece, so that `raw` is a copy and not a slice of the last piece.
+    /// Whether the event began in an earlier piece, so that `raw` is a copy and not a slice of the
+    /// last piece.
     pub straddles: bool,
     name: Range<usize>,
     data: Data,
@@ -147,8 +148,8 @@ impl Scanner {
         }
     }
 
-    /// Ends the stream. Returns the rest as an event without its blank line. The last line counts even
-    /// without a line end.
+    /// Ends the stream. Returns the rest as an event without its blank line. The last line counts
+    /// even without a line end.
     ///
     /// # Errors
     /// As [`next_event`](Self::next_event).
@@ -202,8 +203,8 @@ enum After {
 }
 
 impl Block {
-    /// Continues scanning `bytes`, which begin at the start of the event. Returns whether its blank line
-    /// was found; the event is then `scanned` bytes long.
+    /// Continues scanning `bytes`, which begin at the start of the event. Returns whether its blank
+    /// line was found; the event is then `scanned` bytes long.
     fn scan(&mut self, bytes: &[u8], after: After, limits: SseLimits) -> Result<bool, TooLarge> {
         if self.may_open_with_lf && !bytes.is_empty() {
             self.may_open_with_lf = false;
@@ -237,8 +238,8 @@ impl Block {
         Ok(false)
     }
 
-    /// Returns the ending of the line at `end` and the start of the next line. `None` if it ends in CR and
-    /// the next byte, which may be an LF, has not arrived.
+    /// Returns the ending of the line at `end` and the start of the next line. `None` if it ends in
+    /// CR and the next byte, which may be an LF, has not arrived.
     fn line_end(&self, bytes: &[u8], end: usize, blank: bool, after: After) -> Option<(Ending, usize)> {
         if bytes.get(end) == Some(&b'\n') {
             return Some((Ending::Lf, end + 1));
@@ -255,7 +256,8 @@ impl Block {
         }
     }
 
-    /// Returns the start of the text of the line at `scanned`, after a byte order mark in the first line.
+    /// Returns the start of the text of the line at `scanned`, after a byte order mark in the first
+    /// line.
     fn line_start(&self, bytes: &[u8]) -> usize {
         let marked = !self.has_started && bytes[self.scanned..].starts_with(b"\xEF\xBB\xBF");
         self.scanned + if marked { 3 } else { 0 }

@@ -1,4 +1,4 @@
-//! What makes no sense, from the client and from the upstream, ends in a clean error.
+//! Invalid input from the client or the upstream ends in a clean error.
 
 use serde_json::{Value, json};
 
@@ -123,7 +123,8 @@ fn an_error_without_json_is_described_by_its_status() {
     }
 }
 
-/// An error under status 200: its type, then status, type, code and number of calls as the client sees them.
+/// Error under status 200: its type, then the client's status, type and code, and the number of
+/// calls.
 const UNDER_200: [(&str, u16, &str, Option<&str>, usize); 4] = [
     ("invalid_request_error", 400, "invalid_request_error", None, 1),
     ("authentication_error", 502, "upstream_error", Some("upstream_auth_failed"), 1),
@@ -149,7 +150,7 @@ fn an_error_under_status_200_is_handled_as_that_error() {
     }
 }
 
-/// An event longer than a line, or than an event, may be.
+/// Events over the limit of a line or of an event.
 fn gigantic() -> [String; 3] {
     let text = "x".repeat(400 << 10);
     let delta = json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}});

@@ -1,4 +1,4 @@
-//! The shipped Anthropic file: its models, their prices, and the names in the product's own examples.
+//! Shipped Anthropic file: models, prices, and the model names used in the documentation.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,7 +37,7 @@ fn every_current_model_is_shipped_at_its_list_price() {
     for listed in list.as_array().unwrap() {
         let id = listed["model"].as_str().unwrap();
         let Some(model) = shipped.get(id) else {
-            // Dated names of the same models, and models on their way out, may be left out.
+            // Dated names of the same models and deprecated models may be missing.
             let is_dated = shipped.keys().any(|other| id.strip_prefix(other).is_some_and(|date| date.starts_with("-20")));
             if !is_dated && listed.get("deprecated_on").is_none() {
                 missing.push(id);
@@ -56,7 +56,7 @@ fn every_current_model_is_shipped_at_its_list_price() {
     assert!(missing.is_empty(), "not shipped: {missing:?}");
 }
 
-/// The member of that name, wherever it is.
+/// Finds the member of that name at any depth.
 fn find<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     let object = value.as_object()?;
     object.get(name).or_else(|| object.values().find_map(|inner| find(inner, name)))

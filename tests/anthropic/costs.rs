@@ -1,13 +1,14 @@
-//! What Anthropic's usage costs: cached tokens and both sorts of cache writes, each at its own price.
+//! Cost of Anthropic usage: cached tokens and both kinds of cache writes, each at its own price.
 //!
-//! Prices of the shared gateway, in USD per million tokens: input 3, cached 0.3, cache write 3.75 (five minutes) and 6 (one hour), output 15.
+//! Prices of the shared gateway, in USD per million tokens: input 3, cached 0.3, cache write 3.75
+//! (five minutes) and 6 (one hour), output 15.
 
 use serde_json::{Value, json};
 
 use super::{message, message_start, shared_gateway};
 use crate::support::upstream::Answer;
 
-/// A usage object, then cached, cache-write and prompt tokens, and the cost in nano-USD.
+/// Usage objects, each with its cached, cache-write and prompt tokens and its cost in nano-USD.
 fn priced() -> Vec<(Value, [u64; 3], u64)> {
     let usage = |input: u64, write: u64, read: u64, hour: Option<u64>| {
         let mut usage = json!({

@@ -1,4 +1,4 @@
-//! Every golden case, there and back.
+//! Golden cases through the gateway.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::support::cases::{self, Body, Case};
 use crate::support::client::Response;
 use crate::support::upstream::Answer;
 
-/// The scripted answer of a case.
+/// Returns the scripted answer of a case.
 fn scripted(case: &Case) -> Option<Answer> {
     let answer = case.upstream.as_ref()?;
     let head = answer.headers.iter().fold(Answer::head(answer.status), |head, (name, value)| head.header(name, value.as_str().unwrap()));
@@ -24,7 +24,7 @@ fn send(provider: &TestProvider<'_>, case: &Case) -> Response {
     headers.fold(request, |request, (name, value)| request.header(name, value.as_str().unwrap())).send()
 }
 
-/// Checks what went upstream.
+/// Checks the upstream request.
 fn check_call(provider: &TestProvider<'_>, case: &Case) {
     let file = &case.file;
     let calls = provider.script.calls();
@@ -45,7 +45,7 @@ fn check_call(provider: &TestProvider<'_>, case: &Case) {
     }
 }
 
-/// Checks what came back: the dialect's word, or that of a chain which ends there.
+/// Checks the client's answer: the dialect's, or the error of an exhausted chain.
 fn check_answer(provider: &TestProvider<'_>, case: &Case, answer: &Response) {
     let file = &case.file;
     match case.upstream.as_ref().map(|upstream| upstream.status) {
@@ -69,7 +69,8 @@ fn check_answer(provider: &TestProvider<'_>, case: &Case, answer: &Response) {
         }
     }
     for (name, value) in &case.expected.headers {
-        // What the dialect reports under Anthropic's name has ours at the client; `x-should-retry` speaks of Anthropic's own clients.
+        // The client gets aigw's name of the request id. `x-should-retry` is for Anthropic's
+        // clients only.
         let name = match name.as_str() {
             "request-id" => "x-upstream-request-id",
             "x-should-retry" => continue,
@@ -79,7 +80,7 @@ fn check_answer(provider: &TestProvider<'_>, case: &Case, answer: &Response) {
     }
 }
 
-/// Checks the entry a request that went upstream has left.
+/// Checks the ledger entry of a request that was sent upstream.
 fn check_entry(provider: &TestProvider<'_>, case: &Case, answer: &Response) {
     let entry = provider.entry(answer);
     let file = &case.file;

@@ -1,5 +1,5 @@
-//! Every stream of the golden cases, cut anywhere by the upstream: the client gets the same chunks. Chunked framing keeps the
-//! pieces apart on their way to the translator.
+//! Streams of the golden cases, split anywhere by the upstream: the client gets the same chunks.
+//! Chunked framing keeps the pieces apart up to the translation.
 
 use std::cell::RefCell;
 use std::sync::Mutex;
@@ -13,19 +13,19 @@ use crate::support::cases::{self, Body, Case};
 use crate::support::client::Connection;
 use crate::support::upstream::Answer;
 
-/// How far every single boundary is tried.
+/// Number of bytes within which every boundary is tested.
 const EVERYWHERE: usize = 2048;
-/// How many clients ask at a time.
+/// Number of concurrent clients.
 const CLIENTS: usize = 4;
 
-/// A case that is a stream, the text its upstream sends, and a provider to play it on.
+/// Case with a stream, the text of its upstream, and a provider to run it on.
 struct Streamed {
     case: Case,
     text: String,
     provider: TestProvider<'static>,
 }
 
-/// The streams as they are, and with their line ends turned into CRLF.
+/// Returns the streams as recorded and with CRLF line ends.
 fn streams(line_end: &str) -> Vec<Streamed> {
     let streamed = |case: Case| match &case.upstream {
         Some(cases::Answer { body: Body::Stream(text), .. }) => {
@@ -37,13 +37,13 @@ fn streams(line_end: &str) -> Vec<Streamed> {
     cases::load().into_iter().filter_map(streamed).collect()
 }
 
-/// The text of a stream in these pieces.
+/// Returns an answer that sends these pieces.
 fn cut<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Answer {
     pieces.into_iter().filter(|piece| !piece.is_empty()).fold(Answer::stream(), Answer::piece)
 }
 
 impl Streamed {
-    /// Sends the case's request over a connection that is kept if it can be, and compares what comes back.
+    /// Sends the case's request, over a kept connection if there is one, and compares the answer.
     fn run(&self, kept: &mut Option<Connection>) -> Result<(), String> {
         let connection = kept.take().unwrap_or_else(|| Connection::open(self.provider.shared.gateway.address));
         let (answer, connection) = self.provider.chat(&self.case.openai_request).send_over(connection);
@@ -60,7 +60,7 @@ impl Streamed {
 #[test]
 fn a_stream_cut_at_any_one_byte_gives_the_same_chunks() {
     let streams = streams("");
-    // One provider's answers differ in nothing but the cut, so it does not matter which request gets which.
+    // The answers of a provider differ only in the split, so any request may get any of them.
     let mut turns = Vec::new();
     for streamed in &streams {
         let bytes = streamed.text.as_bytes();

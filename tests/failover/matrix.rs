@@ -1,5 +1,5 @@
-//! The fault matrix: every fault, streamed and not, at every place in the chain; the calls really made, the client's answer and
-//! the ledger's entry.
+//! Fault matrix: every fault, streamed and not, at every position of the chain. Checks the calls,
+//! the client's answer and the ledger entry.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -9,34 +9,34 @@ use serde_json::{Value, json};
 use crate::support::test_gateway::{Session, TestGateway, session, shared_gateway};
 use crate::support::upstream::{Answer, MARK, completion, delta};
 
-/// What a fault calls for (DESIGN.md section 6).
+/// Required reaction to a fault (DESIGN.md section 6).
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Class {
-    /// Again at the same provider, then the next; the status if there is none.
+    /// Retry at the same provider, then the next; status if there is none.
     Transient(u16),
     /// As `Transient`, and possibly once more because the connection may just have been closed.
     Dropped,
-    /// The next provider at once; status and code if there is none.
+    /// Next provider at once; status and code if there is none.
     Local(u16, &'static str),
-    /// Back to the client as it is.
+    /// Relayed to the client.
     Fault,
 }
 
-/// Where a fault comes from.
+/// Cause of a fault.
 #[derive(Clone)]
 enum Cause {
-    /// What a patient provider answers.
+    /// Answer of a provider with long timeouts.
     Answer(Answer),
-    /// What an impatient provider answers.
+    /// Answer of a provider with short timeouts.
     Hasty(Answer),
-    /// A provider that cannot be talked to at all, by the name of its models.
+    /// Unreachable provider, by the name of its models.
     Unreachable(&'static str),
 }
 
 struct Fault {
     name: String,
     class: Class,
-    /// The status the ledger shows for the attempt.
+    /// Status of the attempt in the ledger.
     status: Option<u16>,
     cause: Cause,
 }
@@ -48,7 +48,7 @@ enum Position {
     Last,
 }
 
-/// A body that is fine but for its frame, as the request asked for it.
+/// Returns a valid body for the request, with invalid framing.
 fn body(stream: bool) -> Vec<u8> {
     if stream { format!("data: {}\n\ndata: [DONE]\n\n", delta("x")).into_bytes() } else { completion("x").to_string().into_bytes() }
 }
@@ -134,7 +134,7 @@ fn faults(stream: bool) -> Vec<Fault> {
     faults
 }
 
-/// Plays one row and checks everything about it.
+/// Runs one row and checks it.
 fn row(shared: &TestGateway, session: &Session<'_>, fault: &Fault, stream: bool, position: Position) {
     let script = shared.upstream.script();
     let (model, provider, at_fault) = match (&fault.cause, position) {
@@ -163,7 +163,7 @@ fn row(shared: &TestGateway, session: &Session<'_>, fault: &Fault, stream: bool,
     let body = json!({"model": model, "messages": [], MARK: script.mark(), "stream": stream});
     let answer = shared.gateway.chat(&session.key, &body).send();
 
-    // The calls really made.
+    // The calls.
     let (least, most) = match fault.class {
         Class::Transient(_) => (2, 2),
         Class::Dropped => (2, 4),
@@ -195,7 +195,7 @@ fn row(shared: &TestGateway, session: &Session<'_>, fault: &Fault, stream: bool,
             200
         }
         Class::Transient(status) => {
-            // Whether an upstream's own 408 or 504 counts as a time-out is not laid down.
+            // It is unspecified whether a 408 or 504 of an upstream counts as a timeout.
             let status = if matches!(fault.status, Some(408 | 504)) { answer.status } else { status };
             assert!(matches!(status, 429 | 502..=504));
             answer.error(status, "upstream_error", "all_providers_failed");

@@ -1,4 +1,4 @@
-//! The provider's key, quoted back by the provider in every way we could think of. Nobody but the provider ever sees it.
+//! Provider keys that a provider quotes back in many encodings. No one else ever sees them.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -13,7 +13,7 @@ fn key() -> String {
     upstream_key("1-alpha")
 }
 
-/// The key as an upstream may quote it.
+/// Returns encodings of the key that an upstream may quote.
 fn quotes() -> Vec<String> {
     let key = key();
     vec![
@@ -110,7 +110,7 @@ fn a_header_that_quotes_the_key_does_not_pass() {
         for (status, name) in
             [(200, "x-request-id"), (200, "content-type"), (400, "request-id"), (429, "retry-after"), (400, "content-type")]
         {
-            // What is said of a success may be anything, so only the key as it is gives it away.
+            // A successful answer may contain anything, so only the verbatim key counts.
             if status < 400 && !quote.contains(&key()[5..17]) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Encoded bodies: what is understood, what is a bomb.
+//! Encoded bodies: accepted encodings and decompression bombs.
 
 use std::io::Write;
 

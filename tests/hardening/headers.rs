@@ -1,11 +1,11 @@
-//! Which headers pass, up and down: lists of what may, never of what may not.
+//! Headers that pass in both directions. Both are allowlists.
 
 use serde_json::json;
 
 use crate::support::test_gateway::{session, upstream_key};
 use crate::support::upstream::{Answer, completion, good_usage};
 
-/// What an upstream may see of a head: our own framing, the credential, and the list of 7.2.
+/// Headers that an upstream may get: framing, the credential, and the list of 7.2.
 const UP: [&str; 13] = [
     "host",
     "content-length",
@@ -22,7 +22,7 @@ const UP: [&str; 13] = [
     "connection",
 ];
 
-/// What a client may see: HTTP's own, ours, and the list of 7.3.
+/// Headers that a client may get: HTTP's, aigw's, and the list of 7.3.
 const DOWN: [&str; 17] = [
     "content-length",
     "transfer-encoding",
@@ -92,7 +92,7 @@ fn only_listed_client_headers_are_sent_upstream() {
     let session = session();
     let mut request = session.chat("solo").header("connection", "x-named").header("x-named", "canary");
     for (name, value) in NEVER_UP {
-        // The virtual key once more: another would be none.
+        // The same virtual key again; two different keys would be refused.
         request = request.header(name, if value.is_empty() { &session.key.secret } else { value });
     }
     request.send().expect(200);

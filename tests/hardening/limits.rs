@@ -1,4 +1,4 @@
-//! Each row of 7.4, at its limit and one past it, with limits small enough to reach. What is slow is in `slow`.
+//! Each row of 7.4, at its limit and one above it, with small limits. Slow peers are in `slow`.
 
 use std::time::Instant;
 
@@ -46,8 +46,8 @@ fn a_body_of_exactly_the_limit_passes_and_one_byte_more_closes_the_connection() 
 #[test]
 fn endless_chunks_are_not_read_beyond_the_limit() {
     let own = OwnGateway::new("max_body = \"64KiB\"", "");
-    // Nothing here says that the connection is to be closed: that is for the gateway to do. For a second it lets the client
-    // go on, so that a client which sends first and reads afterwards finds the answer.
+    // The request does not ask for a close; the gateway closes the connection. It keeps reading for
+    // one second, so that a client that sends everything before it reads still gets the answer.
     let is_cut_off = |head: Vec<u8>| {
         let mut connection = Connection::open(own.gateway.address);
         connection.write(&head);
@@ -218,7 +218,7 @@ fn a_large_event_passes_in_parts_and_whole() {
 #[test]
 fn connections_per_address_are_limited() {
     let upstream = crate::support::upstream::Upstream::start();
-    // The harness itself asks whether the gateway is ready: two at a time.
+    // The harness uses connections to poll for readiness, two at a time.
     let gateway = crate::support::gateway::Setup::new()
         .server("max_connections_per_address = 3")
         .provider("alpha.toml", &keyless("alpha", "1-alpha", &upstream.base_url("alpha")))
@@ -232,7 +232,7 @@ fn connections_per_address_are_limited() {
     });
 }
 
-/// A connection that the gateway has taken for good.
+/// Returns a connection that the gateway has accepted and keeps.
 fn held(gateway: &crate::support::gateway::Gateway) -> Connection {
     eventually("a connection to be taken", || {
         let mut connection = Connection::open(gateway.address);

@@ -1,4 +1,4 @@
-//! Those who take their time: clients that send slowly, clients that read slowly.
+//! Slow peers: clients that send slowly, clients that read slowly.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -64,7 +64,7 @@ fn the_time_for_a_later_head_starts_with_its_first_byte() {
             match stream.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => answers.extend_from_slice(&buffer[..read]),
-                // The time-out of the read is the pace of the drip.
+                // The read timeout sets the pace of the bytes.
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     if begun.is_none() || drips {
                         let _ = stream.write_all(b"G");
@@ -113,7 +113,7 @@ fn an_unread_stream_is_cut_off_with_its_upstream_call() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_unread_whole_answer_does_not_hold_its_connection() {
-    // One connection for the upstream's answer that nobody reads, one for whoever asks whether it is still there.
+    // One connection for the unread answer, one to check whether it is still open.
     let own = OwnGateway::new("write_timeout = \"300ms\"\nmax_connections_per_address = 2", "");
     own.script.on("alpha", [Answer::json(200, &completion(&"x".repeat(32 << 20)))]);
     let unread = own.chat(false).start();

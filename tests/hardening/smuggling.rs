@@ -1,4 +1,5 @@
-//! Requests whose end is told in two ways. Each hides a second one, with a valid key, that must never reach the upstream.
+//! Requests with two conflicting lengths. Each hides a second request, with a valid key, that must
+//! never reach the upstream.
 
 use std::sync::OnceLock;
 
@@ -10,7 +11,7 @@ fn own() -> &'static OwnGateway {
     OWN.get_or_init(|| OwnGateway::new("workers = 2\nmax_body = \"1MiB\"", ""))
 }
 
-/// The request that hides: whole, valid, and without a mark.
+/// Returns the hidden request: complete, valid, and without a mark.
 fn hidden() -> String {
     let body = r#"{"model":"solo","messages":[]}"#;
     let key = &own().key.secret;
@@ -20,8 +21,8 @@ fn hidden() -> String {
     )
 }
 
-/// Sends a head with these lines and then a body, and checks that it is refused with this status and that nothing more is
-/// served on the connection.
+/// Sends a head with these lines and a body. Checks that it is refused with this status and that
+/// nothing else is served on the connection.
 #[track_caller]
 fn refused(status: u16, head: &str, body: &str) {
     let mut bytes = own().head(head);
@@ -34,7 +35,7 @@ fn one_answer(status: u16, bytes: &[u8]) {
     let answer = raw(own().gateway.address, bytes);
     let statuses = statuses(&answer);
     assert_eq!(statuses.first(), Some(&status), "{:?}: {answer}", String::from_utf8_lossy(bytes));
-    // Even what no handler sees is refused in the shape of every error.
+    // Refusals before any handler have the same error shape.
     assert!(status < 400 || answer.contains(r#"{"error":{"message":""#) && answer.contains("x-request-id: "), "{answer}");
     assert!(statuses[1..].iter().all(|status| *status == 400), "{answer}");
     assert!(own().upstream.unmarked().is_empty(), "the upstream saw {:?}", own().upstream.unmarked());
@@ -111,7 +112,7 @@ fn invalid_chunks_are_not_sent_upstream() {
     ] {
         let mut bytes = own().head("transfer-encoding: chunked\r\n");
         bytes.extend_from_slice(format!("{body}{}", hidden()).as_bytes());
-        // Refused, or closed without a word.
+        // Refused, or closed without an answer.
         let answer = raw(own().gateway.address, &bytes);
         assert!(statuses(&answer).iter().all(|status| *status == 400), "{body:?}: {answer}");
         assert!(own().upstream.unmarked().is_empty());

@@ -1,4 +1,4 @@
-//! What may not be told apart, what every answer carries, who may ask from a browser, and what cannot be injected.
+//! Indistinguishable answers, headers of every answer, access from browsers, and injection.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::support::own_gateway::OwnGateway;
 use crate::support::test_gateway::{session, shared_gateway};
 use crate::support::upstream::Answer;
 
-/// Status and body, the name asked for taken out.
+/// Returns status and body, without the requested name.
 fn shape(response: &Response, name: &str) -> (u16, String, Vec<String>) {
     let headers = response.headers.0.iter().filter(|(name, _)| !matches!(name.as_str(), "x-request-id" | "date" | "content-length"));
     let mut headers: Vec<_> = headers.map(|(name, value)| format!("{name}: {value}")).collect();

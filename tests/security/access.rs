@@ -1,4 +1,4 @@
-//! Who gets at the admin API, and where (spec/security.md 4.5).
+//! Access to the admin API (spec/security.md 4.5).
 
 use std::process::Stdio;
 
@@ -37,7 +37,7 @@ fn a_foreign_host_name_gets_nothing_from_the_admin_listener() {
     }
 }
 
-/// Every route of the admin API and of usage, as the gateway itself describes them, by everybody who is not the operator.
+/// Calls every described route of the admin API and of usage as everyone except the operator.
 #[test]
 fn every_admin_route_requires_the_operator() {
     let upstream = Upstream::start();
@@ -82,7 +82,10 @@ fn every_admin_route_requires_the_operator() {
     assert_eq!(gateway.admin("GET", "/tenants/own", None).status, 200, "nothing was done meanwhile");
 }
 
-/// What must not start, with the word of its remedy; a line each, and never the secret itself.
+/// Configurations that must not start. Each is refused with one line that names the remedy and not
+/// the
+
+/// secret.
 #[test]
 fn an_unsafe_configuration_exits_with_78_and_one_line() {
     let upstream = Upstream::start();

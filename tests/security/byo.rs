@@ -1,4 +1,4 @@
-//! Tenants' own providers: who is tried, with which key, on whose bill.
+//! Tenants' own providers: order, keys and billing.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ fn patch(tenant: &Tenant<'_>, fields: Value) {
     tenant.admin("PATCH", "", Some(&fields)).expect(200);
 }
 
-/// A gateway, and a tenant with a key.
+/// Starts a gateway and creates a tenant with a key.
 fn start(upstream: &Upstream) -> (Gateway, String, Key) {
     let gateway = setup(upstream).start();
     let (id, key) = {
@@ -95,7 +95,7 @@ fn the_chain_is_in_natural_order_and_billing_never_switches_unasked() {
     assert_eq!(names(&tenant, "?model=pair"), ["byo/1-alpha", "byo/3-mine"]);
     assert_eq!(names(&tenant, ""), ["byo/1-alpha", "byo/3-mine"]);
 
-    // Another tenant has nothing of it.
+    // Another tenant does not see it.
     let other = gateway.tenant();
     assert_eq!(names(&other, "?model=pair"), ["brokered/1-alpha", "brokered/20-beta"]);
     assert_eq!(other.admin("GET", "/providers/3-mine", None).status, 404);
@@ -117,7 +117,7 @@ fn a_provider_that_is_switched_off_or_removed_is_not_called() {
     tenant.admin("DELETE", "/providers/5-mine", None).expect(200);
     assert_eq!(provider(&upstream.script()), "1-alpha");
     assert_eq!(tenant.admin("DELETE", "/providers/5-mine", None).status, 404);
-    // The same name again is another key, also for whoever kept the old one open.
+    // The same name gets a new key, also where the old one is cached.
     bring(&tenant, "5-mine", "alpha", "sk-quite-another-0123456789");
     let script = upstream.script();
     assert_eq!(provider(&script), "5-mine");
@@ -196,7 +196,7 @@ fn the_fields_of_a_local_tenant_key_are_checked() {
         "id": format!("tk_{}", "0".repeat(32)),
         "lookup": format!("{}=", "A".repeat(43)),
         "last4": "WXYZ",
-        // "AGW1", type 3, algorithm 1, and 72 bytes of anything.
+        // "AGW1", type 3, algorithm 1, and 72 arbitrary bytes.
         "root": format!("QUdXMQMB{}", "A".repeat(96)),
     });
     let create = |id: &str, custody: &str, field: &str, value: Value| {
@@ -220,7 +220,7 @@ fn the_fields_of_a_local_tenant_key_are_checked() {
     assert_eq!(error["param"], "local_key");
     create("own", "tenant", "last4", json!("WXYZ")).expect(201);
     assert_eq!(create("another", "tenant", "last4", json!("WXYZ")).status, 409, "a key is one tenant's");
-    // It names a key that nobody has: nothing opens, and nothing falls back to the master key.
+    // It names an unknown key: nothing opens, and nothing falls back to the master key.
     let answer = gateway.admin("PUT", "/tenants/own/providers/1-own", Some(&json!({"kind": "alpha", "api_key": "sk-0123456789"})));
     answer.error(403, "permission_error", "tenant_key_required");
 }
@@ -252,7 +252,7 @@ fn a_tenant_with_its_own_custody_must_send_its_key() {
     let script = upstream.script();
     gateway.chat(&key, &body("solo", &script)).send().expect(200);
     assert_eq!(script.call().headers.get("authorization"), Some("Bearer sk-tenants-own-0123456789"));
-    // A tenant key is no virtual key.
+    // A tenant key is not a virtual key.
     gateway.get("/v1/models").bearer(&tenant_key).send().error(401, "invalid_request_error", "invalid_api_key");
 }
 

@@ -1,4 +1,5 @@
-//! P3: after a run with own and brokered keys, success and failure, everything logged: no byte of a key anywhere.
+//! P3: after a run with own and brokered keys, success and failure, and full logging, no output
+//! contains a byte of a key.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use crate::support::upstream::{Answer, MARK, Upstream};
 
 const OWN: &str = "sk-canary-of-the-tenant+/=0123456789";
 
-/// A key as it is, in base64 (at any alignment), in hexadecimal, URL-encoded and backwards.
+/// Returns a key verbatim, in base64 (at any alignment), in hexadecimal, URL-encoded and reversed.
 fn disguises(key: &str) -> Vec<(&'static str, Vec<u8>)> {
     let hex: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
     let url: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
@@ -27,7 +28,7 @@ fn disguises(key: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("reversed", key.bytes().rev().collect()),
     ];
     for skip in 0..3 {
-        // What is certain of an encoding whatever stands before and behind it.
+        // The part of an encoding that does not depend on the surrounding bytes.
         let encoded = STANDARD.encode(&key.as_bytes()[skip..]);
         all.push(("base64", encoded.as_bytes()[..encoded.len() / 4 * 4 - 4].to_vec()));
     }
@@ -48,7 +49,7 @@ fn p3_no_key_is_in_a_file_a_log_an_answer_or_a_metric() {
     seen.push(bring(&tenant, "5-mine", "beta", OWN).to_string());
     let (own, revoked) = (tenant.key(), tenant.key());
     let other = gateway.key();
-    // Each upstream quotes what it was sent.
+    // Each upstream quotes its request.
     let quoting = |key: &str| json!({"error": {"message": format!("your key {key} is wrong")}});
     for (key, of_beta) in [(&own, OWN), (&other, &*upstream_key("20-beta")), (&revoked, OWN)] {
         let quotes = |status: u16| [Answer::json(status, &quoting(&upstream_key("1-alpha"))), Answer::json(status, &quoting(of_beta))];

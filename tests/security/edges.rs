@@ -1,4 +1,5 @@
-//! A gateway with an edge of its own (spec/security.md 1.5): what it can spend, and where its key ends.
+//! Gateway with its own edge (spec/security.md 1.5): the keys it can use, and the end of its edge
+//! key.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use crate::support::eventually;
 use crate::support::gateway::{Gateway, Key};
 use crate::support::upstream::{MARK, Upstream};
 
-/// Spends or is refused: the key that went upstream.
+/// Sends a request and returns the key that went upstream, or the refusal.
 fn spent(gateway: &Gateway, key: &Key, upstream: &Upstream) -> Option<String> {
     let script = upstream.script();
     let answer = gateway.chat(key, &json!({"model": "solo", "messages": [], MARK: script.mark()})).send();
@@ -40,7 +41,7 @@ fn an_edge_without_the_master_key_spends_its_grants_until_removed() {
     let later = mine.key();
     eventually("a later key to be known there", || (far.get("/v1/models").bearer(&later.secret).send().status == 200).then_some(()));
     assert!(spent(&far, &later, &upstream).is_some());
-    // It seals nothing, and it cannot be asked to.
+    // It seals nothing, even on request.
     let answer =
         far.admin("PUT", &format!("/tenants/{}/providers/6-more", mine.id), Some(&json!({"kind": "alpha", "api_key": "sk-0123456789"})));
     answer.error(409, "invalid_request_error", "sealing_unavailable");

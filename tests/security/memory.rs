@@ -1,5 +1,5 @@
-//! What a running gateway remembers of a key: its memory is searched from outside. Needs Linux and the right to read it, which
-//! only root has, since the gateway keeps debuggers out.
+//! Keys in the memory of a running gateway, which is searched from outside. Needs Linux and root,
+//! because the gateway blocks debuggers of its own user.
 
 use std::fs::{File, read_to_string};
 use std::os::unix::fs::FileExt;
@@ -15,7 +15,7 @@ use crate::support::upstream::{Answer, MARK, Script, Upstream};
 const CANARY: &str = "sk-canary-that-must-not-stay-7c41e09b5d";
 const PIECE: u64 = 1 << 20;
 
-/// How often a text stands in what the process may write to; `None` where it may not be read.
+/// Counts a text in the process's writable memory. `None` if it cannot be read.
 fn occurrences(gateway: &Gateway, text: &str) -> Option<usize> {
     let process = format!("/proc/{}", gateway.pid());
     let (maps, memory) = (read_to_string(format!("{process}/maps")).ok()?, File::open(format!("{process}/mem")).ok()?);
@@ -27,7 +27,7 @@ fn occurrences(gateway: &Gateway, text: &str) -> Option<usize> {
         let (mut at, end) = (u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?);
         while at < end {
             let mut piece = vec![0; (end - at).min(PIECE + overlap) as usize];
-            // What was unmapped meanwhile holds nothing.
+            // Memory unmapped in the meantime is skipped.
             let read = memory.read_at(&mut piece, at).unwrap_or_default();
             found += finder.find_iter(&piece[..read]).count();
             at += PIECE;
@@ -36,7 +36,8 @@ fn occurrences(gateway: &Gateway, text: &str) -> Option<usize> {
     Some(found)
 }
 
-/// Whole, streamed, refused by the upstream, broken off by the client: in each the key has been in use.
+/// Uses the key in a whole answer, a stream, an upstream refusal, and a call cancelled by the
+/// client.
 fn spend(gateway: &Gateway, key: &Key, script: &Script) {
     let body = |stream: bool| json!({"model": "solo", "messages": [], "stream": stream, MARK: script.mark()});
     let answers = [Answer::good(), Answer::streamed(&["a", "b"], None), Answer::error(400), Answer::stream().delta("a").hang()];
@@ -51,7 +52,7 @@ fn spend(gateway: &Gateway, key: &Key, script: &Script) {
     script.gone();
 }
 
-/// A gateway that has only ever spent the key: the process that took it is gone.
+/// Restarts the gateway, so that it has only used the key and not received it.
 fn spending(upstream: &Upstream, cache: &str) -> Option<(Gateway, Key, String)> {
     let gateway = setup(upstream).section(&format!("[sealing]\ncache = \"{cache}\"")).start();
     if occurrences(&gateway, "aigw").is_none_or(|found| found == 0) {
@@ -70,7 +71,7 @@ fn spending(upstream: &Upstream, cache: &str) -> Option<(Gateway, Key, String)> 
     Some((gateway, key, tenant))
 }
 
-/// Kept for that time, spent, and gone without anybody's doing.
+/// Checks that the key is cached for that time, used, and then gone without further calls.
 fn ends_by_itself(cache: &str) {
     let upstream = Upstream::start();
     let Some((gateway, key, _)) = spending(&upstream, cache) else { return };

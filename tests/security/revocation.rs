@@ -1,4 +1,5 @@
-//! Revocation: at once here, within two seconds elsewhere and in streams that are running (spec/security.md 4.3).
+//! Revocation: immediate in this process, within two seconds in others and in running streams
+//! (spec/security.md 4.3).
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use crate::support::store::Store;
 use crate::support::test_gateway::SIMULATOR;
 use crate::support::upstream::{Answer, Gate, MARK, Upstream};
 
-/// The bound of the specification.
+/// Bound of the specification.
 const BOUND: Duration = Duration::from_secs(2);
 
 fn works(gateway: &Gateway, key: &Key) -> bool {
@@ -77,7 +78,7 @@ fn a_key_revoked_in_one_process_is_refused_in_another_within_two_seconds() {
     let first = setup(&upstream).store(Store::Postgres).start();
     let second = setup(&upstream).database(&first.database).start();
     let tenant = first.tenant();
-    // What one process seals the other spends: they share the edge `local`.
+    // A key sealed by one process can be used by the other: they share the edge `local`.
     bring(&tenant, "5-mine", "alpha", "sk-tenants-own-0123456789");
     let keys: Vec<Key> = (0..100).map(|_| tenant.key()).collect();
     eventually("the last key to be known", || works(&second, keys.last().unwrap()).then_some(()));
@@ -96,10 +97,11 @@ fn a_key_revoked_in_one_process_is_refused_in_another_within_two_seconds() {
     assert!(slowest < BOUND, "{slowest:?}");
 }
 
-/// A way in which a key stops working.
+/// Way in which a key becomes invalid.
 type Way<'a> = &'a dyn Fn(&Tenant<'_>, &Key);
 
-/// Each of them, at one of three gateways on one database; the other two have two seconds.
+/// Tests each of them at one of three gateways on one database; the others follow within two
+/// seconds.
 #[test]
 fn three_gateways_agree_within_two_seconds_that_a_key_is_revoked_rotated_expired_or_its_tenant_disabled() {
     for store in [Store::Sqlite, Store::Postgres].into_iter().filter(|store| store.is_available()) {
@@ -125,8 +127,8 @@ fn three_gateways_agree_within_two_seconds_that_a_key_is_revoked_rotated_expired
     }
 }
 
-/// A tenant's request waits for its upstream while `meanwhile` happens, then ends. What it read before must not be written back:
-/// the answer to the next one, and what the upstream was sent as keys.
+/// Runs `meanwhile` while a tenant's request waits for its upstream. The request must not restore
+/// what it read before. Returns the answer to the next request, and the keys sent upstream.
 fn overtaken(meanwhile: impl Fn(&Tenant<'_>, &Key)) -> (Response, Vec<String>) {
     let upstream = Upstream::start();
     let gateway = setup(&upstream).start();

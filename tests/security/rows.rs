@@ -1,5 +1,5 @@
-//! A database that somebody has edited, or that belongs to another master key: nothing opens, nothing is sent, nothing falls
-//! back to the operator's keys.
+//! Edited databases, and databases of another master key: nothing opens, nothing is sent, nothing
+//! falls back to the operator's keys.
 
 use std::process::Output;
 
@@ -57,7 +57,8 @@ fn p6_an_edited_address_gets_no_key() {
     edit(&gateway, "UPDATE byo_providers SET base_url = NULL, kind = 'beta'");
     let script = upstream.script();
     let body = json!({"model": "pair", "messages": [], MARK: script.mark()});
-    // Both kinds are at one address here, so the key may go there: it is the tenant's own upstream either way.
+    // Both kinds have the same address here, so the key may be sent there: it is the tenant's own
+    // upstream.
     assert_eq!(gateway.chat(&key, &body).send().status, 200);
 }
 

@@ -1,6 +1,8 @@
-//! The golden cases of the Anthropic dialect: where they are, what is in them, and when an answer equals what they expect.
+//! The golden cases of the Anthropic dialect: where they are, what is in them, and when an answer
+//! equals what they expect.
 //!
-//! Shared by the dialect's own tests and by those that drive the same cases over HTTP, so nothing here knows how a case is run.
+//! Shared by the dialect's own tests and by those that drive the same cases over HTTP, so nothing
+//! here knows how a case is run.
 #![allow(dead_code, reason = "each of its users needs a part")]
 
 use std::path::{Path, PathBuf};
@@ -52,7 +54,8 @@ pub struct Expected {
     pub chunks: Option<Vec<Value>>,
 }
 
-/// The folder `shared`, which lies beside the repository or above it; `None` where the repository stands alone.
+/// The folder `shared`, which lies beside the repository or above it; `None` where the repository
+/// stands alone.
 pub fn shared() -> Option<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().map(|above| above.join("shared")).find(|shared| shared.join("DESIGN.md").is_file())
@@ -154,7 +157,8 @@ pub fn payloads(stream: &str) -> Result<Vec<Value>, String> {
     frames.split("\n\n").map(payload).collect()
 }
 
-/// Where `actual` is not what is expected, if anywhere: as JSON values, with `"<any>"` for what cannot be known.
+/// Where `actual` is not what is expected, if anywhere: as JSON values, with `"<any>"` for what
+/// cannot be known.
 pub fn difference(at: &str, expected: &Value, actual: &Value, upstream: &str) -> Result<(), String> {
     match (expected, actual) {
         (Value::String(any), actual) if any == "<any>" => is_any(at, actual, upstream),

@@ -1,6 +1,7 @@
 //! A client on a raw socket: whole answers, streams frame by frame, and every way of going away.
 //!
-//! It decodes the framing and nothing else, so that what a test compares is what came over the wire.
+//! It decodes the framing and nothing else, so that what a test compares is what came over the
+//! wire.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -1,8 +1,9 @@
-//! PostgreSQL server of a single test, which can be stopped and restarted. It uses TLS if it is given a
-//! certificate.
+//! PostgreSQL server of a single test, which can be stopped and restarted. It uses TLS if it is
+//! given a certificate.
 //!
-//! Wanted where `AIGW_TEST_POSTGRES_URL` is set, because that is where PostgreSQL is tested at all; and where `initdb` and
-//! `pg_ctl` are installed. PostgreSQL refuses to run as root, so root runs it as another user.
+//! Wanted where `AIGW_TEST_POSTGRES_URL` is set, because that is where PostgreSQL is tested at all;
+//! and where `initdb` and `pg_ctl` are installed. PostgreSQL refuses to run as root, so root runs
+//! it as another user.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -41,8 +42,8 @@ impl Certificates {
 }
 
 impl Server {
-    /// Starts a server that requires passwords. Returns `None`, and prints the reason, where that is
-    /// impossible.
+    /// Starts a server that requires passwords. Returns `None`, and prints the reason, where that
+    /// is impossible.
     pub fn start(certificates: Option<&Certificates>) -> Option<Self> {
         if std::env::var("AIGW_TEST_POSTGRES_URL").is_err() {
             eprintln!("skipped: AIGW_TEST_POSTGRES_URL is not set");

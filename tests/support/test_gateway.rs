@@ -1,6 +1,6 @@
-//! The gateway that most tests share: one process, one scripted upstream, a provider for each purpose.
-//! Sharing makes a test cost a few requests instead of a process. Each test has its own tenant, key and
-//! script.
+//! The gateway that most tests share: one process, one scripted upstream, a provider for each
+//! purpose. Sharing makes a test cost a few requests instead of a process. Each test has its own
+//! tenant, key and script.
 //!
 //! Cooldown is off and pauses are short, so that tests cannot affect each other through a provider.
 

@@ -1,10 +1,10 @@
-//! Scripted upstream: an HTTP/1.1 server on loopback that follows a test's script to the byte, faults
-//! included.
+//! Scripted upstream: an HTTP/1.1 server on loopback that follows a test's script to the byte,
+//! faults included.
 //!
-//! One server serves many tests at once. A test opens a [`Script`], puts its mark into the request body
-//! (a field that no gateway knows and every gateway must pass on), and lists for each provider the
-//! answers to give in turn. The first segment of a path names the provider. Every call is recorded. A
-//! provider without answers gives good ones.
+//! One server serves many tests at once. A test opens a [`Script`], puts its mark into the request
+//! body (a field that no gateway knows and every gateway must pass on), and lists for each provider
+//! the answers to give in turn. The first segment of a path names the provider. Every call is
+//! recorded. A provider without answers gives good ones.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};

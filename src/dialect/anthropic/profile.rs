@@ -1,5 +1,5 @@
-//! Capabilities of each model family: the table of section 2. No other file of the dialect looks at a
-//! model's name.
+//! Capabilities of each model family: the table of section 2. No other file of the dialect looks at
+//! a model's name.
 
 /// Capabilities of a model that the translation depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,8 @@ const MYTHOS_PREVIEW: Profile = Profile { xhigh: "high", bound: false, ..ALWAYS_
 /// Model other than Claude behind an Anthropic-compatible server.
 const COMPAT: Profile = Profile { max_output: None, ..LEGACY };
 
-/// Model ids with their profile. A trailing `*` matches any suffix; other ids match as in [`is_release`].
+/// Model ids with their profile. A trailing `*` matches any suffix; other ids match as in
+/// [`is_release`].
 const TABLE: [(&[&str], Profile); 10] = [
     (
         &[
@@ -106,7 +107,8 @@ impl Profile {
     }
 }
 
-/// Whether `rest`, the text after a known id, only names a release or a platform's copy of the model.
+/// Whether `rest`, the text after a known id, only names a release or a platform's copy of the
+/// model.
 fn is_release(rest: &str) -> bool {
     if rest.is_empty() || rest.starts_with(['@', ':']) || rest.starts_with("-v1") {
         return true;
@@ -177,7 +179,8 @@ mod tests {
         }
     }
 
-    /// The table of section 2 in full, so that a row that inherits from another cannot drift with it.
+    /// The table of section 2 in full, so that a row that inherits from another cannot drift with
+    /// it.
     #[test]
     fn every_row_matches_the_specification() {
         use NoThinking::{BetweenTools, Disabled, LowEffort, Omit};

@@ -1,4 +1,4 @@
-//! What the tests of this dialect share: asking it, and reading its answers.
+//! Shared functions of this dialect's tests: requests and answers.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ mod responses;
 mod streams;
 mod tools;
 
-/// How a request is asked, besides its body.
+/// Context of a request, besides its body.
 #[derive(Default)]
 struct Asking<'a> {
     beta: Option<&'a str>,
@@ -29,7 +29,7 @@ struct Asking<'a> {
     quirks: Quirks,
 }
 
-/// Asks the dialect for the upstream model the body names.
+/// Translates a request for the upstream model that the body names.
 fn ask_with(asking: &Asking<'_>, body: &Value) -> Result<Prepared, Refused> {
     let document = Document::parse(Bytes::from(body.to_string()), JsonLimits::default()).unwrap();
     Anthropic.request(&Ask {
@@ -51,7 +51,7 @@ fn ask(body: &Value) -> Result<Prepared, Refused> {
     ask_with(&Asking::default(), body)
 }
 
-/// The parts of a prepared request: headers, body, dropped parameters.
+/// Returns headers, body and dropped parameters of a prepared request.
 fn parts(prepared: &Prepared) -> (Vec<(&'static str, String)>, Value, Vec<&'static str>) {
     match &prepared.call {
         Call::Http { headers, body } => (headers.clone(), serde_json::from_slice(body).unwrap(), prepared.dropped.clone()),
@@ -59,26 +59,26 @@ fn parts(prepared: &Prepared) -> (Vec<(&'static str, String)>, Value, Vec<&'stat
     }
 }
 
-/// A request for `model` with these members besides a message.
+/// Returns a request for `model` with a message and these members.
 fn with(model: &str, members: Value) -> Value {
     let mut body = json!({"model": model, "messages": [{"role": "user", "content": "Hi"}]});
     body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     body
 }
 
-/// What goes upstream.
+/// Returns the upstream request.
 #[track_caller]
 fn sent(body: &Value) -> Value {
     parts(&ask(body).unwrap_or_else(|refused| panic!("{refused:?}"))).1
 }
 
-/// What goes upstream for these messages.
+/// Returns the upstream request for these messages.
 #[track_caller]
 fn sent_for(messages: Value) -> Value {
     sent(&json!({"model": "claude-opus-4-8", "messages": messages}))
 }
 
-/// Which code and param a request is refused with.
+/// Returns the code and param of a refused request.
 #[track_caller]
 fn refusal(body: &Value) -> (&'static str, String) {
     match ask(body) {
@@ -87,7 +87,7 @@ fn refusal(body: &Value) -> (&'static str, String) {
     }
 }
 
-/// Translates a stream that arrives in these pieces, to its end; the frame of a failure included.
+/// Translates a stream of these pieces to its end, including the frame of a failure.
 fn stream(mut reader: Box<dyn Reader>, pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> (String, Flow, Observed) {
     let (mut out, mut flow) = (Vec::new(), Flow::Opening);
     for piece in pieces {
@@ -106,7 +106,7 @@ fn stream(mut reader: Box<dyn Reader>, pieces: impl IntoIterator<Item = impl AsR
     (String::from_utf8(out.concat()).unwrap(), flow, reader.observed())
 }
 
-/// The body of a failure.
+/// Returns the body of a failure.
 fn body_of(failure: &Failure) -> Value {
     serde_json::from_slice(&failure.body).unwrap()
 }

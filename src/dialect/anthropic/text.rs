@@ -1,5 +1,5 @@
-//! JSON values close to their bytes: strings borrowed where they have no escapes, members of any type,
-//! and compacting of JSON text without building values.
+//! JSON values close to their bytes: strings borrowed where they have no escapes, members of any
+//! type, and compacting of JSON text without building values.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,13 +10,13 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text<'a>(pub Cow<'a, str>);
 
-/// String member that reads as absent if it has another type. For upstream answers, where a member of an
-/// unknown object may have any type.
+/// String member that reads as absent if it has another type. For upstream answers, where a member
+/// of an unknown object may have any type.
 #[derive(Debug, Default)]
 pub struct Lenient<'a>(pub Option<Cow<'a, str>>);
 
-/// JSON that any parser accepts in full: strings decode, numbers are finite, nesting is bounded. Builds no
-/// value.
+/// JSON that any parser accepts in full: strings decode, numbers are finite, nesting is bounded.
+/// Builds no value.
 struct Sound;
 
 impl Text<'_> {
@@ -48,8 +48,8 @@ pub fn is_sound_object(text: &str) -> bool {
     text.trim_ascii_start().starts_with('{') && serde_json::from_str::<Sound>(text).is_ok()
 }
 
-/// Returns `json`, which must be valid, without whitespace between tokens and with minimal escaping.
-/// Numbers keep their digits and objects their order.
+/// Returns `json`, which must be valid, without whitespace between tokens and with minimal
+/// escaping. Numbers keep their digits and objects their order.
 pub fn compact(json: &str) -> String {
     let mut compacted = String::with_capacity(json.len());
     let mut rest = json;

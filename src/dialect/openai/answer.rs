@@ -1,4 +1,5 @@
-//! The members of an answer or stream event that affect its handling, found without parsing the rest.
+//! The members of an answer or stream event that affect its handling, found without parsing the
+//! rest.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::json;
 
-/// Raw JSON of the members that affect how an answer or event is handled. `null` counts as absent. Other
-/// members are skipped.
+/// Raw JSON of the members that affect how an answer or event is handled. `null` counts as absent.
+/// Other members are skipped.
 #[derive(Default)]
 pub(super) struct Answer<'a> {
     pub error: Option<&'a [u8]>,
@@ -48,8 +49,8 @@ impl<'a> Answer<'a> {
         Some(answer.without_nulls())
     }
 
-    /// Fallback for other JSON. If a key is duplicated, only `data` is reported: the client and the upstream
-    /// may disagree about the other members.
+    /// Fallback for other JSON. If a key is duplicated, only `data` is reported: the client and the
+    /// upstream may disagree about the other members.
     fn deserialize(json: &'a [u8]) -> Option<Self> {
         let members: BTreeMap<String, &'a RawValue> = match serde_json::from_slice(json) {
             Ok(Members { error, usage, object, choices, data }) => {

@@ -10,8 +10,8 @@ pub(super) fn read(status: u16, body: &[u8]) -> Failure {
     describe(status, body, &serde_json::from_slice(body).unwrap_or(Value::Null))
 }
 
-/// Parses an error with status 200, in a body or an event. Its status is its numeric `code` or `status`, or
-/// else 502.
+/// Parses an error with status 200, in a body or an event. Its status is its numeric `code` or
+/// `status`, or else 502.
 pub(super) fn read_hidden(body: &[u8]) -> Failure {
     let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     let error = json.get("error").unwrap_or(&json);
@@ -29,7 +29,8 @@ fn is_error(status: u64) -> Option<u16> {
 }
 
 fn describe(status: u16, body: &[u8], json: &Value) -> Failure {
-    // `{"error": {…}}`, `{"error": "…"}`, `{"object": "error", …}`, `{"message": "…"}`, `{"detail": "…"}`
+    // `{"error": {…}}`, `{"error": "…"}`, `{"object": "error", …}`, `{"message": "…"}`, `{"detail":
+    // "…"}`
     let error = json.get("error").filter(|error| !error.is_null()).unwrap_or(json);
     let text = |name: &str| error.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
     let message = text("message").or_else(|| error.as_str().map(str::to_owned)).or_else(|| text("detail"));

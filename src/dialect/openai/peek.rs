@@ -2,13 +2,13 @@
 //!
 //! Why this is safe although it ignores nesting: a hit on `usage` or `error` changes nothing by
 //! itself. The [`reader`](mod@super::reader) parses the event again before it acts on either, so a
-//! false hit costs one parse. `finish_reason` and the length of the text are used as found; they feed
-//! the ledger's estimate and the check that a stream without `[DONE]` is complete. A key is never
-//! found inside a string, because quotes are escaped there. A key that is itself spelled with escapes
-//! is missed: its event is relayed as it is.
+//! false hit costs one parse. `finish_reason` and the length of the text are used as found; they
+//! feed the ledger's estimate and the check that a stream without `[DONE]` is complete. A key is
+//! never found inside a string, because quotes are escaped there. A key that is itself spelled with
+//! escapes is missed: its event is relayed as it is.
 //!
-//! Why it exists: most events of a stream hold a few bytes of text and nothing to decide on. Parsing
-//! each would cost several times as much as relaying it.
+//! Why it exists: most events of a stream hold a few bytes of text and nothing to decide on.
+//! Parsing each would cost several times as much as relaying it.
 
 use memchr::{memchr_iter, memchr2};
 
@@ -27,7 +27,8 @@ pub(super) struct Peek<'a> {
     pub text: u64,
 }
 
-/// Checks every colon that follows a quote. Quotes inside a string are escaped, so no key is found there.
+/// Checks every colon that follows a quote. Quotes inside a string are escaped, so no key is found
+/// there.
 pub(super) fn peek(json: &[u8]) -> Peek<'_> {
     let mut seen = Peek::default();
     for colon in memchr_iter(b':', json) {
@@ -57,8 +58,8 @@ pub(super) fn peek(json: &[u8]) -> Peek<'_> {
 /// Keys of generated text, with the opening quote.
 const TEXTS: [&[u8]; 6] = [b"\"content", b"\"reasoning_content", b"\"reasoning", b"\"refusal", b"\"arguments", b"\"text"];
 
-/// Returns the UTF-8 length of the string that starts at `rest`, after its opening quote, with escapes
-/// resolved.
+/// Returns the UTF-8 length of the string that starts at `rest`, after its opening quote, with
+/// escapes resolved.
 fn text_len(mut rest: &[u8]) -> u64 {
     let mut len = 0;
     while let Some(at) = memchr2(b'"', b'\\', rest) {
@@ -76,7 +77,8 @@ fn text_len(mut rest: &[u8]) -> u64 {
     len + rest.len() as u64
 }
 
-/// Returns the number of UTF-8 bytes of a UTF-16 code unit. Each half of a surrogate pair counts as two.
+/// Returns the number of UTF-8 bytes of a UTF-16 code unit. Each half of a surrogate pair counts as
+/// two.
 fn unit_len(digits: &[u8]) -> u64 {
     let unit = digits.iter().fold(0, |unit, digit| unit << 4 | char::from(*digit).to_digit(16).unwrap_or(0));
     match unit {

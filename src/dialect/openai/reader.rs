@@ -1,7 +1,7 @@
 //! Reader of answers in OpenAI's format: usage, finish reason and errors, while the bytes pass.
 //!
-//! A body passes byte for byte. The complete events of a piece pass together, as slices of it. Only a usage
-//! event that the client did not ask for is removed.
+//! A body passes byte for byte. The complete events of a piece pass together, as slices of it. Only
+//! a usage event that the client did not ask for is removed.
 
 use bytes::Bytes;
 
@@ -160,8 +160,8 @@ impl Reader for OpenAiReader {
     }
 }
 
-/// Discards the comments of a stream that failed before its first event, so that the client gets nothing
-/// of that attempt.
+/// Discards the comments of a stream that failed before its first event, so that the client gets
+/// nothing of that attempt.
 fn discard_comments(was_opening: bool, out: &mut Vec<Bytes>) -> Option<(usize, usize)> {
     was_opening.then(|| {
         out.clear();

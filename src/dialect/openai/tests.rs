@@ -42,7 +42,7 @@ fn streamed() -> Box<dyn Reader> {
     reader_for(&json!({"model": "m", "stream": true}))
 }
 
-/// What the client gets of these pieces, and how it ends.
+/// Returns the client's output for these pieces, and the final state.
 fn relayed(mut reader: Box<dyn Reader>, pieces: &[&[u8]]) -> (String, Flow, Observed) {
     let mut out = Vec::new();
     let mut end = Flow::Opening;
@@ -382,7 +382,7 @@ proptest! {
         prop_assert_eq!(&relayed(streamed(), &bytes), &whole);
     }
 
-    /// Whoever peeks at a body and whoever reads it upstream must not see two different requests.
+    /// The gateway and the upstream must not see two different requests.
     #[test]
     fn the_authorized_request_is_the_one_sent(
         members in prop::collection::vec((

@@ -26,8 +26,8 @@ struct CompletionDetails {
     reasoning_tokens: Option<u64>,
 }
 
-/// Returns the counts of a usage object. `None` if they are missing or impossible: negative, fractional,
-/// above [`Usage::MOST`], or a part larger than its whole. They are then estimated.
+/// Returns the counts of a usage object. `None` if they are missing or impossible: negative,
+/// fractional, above [`Usage::MOST`], or a part larger than its whole. They are then estimated.
 pub(super) fn read(json: &str) -> Option<Usage> {
     if !json.starts_with('{') {
         return None;
@@ -55,8 +55,8 @@ pub(super) fn read(json: &str) -> Option<Usage> {
     whole.then_some(usage)
 }
 
-/// Adds reasoning that some providers (xAI, Gemini) count in `total_tokens` only; it is billed as output. A
-/// difference equal to the cached tokens is not reasoning.
+/// Adds reasoning that some providers (xAI, Gemini) count in `total_tokens` only; it is billed as
+/// output. A difference equal to the cached tokens is not reasoning.
 fn add_hidden_reasoning(usage: &mut Usage, total: u64) {
     let hidden = total.saturating_sub(usage.prompt_tokens + usage.completion_tokens);
     let cache = [usage.cached_tokens, usage.cache_write_tokens, usage.cached_tokens + usage.cache_write_tokens];

@@ -30,7 +30,7 @@ fn script(prepared: Prepared) -> Script {
     script
 }
 
-/// What the client gets of an answer that is no stream.
+/// Returns the body of an answer that is not a stream.
 fn answer(operation: Operation, body: &Value) -> (Value, Observed) {
     let mut prepared = ask(operation, body, &Quirks::default(), 1).unwrap();
     let Call::Played(script) = &prepared.call else { panic!("never leaves the process") };
@@ -39,7 +39,7 @@ fn answer(operation: Operation, body: &Value) -> (Value, Observed) {
     (serde_json::from_slice(&body).unwrap(), prepared.reader.observed())
 }
 
-/// The events a client gets of a stream, `[DONE]` left out.
+/// Returns the events of a stream without `[DONE]`.
 fn stream(operation: Operation, body: &Value) -> (Vec<Value>, Observed) {
     let mut prepared = ask(operation, body, &Quirks::default(), 1).unwrap();
     let Call::Played(script) = &prepared.call else { panic!("never leaves the process") };

@@ -84,7 +84,8 @@ fn completion(ask: &Ask<'_>) -> Result<(usize, Vec<String>), Refused> {
     Ok((prompts.iter().map(String::len).sum(), prompts))
 }
 
-/// Parses a member that is one text or several. Texts given as token ids are spelled as those numbers.
+/// Parses a member that is one text or several. Texts given as token ids are spelled as those
+/// numbers.
 ///
 /// # Errors
 /// [`Refused`] if it is anything else or empty.

@@ -5,7 +5,7 @@ use super::*;
 /// Name, data and raw bytes of an event.
 type Seen = (Vec<u8>, Option<Vec<u8>>, Vec<u8>);
 
-/// The events of these pieces; the last one may be unfinished.
+/// Returns the events of these pieces; the last one may be unfinished.
 fn read(pieces: &[&[u8]], limits: SseLimits) -> Result<Vec<Seen>, TooLarge> {
     let mut scanner = Scanner::new(limits);
     let mut events = Vec::new();
@@ -114,7 +114,7 @@ fn a_long_line_in_many_pieces_is_searched_once() {
     assert_eq!(read(&pieces, SseLimits::default()).unwrap().len(), 1);
 }
 
-/// Streams made of what matters to the scanner.
+/// Generates streams of the bytes that matter to the scanner.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let token = prop::sample::select(vec![
         "\n",

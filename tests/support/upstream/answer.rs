@@ -1,4 +1,5 @@
-//! What a scripted upstream does with one request: head, framing and body in steps, faults among them; and the payloads.
+//! What a scripted upstream does with one request: head, framing and body in steps, faults among
+//! them; and the payloads.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,5 @@
-//! Content blocks of a stream: the open ones, the text they have produced, the thinking that is kept.
+//! Content blocks of a stream: the open ones, the text they have produced, the thinking that is
+//! kept.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
-//! Writer of OpenAI stream chunks as SSE frames. The part that all chunks of a stream share is serialized
-//! once.
+//! Writer of OpenAI stream chunks as SSE frames. The part that all chunks of a stream share is
+//! serialized once.
 
 use std::borrow::Cow;
 

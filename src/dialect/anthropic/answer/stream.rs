@@ -1,5 +1,5 @@
-//! Translation of a stream: Anthropic events become OpenAI chunks (section 8). Holds at most one event,
-//! the thinking that is repeated at the end, and a small record of each open block.
+//! Translation of a stream: Anthropic events become OpenAI chunks (section 8). Holds at most one
+//! event, the thinking that is repeated at the end, and a small record of each open block.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! Token counts (section 7.2). Anthropic's input count excludes cached tokens; OpenAI's includes them.
+//! Token counts (section 7.2). Anthropic's input count excludes cached tokens; OpenAI's includes
+//! them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

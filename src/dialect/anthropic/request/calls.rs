@@ -33,8 +33,8 @@ struct Function<'a> {
 }
 
 impl<'a> ToolCall<'a> {
-    /// Returns the `tool_use` block of this call and the tool's name. `place` gives the path of the call,
-    /// `messages[i].tool_calls[k]`.
+    /// Returns the `tool_use` block of this call and the tool's name. `place` gives the path of the
+    /// call, `messages[i].tool_calls[k]`.
     pub fn into_block(self, place: impl Fn() -> String, ids: &mut Ids<'a>) -> Result<(Block<'a>, Cow<'a, str>), Refused> {
         if self.kind.is_some_and(|kind| kind.0 != "function") {
             return Err(unsupported(format!("{}.type", place()), "only tool calls of type function are supported by this model"));
@@ -69,7 +69,8 @@ fn input<'a>(arguments: Option<&'a RawValue>) -> Input<'a> {
     }
 }
 
-/// Ids of one request's tool calls, limited to the characters that Anthropic allows, each used once.
+/// Ids of one request's tool calls, limited to the characters that Anthropic allows, each used
+/// once.
 #[derive(Default)]
 pub struct Ids<'a> {
     /// Assigned id for each client id; that of the newest call, if several calls share one.

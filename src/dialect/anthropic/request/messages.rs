@@ -1,5 +1,5 @@
-//! Translation of OpenAI's messages into a system prompt and turns, one message at a time (sections 3.1,
-//! 3.2, 3.6). The order of turns is enforced in `turns.rs`.
+//! Translation of OpenAI's messages into a system prompt and turns, one message at a time (sections
+//! 3.1, 3.2, 3.6). The order of turns is enforced in `turns.rs`.
 
 use std::borrow::Cow;
 
@@ -88,7 +88,8 @@ impl<'a> Conversation<'a> {
         Ok(conversation)
     }
 
-    /// Returns an assistant message's blocks: thinking, text, calls. None if there is thinking only.
+    /// Returns an assistant message's blocks: thinking, text, calls. None if there is thinking
+    /// only.
     fn assistant(&mut self, mut message: Message<'a>, index: usize, ids: &mut Ids<'a>) -> Result<Vec<Block<'a>>, Refused> {
         if message.function_call.is_some() {
             return Err(unsupported_parameter(format!("messages[{index}].function_call"), "deprecated; use tool_calls"));

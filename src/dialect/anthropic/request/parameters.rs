@@ -1,5 +1,5 @@
-//! Parameters that are plain values: limits, stop sequences, end user, and those that are dropped or
-//! refused (sections 5.1, 5.4).
+//! Parameters that are plain values: limits, stop sequences, end user, and those that are dropped
+//! or refused (sections 5.1, 5.4).
 
 use std::borrow::Cow;
 use std::fmt::Write;

@@ -94,8 +94,8 @@ impl Reasoning {
         }
     }
 
-    /// Asks the upstream to drop thinking blocks that belong to another request instead of refusing the
-    /// request. Returns whether that was possible; it needs [`BINDING_BETA`].
+    /// Asks the upstream to drop thinking blocks that belong to another request instead of refusing
+    /// the request. Returns whether that was possible; it needs [`BINDING_BETA`].
     pub fn drop_unbound(&mut self) -> bool {
         const DROP: &str = "drop_block";
         let binding = || Some(BlockBinding { prefix_mismatch_behavior: DROP });

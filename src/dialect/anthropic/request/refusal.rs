@@ -26,8 +26,8 @@ fn refused(code: &'static str, param: impl Display, message: &str) -> Refused {
     Refused { code, message: format!("{param}: {message}"), param: Some(param) }
 }
 
-/// Refuses the parameter `name`, whose text is `raw`, and names the part that has the wrong type. Parses
-/// it again to find the path of that part.
+/// Refuses the parameter `name`, whose text is `raw`, and names the part that has the wrong type.
+/// Parses it again to find the path of that part.
 pub fn wrong_type<'a, T: Deserialize<'a>>(name: &str, raw: &'a str) -> Refused {
     let read = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_str(raw));
     let path = read.err().map(|error| error.path().to_string()).filter(|path| path != ".").unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Reduction of JSON schemas to the keywords that structured outputs and strict tools accept (section 6.1).
-//! Removed keywords are added to the description, so that the model still sees them.
+//! Reduction of JSON schemas to the keywords that structured outputs and strict tools accept
+//! (section 6.1). Removed keywords are added to the description, so that the model still sees them.
 
 use serde_json::{Map, Value, json};
 

@@ -119,8 +119,9 @@ pub fn compile<'a>(requested: Option<Requested<'a>>, is_parallel: bool, profile:
     Choice { choice, prompt }
 }
 
-/// Returns tools and choice for a request without tools: stubs of the tools that earlier turns called,
-/// because the upstream refuses calls of undefined tools, and a choice that forbids new calls.
+/// Returns tools and choice for a request without tools: stubs of the tools that earlier turns
+/// called, because the upstream refuses calls of undefined tools, and a choice that forbids new
+/// calls.
 pub fn forbidden<'a>(used: Vec<Cow<'a, str>>) -> (Vec<Tool<'a>>, Option<ToolChoice<'a>>) {
     let choice = (!used.is_empty()).then_some(ToolChoice::None);
     (used.into_iter().map(tools::stub).collect(), choice)

@@ -55,8 +55,8 @@ impl Shaped<'_> {
         }
     }
 
-    /// Whether the last user turn has tool results and the assistant turn before it does not begin with
-    /// thinking. Then thinking cannot be turned on in the middle of the tool calls.
+    /// Whether the last user turn has tool results and the assistant turn before it does not begin
+    /// with thinking. Then thinking cannot be turned on in the middle of the tool calls.
     pub fn answers_without_thinking(&self) -> bool {
         let last = |role| self.turns.iter().rfind(|turn| turn.role == role).map(|turn| turn.content.as_slice()).unwrap_or_default();
         last(Role::User).iter().any(|block| matches!(block, Block::ToolResult { .. }))

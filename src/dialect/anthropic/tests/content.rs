@@ -1,10 +1,10 @@
-//! Parts of content, tool calls and results, and the markers on all of them (sections 3.3, 3.4, 5.5).
+//! Content parts, tool calls and results, and their caching markers (sections 3.3, 3.4, 5.5).
 
 use super::*;
 
 const MODEL: &str = "claude-opus-4-8";
 
-/// The blocks a user message of these parts becomes.
+/// Returns the blocks of a user message with these parts.
 #[track_caller]
 fn blocks(parts: Value) -> Value {
     sent_for(json!([{"role": "user", "content": parts}]))["messages"][0]["content"].take()

@@ -1,4 +1,4 @@
-//! The upstream's errors (section 9).
+//! Upstream errors (section 9).
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The golden cases, at the level of the dialect.
+//! Golden cases of the dialect.
 
 use std::sync::LazyLock;
 
@@ -51,7 +51,7 @@ fn every_whole_answer_is_the_one_its_case_expects() {
     }
 }
 
-/// The cases that are streams, each with its text and with the same text whose lines end in CRLF, in CR and in LF.
+/// Cases with streams, each as recorded and with lines that end in CRLF, CR and LF.
 static STREAMS: LazyLock<Vec<(Case, String)>> = LazyLock::new(|| {
     let mut streams = Vec::new();
     for case in cases::load() {
@@ -65,7 +65,7 @@ static STREAMS: LazyLock<Vec<(Case, String)>> = LazyLock::new(|| {
     streams
 });
 
-/// Translates the stream of a case, cut in these pieces.
+/// Translates the stream of a case, split into these pieces.
 fn translated(case: &Case, pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> (String, Flow, Observed) {
     stream(prepared(case).unwrap().reader, pieces)
 }

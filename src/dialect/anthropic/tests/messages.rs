@@ -1,4 +1,4 @@
-//! Roles, the system prompt, thinking in the history, and the shape of turns (sections 1, 3.1, 3.2, 3.5, 3.6).
+//! Roles, system prompt, earlier thinking, and order of turns (sections 1, 3.1, 3.2, 3.5, 3.6).
 
 use super::*;
 
@@ -153,7 +153,7 @@ fn system_units_are_joined_unless_one_has_a_marker() {
         ])),
         json!([text("A"), text("B"), {"type": "text", "text": "C", "cache_control": marker}, text("D")])
     );
-    // A marker on a blank unit goes with it.
+    // A marker on a blank message is dropped with it.
     assert_eq!(
         system(json!([
             {"role": "system", "content": [{"type": "text", "text": "A"}, {"type": "text", "text": " ", "cache_control": marker}]},

@@ -1,7 +1,8 @@
-//! Streams that nobody should send: whatever arrives, in whatever pieces, the translation neither panics nor grows, and what
-//! the client gets is valid.
+//! Malformed streams: for any bytes in any pieces, the translation neither panics nor grows, and
+//! the client's stream is valid.
 //!
-//! `AIGW_FUZZ_SECONDS` makes [`noise_never_breaks_a_stream`] run that long; what it finds belongs into the corpus.
+//! `AIGW_FUZZ_SECONDS` sets the duration of [`noise_never_breaks_a_stream`]. Add its findings to
+//! the corpus.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
 
-/// Streams to begin with: small, and each of another kind.
+/// Seeds: small streams, each of another kind.
 fn corpus() -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/anthropic-stream");
     let files = std::fs::read_dir(folder).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
@@ -20,7 +21,7 @@ fn corpus() -> Vec<Vec<u8>> {
     streams
 }
 
-/// Something that is done to a stream. Places are parts of its length.
+/// Mutation of a stream. Positions are fractions of its length.
 #[derive(Clone, Debug)]
 enum Mutation {
     Flip(f64, u8),
@@ -94,7 +95,7 @@ fn mutated(mut bytes: Vec<u8>, mutations: &[Mutation], corpus: &[Vec<u8>]) -> Ve
     bytes
 }
 
-/// Cuts `bytes` into pieces of these lengths, over and over.
+/// Splits `bytes` into pieces of these lengths, repeated.
 fn pieces<'a>(bytes: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
     let (mut rest, mut pieces) = (bytes, Vec::new());
     for length in lengths.iter().cycle() {
@@ -108,7 +109,7 @@ fn pieces<'a>(bytes: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// Runs `bytes` through a translation and looks at all that comes out.
+/// Translates `bytes` and checks the output.
 fn survives(bytes: &[u8], lengths: &[usize], members: &Value) -> Result<(), TestCaseError> {
     let reader = || ask(&with("claude-3-5-haiku-latest", members.clone())).unwrap().reader;
     let (text, flow, observed) = stream(reader(), pieces(bytes, lengths));

@@ -1,12 +1,12 @@
-//! Limits, identity, sampling, reasoning and what is left out (section 5).
+//! Limits, end user, sampling, reasoning and dropped parameters (section 5).
 
 use super::*;
 
 const MODEL: &str = "claude-opus-4-8";
-/// A model that honours sampling parameters and thinks by budget.
+/// Model with sampling parameters and thinking budgets.
 const MANUAL: &str = "claude-haiku-4-5";
 
-/// One member of what is sent.
+/// Returns one member of the upstream request.
 #[track_caller]
 fn member(model: &str, members: Value, name: &str) -> Value {
     sent(&with(model, members)).get(name).cloned().unwrap_or_default()
@@ -119,7 +119,7 @@ fn sampling_out_of_range_is_refused_for_every_model() {
     }
 }
 
-/// What is sent of the three, and what is reported as dropped.
+/// Returns the sampling parameters that are sent and those reported as dropped.
 #[track_caller]
 fn sampling(asking: &Asking<'_>, model: &str, members: Value) -> (Value, Value, Value, Vec<&'static str>) {
     let (_, body, dropped) = parts(&ask_with(asking, &with(model, members)).unwrap());

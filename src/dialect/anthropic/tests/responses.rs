@@ -2,14 +2,14 @@
 
 use super::*;
 
-/// Reads `message`, an answer to a request with these extra members.
+/// Translates `message`, the answer to a request with these additional members.
 fn read_as(model: &str, members: Value, message: &Value) -> Result<(Value, Observed), Failure> {
     let mut reader = ask(&with(model, members)).unwrap().reader;
     let body = reader.whole(Bytes::from(message.to_string()))?;
     Ok((serde_json::from_slice(&body).unwrap(), reader.observed()))
 }
 
-/// Reads a message with this content and stop reason.
+/// Translates a message with this content and stop reason.
 #[track_caller]
 fn read(content: Value, stop_reason: Value) -> Value {
     let message = json!({"id": "msg_1", "type": "message", "model": "m", "content": content, "stop_reason": stop_reason, "usage": {}});
@@ -97,7 +97,7 @@ fn thinking_is_shown_and_kept_for_the_next_request_if_it_came_first() {
     let shown = reply(json!([thinking("a"), redacted, thinking("b"), text("x")]));
     assert_eq!(shown["reasoning_content"], "ab");
     assert_eq!(shown["thinking_blocks"], json!([thinking("a"), {"type": "redacted_thinking", "data": "d"}, thinking("b")]));
-    // Interleaved, or after anything else at all: the order could not be rebuilt.
+    // Thinking after other content: the order could not be restored.
     for content in [
         json!([thinking("a"), text("x"), thinking("b")]),
         json!([text("x"), thinking("ab")]),
@@ -196,7 +196,7 @@ fn an_answer_in_a_tool_call_becomes_content() {
     assert_eq!(answered["message"], json!({"role": "assistant", "content": "{\"é\":[1,2]}", "refusal": null}));
     assert_eq!(answered["finish_reason"], "stop");
     assert_eq!(choice("claude-3-5-haiku-latest", message("other"))["finish_reason"], "tool_calls");
-    // Where no such tool was declared it is a tool like any other.
+    // Without that declaration it is a tool like any other.
     assert_eq!(choice("claude-opus-5", message("json_response"))["finish_reason"], "tool_calls");
 }
 

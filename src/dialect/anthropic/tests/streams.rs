@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The text of a stream of these events.
+/// Returns the output of a stream of these events.
 fn sse(events: &[Value]) -> String {
     events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())).collect()
 }
@@ -46,7 +46,7 @@ fn read_from(members: Value, text: &str) -> (Vec<Value>, Flow, Observed) {
     (cases::payloads(&text).unwrap(), flow, observed)
 }
 
-/// What a stream of these events between start and end says: the deltas, and the finish reason.
+/// Returns the deltas and the finish reason of a stream with these events between start and end.
 #[track_caller]
 fn said(events: &[Value], stop_reason: &str) -> (Vec<Value>, Value) {
     let mut all = vec![start()];
@@ -61,7 +61,7 @@ fn said(events: &[Value], stop_reason: &str) -> (Vec<Value>, Value) {
     (chunks.into_iter().map(|mut chunk| chunk["choices"][0]["delta"].take()).collect(), last["choices"][0]["finish_reason"].take())
 }
 
-/// The text a stream of this text says before it ends, however it does.
+/// Returns the text of a stream before its end, complete or not.
 fn heard(stream: &str) -> (String, Flow) {
     let (chunks, flow, _) = read_from(json!({}), stream);
     let content = |chunk: &Value| chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default().to_owned();
@@ -275,7 +275,7 @@ fn a_truncated_stream_has_the_counts_of_its_start() {
     let (_, flow, observed) = read_from(json!({}), &sse(&[start(), text_block(), text("héllo")]));
     interrupted(&flow);
     assert_eq!((observed.usage.map(|usage| usage.prompt_tokens), observed.output_bytes), (Some(5), 6));
-    // A complete one whose output was never counted has none.
+    // A complete stream without an output count has no usage.
     let uncounted = json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}});
     let (_, _, observed) = read_from(json!({}), &sse(&[start(), text_block(), text("x"), uncounted, message_stop()]));
     assert_eq!(observed.usage, None);
@@ -393,7 +393,7 @@ fn the_last_event_counts_without_its_blank_line_if_it_is_whole() {
     for cut in 0..3 {
         assert_eq!(heard(&all[..all.len() - cut]).1, Flow::Done, "{cut}");
     }
-    // One that is cut is no event; the stop reason was seen, so the answer is complete all the same.
+    // A truncated event is dropped. The stop reason was seen, so the answer is complete.
     assert_eq!(heard(&all[..all.len() - 5]), ("x".into(), Flow::Done));
     let begun = sse(&[start(), text_block(), text("x"), text("y")]);
     assert_eq!(heard(&begun[..begun.len() - 2]), ("xy".into(), interrupted_flow()));

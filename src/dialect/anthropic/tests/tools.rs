@@ -1,11 +1,11 @@
-//! Tools, the choice among them, and structured output (sections 4 and 6).
+//! Tools, tool choice and structured output (sections 4 and 6).
 
 use super::*;
 
 const MODEL: &str = "claude-opus-4-8";
-/// A model that cannot be forced to call.
+/// Model that cannot be forced to call.
 const FREE: &str = "claude-opus-5-5";
-/// A model without structured outputs.
+/// Model without structured outputs.
 const LEGACY: &str = "claude-sonnet-4-20250514";
 
 fn function(name: &str) -> Value {
@@ -16,13 +16,13 @@ fn tools(names: &[&str]) -> Value {
     names.iter().map(|name| function(name)).collect()
 }
 
-/// The first tool as it is sent.
+/// Returns the first tool of the upstream request.
 #[track_caller]
 fn tool(model: &str, function: Value) -> Value {
     sent(&with(model, json!({"tools": [{"type": "function", "function": function}]})))["tools"][0].take()
 }
 
-/// `tool_choice` as it is sent, with two tools.
+/// Returns the upstream `tool_choice` of a request with two tools.
 #[track_caller]
 fn choice(model: &str, members: Value) -> Value {
     let mut body = with(model, members);
