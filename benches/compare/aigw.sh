@@ -1,5 +1,5 @@
-# aigw as a target of a side-by-side comparison of gateways: a runner sources this, calls `prepare` and `start`, and drives
-# http://127.0.0.1:$PORT while a mock upstream listens on $MOCK. Needs the release build; AIGW_BIN names another one.
+# Target file of a side-by-side comparison of gateways. A runner sources it, calls `prepare` and `start`, and sends load to
+# http://127.0.0.1:$PORT while a mock upstream listens on $MOCK. Uses the release build, or the binary in AIGW_BIN.
 AIGW_TARGET=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 AIGW_BIN=${AIGW_BIN:-$AIGW_TARGET/../../target/release/aigw}
 NOTE="2 workers; authentication, metrics and the ledger (SQLite) on"

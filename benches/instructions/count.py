@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Counts the instructions a request costs the gateway, by valgrind's callgrind: a figure that a busy machine does not move.
+"""Counts the gateway's instructions per request with valgrind's callgrind, independently of other load on the machine.
 
 usage: benches/instructions/count.py [--save] [--stages] [--keep DIR] [BINARY]
 
-Runs BINARY (target/release/aigw) as a user would, with authentication, metrics and the SQLite ledger on, before an upstream of
-its own, and counts for each kind of request what all its threads execute in user space. Compares with baseline.json beside this
-file: more than 5 % worse is exit 1. --save makes what was counted the new baseline; --stages tells
-which stage of a chat takes how many of them, for a build that is not stripped; --keep leaves callgrind's files in DIR. The baseline
-is of a processor with AVX2: one without passes over a large prompt in more, narrower steps.
+Runs BINARY (target/release/aigw) with authentication, metrics and the SQLite ledger on, against its own mock upstream. Counts the
+user-space instructions of all threads for each kind of request and compares them with baseline.json beside this file. Exits with 1 if
+a count is more than 5 % higher. --save stores the counts as the new baseline. --stages prints the instructions of each stage of a
+chat, for a build with symbols. --keep leaves callgrind's files in DIR. The baseline is from a CPU with AVX2; a CPU without it scans
+a large prompt in more, narrower steps.
 """
 import argparse, http.client, json, os, pathlib, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 
@@ -88,7 +88,7 @@ def converse(connection):
                 name, _, value = header.partition(b":")
                 if name.lower() == b"content-length":
                     length = int(value)
-            # The whole answer in one piece: how it falls into reads must not depend on who is faster.
+            # The whole answer in one piece, so that the number of reads does not depend on timing.
             connection.sendall(answer_for(path, incoming.read(length)))
 
 
@@ -145,7 +145,7 @@ class Gateway:
         subprocess.run(["callgrind_control", *words, str(self.process.pid)], check=True, capture_output=True)
 
     def count(self, body, requests):
-        """Instructions for each of so many requests, after some that are not counted."""
+        """Returns the instructions per request, after a warm-up."""
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
 
@@ -177,7 +177,7 @@ class Gateway:
         self.log.close()
 
 
-# --- what is counted ------------------------------------------------------------------------------------------------
+# --- scenarios ------------------------------------------------------------------------------------------------------
 
 
 def chat(model, size=400, **more):
@@ -194,24 +194,24 @@ SCENARIOS = {
 }
 
 
-# Functions that are a stage each, by a part of their names; what they call counts as theirs.
+# Functions of each stage, by a part of their names. Their callees are included.
 STAGES = {
     "parse the client's head": ["<actix_http::h1::codec::Codec as tokio_util::codec::decoder::Decoder>::decode"],
-    "identity": ["aigw::http::Front::identify"],
+    "authentication": ["aigw::http::AppState::identify"],
     "parse the body": ["aigw::json::Document::parse"],
     "resolve": ["aigw::catalog::snapshot::Snapshot::find"],
     "splice": ["<aigw::dialect::openai::OpenAi as aigw::dialect::Dialect>::request"],
     "upstream write": ["AsyncWrite>::poll_write_vectored"],
     "parse the upstream's head": ["httparse::ParserConfig::parse_response_with_uninit_headers", "aigw::gateway::headers::response"],
-    "relay: read, meter": ["<aigw::dialect::openai::reader::Universal as aigw::dialect::Reader>::whole"],
-    "relay: the answer's head": ["aigw::http::answer::route_headers", "actix_http::h1::codec::Codec as tokio_util::codec::encoder::Encoder"],
-    "journal, settle": ["aigw::ledger::journal::Journal::gather", "aigw::ledger::journal::Journal::write"],
+    "relay: read, meter": ["<aigw::dialect::openai::reader::OpenAiReader as aigw::dialect::Reader>::whole"],
+    "relay: the answer's head": ["aigw::http::response::route_headers", "actix_http::h1::codec::Codec as tokio_util::codec::encoder::Encoder"],
+    "journal, settle": ["aigw::journal::writer::JournalWriter::gather", "aigw::journal::writer::JournalWriter::write"],
     "store (the ledger's thread)": ["aigw::ledger::actor::Ledger::step"],
 }
 
 
 def stages(dump, requests):
-    """Prints what each stage takes; a part of what is left over is actors, tasks and the server around them."""
+    """Prints the instructions of each stage. The rest is actors, tasks and the HTTP server."""
     command = ["callgrind_annotate", "--inclusive=yes", "--threshold=100", dump]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     counted = [(int(found[1].replace(",", "")), line) for line in lines if (found := re.match(r" *([\d,]+) ", line))]
@@ -221,13 +221,13 @@ def stages(dump, requests):
         taken = sum(max((count for count, line in counted if function in line), default=0) for function in functions)
         left -= taken
         print(f"    {stage:30} {taken / requests:>9,.0f}  {taken / total:5.1%}")
-    print(f"    {'all else':30} {left / requests:>9,.0f}  {left / total:5.1%}")
+    print(f"    {'other':30} {left / requests:>9,.0f}  {left / total:5.1%}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--save", action="store_true", help="make what is counted the new baseline")
-    parser.add_argument("--stages", action="store_true", help="tell what the stages of a chat take")
+    parser.add_argument("--save", action="store_true", help="store the counts as the new baseline")
+    parser.add_argument("--stages", action="store_true", help="print the instructions of each stage of a chat")
     parser.add_argument("--keep", metavar="DIR", help="leave callgrind's files in DIR")
     parser.add_argument("binary", nargs="?", default=str(HERE.parents[1] / "target/release/aigw"))
     options = parser.parse_args()

@@ -1,7 +1,7 @@
-"""The Messages API of the scripted upstream: as strict about a conversation as the real one, with fixed answers and usage.
+"""Messages API of the scripted upstream: as strict about conversations as the real one, with fixed answers and usage.
 
-A request with tools gets two parallel calls, one with the results of both a text that quotes them. With `thinking` on, the calls
-come after a thinking block, which has to come back as it was.
+A request with tools is answered with two parallel calls, and a request with both results with a text that quotes them. If `thinking`
+is on, a thinking block precedes the calls and must come back unchanged.
 """
 
 import re
@@ -23,7 +23,7 @@ KNOWN = {"model", "messages", "system", "max_tokens", "tools", "tool_choice", "s
 
 
 class Wrong(Exception):
-    """The request is not one the API takes."""
+    """Invalid request."""
 
 
 def insist(condition, what):
@@ -32,7 +32,7 @@ def insist(condition, what):
 
 
 def check(headers, request):
-    """What the real API answers with a 400."""
+    """Raises what the real API refuses with 400."""
     insist(re.fullmatch(r"\d{4}-\d\d-\d\d", headers.get("anthropic-version", "")), "anthropic-version: header is required")
     extra = sorted(request.keys() - KNOWN)
     insist(not extra, f"{extra}: Extra inputs are not permitted")
@@ -51,7 +51,7 @@ def check(headers, request):
 
 
 def answer(request):
-    """The message that answers a request."""
+    """Returns the message that answers a request."""
     results = [block for block in request["messages"][-1]["content"] if block["type"] == "tool_result"]
     if results:
         text = ", ".join(block["content"] for block in results)
@@ -73,7 +73,7 @@ def answer(request):
 
 
 def events(message, dumps):
-    """The same message as events, its texts and arguments in pieces."""
+    """Yields the message as stream events, with texts and arguments in pieces."""
     yield {"type": "message_start", "message": message | {"content": [], "stop_reason": None, "usage": USAGE | {"output_tokens": 1}}}
     yield {"type": "ping"}
     for index, block in enumerate(message["content"]):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The official OpenAI SDKs, unmodified, through a started aigw to a scripted upstream; then the ledger they leave behind.
+# Runs the official OpenAI SDKs, unmodified, through aigw against a scripted upstream, then checks the ledger.
 # Usage: tests/sdk/run.sh [AIGW]   (the binary; default target/debug/aigw). Needs python3 with venv, node and npm.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,7 +24,7 @@ mkdir -p "$installed/node"
 cp "$here"/node/* "$installed/node/"
 (cd "$installed/node" && npm ci --no-fund --no-audit --loglevel=error)
 
-# The upstream and a gateway in front of it.
+# Upstream and gateway.
 python3 "$here/upstream.py" >"$state/upstream.port" & started+=($!)
 eventually grep -q . "$state/upstream.port"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -72,7 +72,7 @@ export UPSTREAM_KEY=upstream-secret MESSAGES_KEY=messages-secret
 (cd "$state" && exec "$aigw" serve --config "$state/aigw.toml" >"$state/aigw.log" 2>&1) & started+=($!)
 eventually "$aigw" tenant list
 
-# A tenant and a key, as an operator makes them.
+# Tenant and key, created like an operator does.
 "$aigw" tenant create sdk --name "SDK tests"
 key=$("$aigw" key create sdk --name sdk --subject tester --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["key"])')
 

@@ -1,4 +1,4 @@
-"""After both SDKs have run: each of their calls stands in the ledger once, with its exact cost.
+"""Checks after both SDKs have run that each of their calls is in the ledger once, with its exact cost.
 
 Prices (USD per million tokens): sdk-chat 2.50 / cached 1.25 / output 10; sdk-complete 1.50 / 2; sdk-embed 0.1375;
 sdk-claude 3 / cached 0.30 / cache write 3.75, for an hour 6 / output 15.
@@ -60,14 +60,14 @@ def everything():
 class Ledger(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        """Entries are stored a moment after the answer: wait for them, not for a time."""
+        """Waits for the entries, which are stored shortly after the answers."""
         deadline = time.monotonic() + 30
         cls.entries = everything()
         while len(cls.entries) < len(EXPECTED) * len(PREFIXES) and time.monotonic() < deadline:
             time.sleep(0.1)
             cls.entries = everything()
 
-    def test_every_call_stands_there_once_and_nothing_else(self):
+    def test_every_call_has_exactly_one_entry(self):
         wanted = sorted(f"{prefix}-{name}" for prefix in PREFIXES for name in EXPECTED)
         self.assertEqual(sorted(entry["request_id"] for entry in self.entries), wanted)
 

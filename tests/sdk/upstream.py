@@ -1,8 +1,8 @@
-"""A scripted OpenAI-compatible upstream: fixed answers with fixed usage, so that every cost is known beforehand.
+"""Scripted OpenAI-compatible upstream with fixed answers and usage, so that every cost is known in advance.
 
-It insists on what a provider would: its own key, its own model names, no header of the caller's. Prints its port and serves
-until it is stopped. The model chooses the behaviour: `upstream-chat`, `-complete`, `-embed` answer; `-busy` is out of capacity,
-`-picky` finds the request wrong, `-broken` fails. `/v1/messages` is Anthropic's API: see messages.py.
+It checks what a provider checks: its own key, its own model names, no headers of the caller. Prints its port and serves until it is
+stopped. The model selects the behavior: `upstream-chat`, `-complete`, `-embed` answer; `-busy` is out of capacity, `-picky` rejects
+the request, `-broken` fails. `/v1/messages` is Anthropic's API: see messages.py.
 """
 
 import base64

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Half an hour of mixed load, with the upstream killed and started again every minute: is the gateway the same at the end?
+"""Endurance test: half an hour of mixed load, with the upstream killed and restarted every minute.
 
 Usage: tests/soak/endurance.py [AIGW]   (the binary; default target/release/aigw). Needs nothing but Python; Linux only.
 
-Chats, streams, prompts of 200 KB, a translated provider, clients that leave in the middle. Prints a line a minute; fails if memory, file
-descriptors or the 99th percentile of a chat are not flat from the first third to the last, or if the ledger and the clients
-disagree about the number of requests. MINUTES in the environment is how long it lasts (30).
+Chats, streams, prompts of 200 KB, a translated provider, clients that disconnect midway. Prints a line per minute. Fails if memory,
+file descriptors or the 99th percentile of a chat grow from the first third to the last, or if the ledger and the clients disagree
+about the number of requests. The environment variable MINUTES sets the duration (30).
 """
 
 import asyncio
@@ -24,7 +24,7 @@ AIGW = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "target/release/aigw").
 MINUTES = int(os.environ.get("MINUTES", "30"))
 MINUTE, DOWN, THINK = 60.0, 2.0, 0.02
 CHUNKS = 40
-# From the first third to the last.
+# Allowed growth from the first third to the last.
 MOST_MEMORY, MOST_DESCRIPTORS, MOST_P99 = 1.15, 1.10, 1.5
 PROVIDERS = """
 [kind.mock]
@@ -106,7 +106,7 @@ def upstream(port):
 
 
 class Tally:
-    """What the clients have seen since the last minute ended."""
+    """Results of the clients since the last report."""
 
     def __init__(self):
         self.sent = 0
@@ -122,7 +122,7 @@ def request(port, key, model, size=200, **more):
 
 
 async def answer(reader, leaves):
-    """The status of an answer that is read to its end; `None`: whoever asked has left before."""
+    """Reads an answer to its end and returns its status; `None` if the client disconnected before."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     status = int(head[9:12])
     if b"content-length:" in head:
@@ -135,7 +135,7 @@ async def answer(reader, leaves):
         if leaves and chunks == 3:
             return None
     await reader.readline()
-    # A stream that broke in the middle ends in an error and not in [DONE].
+    # A broken stream ends with an error instead of [DONE].
     return status if last.endswith(b"data: [DONE]") else 502
 
 
@@ -185,7 +185,7 @@ async def load(gateway, tally, ends_of_minutes, on_minute):
 
 
 def restarts(port, until):
-    """Kills the upstream once a minute, whatever it is at; it is away for two seconds."""
+    """Kills the upstream once a minute and restarts it after two seconds."""
     while True:
         serving = multiprocessing.Process(target=upstream, args=(port,))
         serving.start()

@@ -1,4 +1,4 @@
-"""A gateway as a user would start it, for the scripts of this folder, and what Linux knows of it."""
+"""Gateway process for the scripts of this folder, with its resource usage as reported by Linux."""
 
 import json
 import os
@@ -19,14 +19,14 @@ def free_port():
 
 
 def post(port, key, body, headers=()):
-    """The head and body of a chat request."""
+    """Returns head and body of a chat request."""
     head = ["POST /v1/chat/completions HTTP/1.1", f"host: 127.0.0.1:{port}", f"authorization: Bearer {key}"]
     head += ["content-type: application/json", f"content-length: {len(body)}", *headers]
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
 
 class Gateway:
-    """`aigw serve` in the folder `state`, with these providers, a tenant and a key."""
+    """Runs `aigw serve` in the folder `state` with these providers, a tenant and a key."""
 
     def __init__(self, binary, state, providers, server=""):
         self.port, self.log, self.binary = free_port(), Path(state, "log"), binary
@@ -58,7 +58,7 @@ url = "sqlite://{state}/aigw.db"
         return subprocess.run([self.binary, *arguments], env=self.environment, check=True, capture_output=True).stdout
 
     def memory(self, field="VmRSS"):
-        """In bytes."""
+        """Returns the resident memory in bytes."""
         with open(f"/proc/{self.pid}/status") as status:
             return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field))
 
@@ -66,12 +66,12 @@ url = "sqlite://{state}/aigw.db"
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def cpu(self):
-        """Seconds of user and system time."""
+        """Returns user and system time in seconds."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def settle(self):
-        """Waits until it is quiet, a minute at most."""
+        """Waits until it is idle, for at most a minute."""
         used, until = None, time.monotonic() + 60
         while time.monotonic() < until:
             now = self.cpu()

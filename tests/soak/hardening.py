@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A thousand clients that hardly read, then a hundred bombs at once, and what that costs everybody else.
+"""Effect on other clients of a thousand clients that hardly read, then of a hundred concurrent decompression bombs.
 
 Usage: tests/soak/hardening.py [AIGW]   (the binary; default target/release/aigw). Needs nothing but Python; Linux only.
 
-Holds what spec/security.md 7.8 asks for: the gateway's memory stays under 1.5 GiB, and the 99th percentile of healthy requests
-under twice what it was before. Fails otherwise. SECONDS in the environment is how long each phase lasts (20).
+Checks spec/security.md 7.8: the gateway's memory stays under 1.5 GiB, and the 99th percentile of healthy requests under twice its
+value before. The environment variable SECONDS sets the duration of each phase (20).
 """
 
 import asyncio
@@ -46,7 +46,7 @@ served_by.endless = {{ price = "free" }}
 
 
 def upstream(port):
-    """Streams text for as long as anyone takes it."""
+    """Streams text until the client disconnects."""
     choice = {"index": 0, "delta": {"content": "x" * 4000}, "finish_reason": None}
     event = b"data: " + json.dumps({"object": "chat.completion.chunk", "choices": [choice]}).encode() + b"\n\n"
     chunk = b"%x\r\n%s\r\n" % (len(event), event)
@@ -69,7 +69,7 @@ def upstream(port):
 
 
 def slow_readers(port, key, ready, stop):
-    """Reads a little of each stream twice a second: never so slowly that it would be given up."""
+    """Reads a little of each stream twice a second, just often enough to avoid the write timeout."""
     request = post(port, key, json.dumps({"model": "endless", "stream": True, "messages": []}).encode())
     readers = []
     for _ in range(READERS):
@@ -83,7 +83,7 @@ def slow_readers(port, key, ready, stop):
     lost = 0
     while not stop.is_set():
         for turn, reader in enumerate(readers[:]):
-            # Evenly, not all at once: they know nothing of each other.
+            # Spread evenly, like independent clients.
             if turn % 20 == 0 and stop.wait(0.01):
                 break
             try:
@@ -98,7 +98,7 @@ def slow_readers(port, key, ready, stop):
 
 
 def bombs(port, key, refused):
-    """So many bombs at once, each of 256 MiB in 256 KiB."""
+    """Sends that many bombs at once, each of 256 MiB in 256 KiB."""
     bomb = post(port, key, gzip.compress(b"\0" * (256 << 20), 9), ["content-encoding: gzip", "connection: close"])
 
     def throw():
@@ -133,7 +133,7 @@ def healthy(port, key, seconds, times):
 
 
 def measure(port, key):
-    """The 50th and 99th percentile of healthy requests, in milliseconds."""
+    """Returns the 50th and 99th percentile of healthy requests in milliseconds."""
     times = multiprocessing.Queue()
     clients = [multiprocessing.Process(target=healthy, args=(port, key, PHASE, times)) for _ in range(HEALTHY)]
     for client in clients:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Opens ten thousand streams that say one word and then nothing, and tells what each costs the gateway in memory.
+"""Memory per idle stream: opens ten thousand streams that send one event and then nothing.
 
 Usage: tests/soak/idle_streams.py [AIGW]   (the binary; default target/release/aigw). Needs nothing but Python; Linux only.
 
-A relayed stream takes two descriptors. It raises its own limit where it may; where that has not enough room for all of them, the
-simulator gives the rest, which takes one each. STREAMS in the environment is how many are wanted. Fails if one of them is lost, or
-costs more than 64 KiB.
+A relayed stream takes two descriptors. The script raises its limit as far as it may. If that is not enough, the simulator serves the
+rest, which takes one descriptor each. The environment variable STREAMS sets the number. Fails if a stream is lost or takes more than
+64 KiB.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from gateway import ROOT, Gateway, free_port, post
 AIGW = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "target/release/aigw").resolve()
 WANTED = int(os.environ.get("STREAMS", "10000"))
 MOST_BYTES = 64 << 10
-# Descriptors for all else: databases, journals, the streams to warm up with.
+# Descriptors for databases, journals and warm-up streams.
 OTHERS = 200
 PROVIDERS = """
 [kind.patient]
@@ -66,7 +66,7 @@ def upstream(port):
 
 
 def shares():
-    """How many streams are relayed, and how many simulated."""
+    """Returns the number of relayed and of simulated streams."""
     need = 2 * WANTED + OTHERS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for limit in ((need, max(need, hard)), (hard, hard)):

@@ -1,4 +1,4 @@
-// The official OpenAI SDK for Node, unmodified, holds a conversation with tools on a model behind Anthropic's Messages API.
+// The official OpenAI SDK for Node, unmodified, in a conversation with tools on a model behind Anthropic's Messages API.
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -12,7 +12,7 @@ const client = new OpenAI({ maxRetries: 0 });
 const knownAs = (id) => ({ headers: { "x-request-id": `js-${id}` } });
 const getWeather = ({ city }) => `21 °C in ${city}`;
 
-// Asks, calls the tools that are asked for, and asks again. `ask` gives a completion.
+// Sends a request, runs the requested tools, and sends their results. `ask` returns a completion.
 async function converse(name, ask) {
   const messages = [
     { role: "system", content: "Be brief." },
