@@ -93,7 +93,7 @@ fn tls_is_used_as_the_mode_requires() {
         });
         assert!(encrypted.unwrap().encrypted, "{query}");
     }
-    for (host, query, why) in [
+    for (host, query, reason) in [
         ("127.0.0.1", String::new(), "no encryption"),
         ("127.0.0.1", "?sslmode=disable".to_owned(), "no encryption"),
         ("127.0.0.1", "?sslmode=verify-ca".to_owned(), "UnknownIssuer"),
@@ -103,8 +103,8 @@ fn tls_is_used_as_the_mode_requires() {
         ("127.0.0.1", "?sslmode=verify-full&sslrootcert=/no/such/file".to_owned(), "/no/such/file"),
         ("127.0.0.1", "?sslmode=very".to_owned(), "sslmode=very"),
     ] {
-        let said = open(&server.url(host, &query)).err().unwrap_or_else(|| panic!("{query} is let in"));
-        assert!(said.contains(why) && !said.contains("ord") && !said.contains('\n'), "{query}: {said}");
+        let error = open(&server.url(host, &query)).err().unwrap_or_else(|| panic!("{query} is let in"));
+        assert!(error.contains(reason) && !error.contains("ord") && !error.contains('\n'), "{query}: {error}");
     }
     let wrong = open(&server.url("127.0.0.1", "?sslmode=require").replace("pass%3A", "miss%3A")).err().unwrap();
     assert!(wrong.contains("password authentication failed") && !wrong.contains("miss"), "{wrong}");
@@ -120,8 +120,8 @@ struct Encrypted {
 fn tls_never_falls_back_to_plaintext() {
     let Some(server) = Server::start(None) else { return };
     open(&server.url("127.0.0.1", "")).unwrap();
-    let said = open(&server.url("127.0.0.1", "?sslmode=require")).err().unwrap();
-    assert!(said.contains("does not speak it"), "{said}");
+    let error = open(&server.url("127.0.0.1", "?sslmode=require")).err().unwrap();
+    assert!(error.contains("does not speak it"), "{error}");
 }
 
 #[test]

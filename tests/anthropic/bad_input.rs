@@ -79,10 +79,10 @@ fn invalid_tool_arguments_are_marked_as_invalid() {
 #[test]
 fn a_result_without_its_call_is_left_to_the_provider() {
     let provider = shared_gateway().provider();
-    let said = "messages.0.content.0: unexpected `tool_use_id` found in `tool_result` blocks: call_9";
-    provider.answers([Answer::json(400, &json!({"type": "error", "error": {"type": "invalid_request_error", "message": said}}))]);
+    let message = "messages.0.content.0: unexpected `tool_use_id` found in `tool_result` blocks: call_9";
+    provider.answers([Answer::json(400, &json!({"type": "error", "error": {"type": "invalid_request_error", "message": message}}))]);
     let answer = provider.ask(&json!({"messages": [{"role": "tool", "tool_call_id": "call_9", "content": "4"}]})).send();
-    assert_eq!(answer.expect(400)["error"], json!({"message": said, "type": "invalid_request_error", "param": null, "code": null}));
+    assert_eq!(answer.expect(400)["error"], json!({"message": message, "type": "invalid_request_error", "param": null, "code": null}));
     assert_eq!(provider.script.call().json()["messages"][0]["content"][0]["tool_use_id"], "call_9");
 }
 

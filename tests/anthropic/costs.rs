@@ -51,9 +51,9 @@ fn whole_answers_are_priced_exactly() {
     for (usage, tokens, cost) in priced() {
         provider.answers([Answer::json(200, &message(&json!([{"type": "text", "text": "Hi"}]), "end_turn", &usage))]);
         let answer = provider.ask(&json!({})).send();
-        let told = &answer.expect(200)["usage"];
-        assert_eq!(told["prompt_tokens"], tokens[2]);
-        assert_eq!(told["prompt_tokens_details"], json!({"cached_tokens": tokens[0], "cache_write_tokens": tokens[1]}));
+        let warning = &answer.expect(200)["usage"];
+        assert_eq!(warning["prompt_tokens"], tokens[2]);
+        assert_eq!(warning["prompt_tokens_details"], json!({"cached_tokens": tokens[0], "cache_write_tokens": tokens[1]}));
         let dollars: f64 = answer.header("x-aigw-cost-usd").unwrap().parse().unwrap();
         #[allow(clippy::cast_precision_loss, reason = "small numbers")]
         let expected = cost as f64 / 1e9;
@@ -112,8 +112,8 @@ fn impossible_usage_is_estimated_and_logged() {
         let prompt = entry["prompt_tokens"].as_u64().unwrap();
         assert!((1..1_000).contains(&prompt), "{entry}");
         assert_eq!(entry["cost_nanousd"], prompt * 3_000 + 7 * 15_000);
-        let told = format!("{} reported usage that cannot be for request {}", provider.name, entry["request_id"].as_str().unwrap());
-        assert!(shared_gateway().gateway.log().contains(&told), "not in the log: {told}");
+        let warning = format!("{} reported usage that cannot be for request {}", provider.name, entry["request_id"].as_str().unwrap());
+        assert!(shared_gateway().gateway.log().contains(&warning), "not in the log: {warning}");
     };
     for usage in [
         json!({"input_tokens": -5, "output_tokens": 7}),

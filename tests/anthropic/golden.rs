@@ -54,8 +54,8 @@ fn check_answer(provider: &TestProvider<'_>, case: &Case, answer: &Response) {
             assert_eq!(provider.script.calls().len(), 1, "{file}");
         }
         Some(429 | 500..) => {
-            let is_told = matches!(case.expected.status, 429 | 503);
-            answer.error(if is_told { case.expected.status } else { 502 }, "upstream_error", "all_providers_failed");
+            let is_passed_on = matches!(case.expected.status, 429 | 503);
+            answer.error(if is_passed_on { case.expected.status } else { 502 }, "upstream_error", "all_providers_failed");
         }
         _ => {
             assert_eq!(answer.status, case.expected.status, "{file}: {}", answer.text());

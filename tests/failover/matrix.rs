@@ -266,8 +266,8 @@ fn the_fault_matrix() {
                     let table = &tables[usize::from(stream)];
                     let fault = &table[(number / 3) - if stream { tables[0].len() } else { 0 }];
                     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| row(shared, &session, fault, stream, position))) {
-                        let why = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-                        failed.lock().unwrap().push(format!("{name}: {}", why.replace('\n', " ")));
+                        let message = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                        failed.lock().unwrap().push(format!("{name}: {}", message.replace('\n', " ")));
                     }
                 }
             });

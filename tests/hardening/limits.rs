@@ -52,8 +52,8 @@ fn endless_chunks_are_not_read_beyond_the_limit() {
         let mut connection = Connection::open(own.gateway.address);
         connection.write(&head);
         let piece = format!("8000\r\n{}\r\n", "x".repeat(0x8000));
-        let begun = Instant::now();
-        while begun.elapsed() < LIMIT {
+        let started_at = Instant::now();
+        while started_at.elapsed() < LIMIT {
             if !connection.try_write(piece.as_bytes()) {
                 return true;
             }

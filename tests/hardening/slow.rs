@@ -45,9 +45,9 @@ fn a_body_that_takes_too_long_in_all_gets_408() {
 #[test]
 fn a_head_that_does_not_end_gets_408() {
     let own = OwnGateway::new("header_timeout = \"1s\"", "");
-    for begun in ["", "G", "GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: "] {
-        let answer = raw(own.gateway.address, begun.as_bytes());
-        assert_eq!(statuses(&answer), [408], "{begun:?}: {answer}");
+    for started in ["", "G", "GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: "] {
+        let answer = raw(own.gateway.address, started.as_bytes());
+        assert_eq!(statuses(&answer), [408], "{started:?}: {answer}");
         assert!(answer.contains(r#""code":"request_timeout""#) && answer.contains("connection: close"), "{answer}");
     }
 }
@@ -59,23 +59,23 @@ fn the_time_for_a_later_head_starts_with_its_first_byte() {
         let mut stream = TcpStream::connect(own.gateway.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-        let (mut answers, mut buffer, mut begun) = (Vec::new(), [0; 4096], None);
+        let (mut answers, mut buffer, mut started) = (Vec::new(), [0; 4096], None);
         loop {
             match stream.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => answers.extend_from_slice(&buffer[..read]),
                 // The read timeout sets the pace of the bytes.
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    if begun.is_none() || drips {
+                    if started.is_none() || drips {
                         let _ = stream.write_all(b"G");
                     }
-                    assert!(begun.get_or_insert_with(Instant::now).elapsed() < LIMIT, "a head that is never complete is waited for");
+                    assert!(started.get_or_insert_with(Instant::now).elapsed() < LIMIT, "a head that is never complete is waited for");
                 }
                 Err(_) => break,
             }
         }
         assert_eq!(statuses(&String::from_utf8_lossy(&answers)), [200, 408]);
-        assert!(begun.is_some_and(|begun| begun.elapsed() >= Duration::from_millis(900)));
+        assert!(started.is_some_and(|started| started.elapsed() >= Duration::from_millis(900)));
     }
 }
 

@@ -119,11 +119,11 @@ fn an_unsafe_configuration_exits_with_78_and_one_line() {
         ([("AIGW_UNUSED", "")], "[sealing]\nmaster_key_file = \"no/such/file\"", "master_key_file"),
     ] {
         let output = start(&env, section);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(78), "{env:?} {section}: {said}");
-        assert!(said.contains(remedy) && !said.contains("panicked"), "{env:?} {section}: {said}");
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{env:?} {section}: {printed}");
+        assert!(printed.contains(remedy) && !printed.contains("panicked"), "{env:?} {section}: {printed}");
         let value = env[0].1;
-        assert!(value.is_empty() || !said.contains(value), "it repeats the secret: {said}");
+        assert!(value.is_empty() || !printed.contains(value), "it repeats the secret: {printed}");
     }
 }
 

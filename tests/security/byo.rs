@@ -290,8 +290,8 @@ fn the_command_line_reads_a_providers_key_from_standard_input() {
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"sk-typed-0123456789\n").unwrap();
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && said.contains("6789") && !said.contains("sk-typed"), "{said}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && printed.contains("6789") && !printed.contains("sk-typed"), "{printed}");
     let script = upstream.script();
     gateway.chat(&key, &body("solo", &script)).send().expect(200);
     assert_eq!(script.call().headers.get("authorization"), Some("Bearer sk-typed-0123456789"));

@@ -98,13 +98,13 @@ fn p8_a_wrong_or_missing_master_key_prevents_the_start_and_a_rotation_works() {
     gateway.kill9();
     let refused = |master: &[(&str, &str)], arguments: &[&str]| {
         let output = serve(&gateway, master, arguments);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(78), "{said}");
-        said
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{printed}");
+        printed
     };
     assert!(refused(&[], &["serve"]).contains("no master key is set"));
-    let said = refused(&[("AIGW_MASTER_KEY", OTHER_MASTER)], &["serve"]);
-    assert!(said.contains("sealed under the master key") && !said.contains(OTHER_MASTER), "{said}");
+    let printed = refused(&[("AIGW_MASTER_KEY", OTHER_MASTER)], &["serve"]);
+    assert!(printed.contains("sealed under the master key") && !printed.contains(OTHER_MASTER), "{printed}");
     for bad in ["short", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] {
         assert!(!refused(&[("AIGW_MASTER_KEY", bad)], &["serve"]).contains(bad));
     }

@@ -29,8 +29,8 @@ fn is_error(status: u64) -> Option<u16> {
 }
 
 fn describe(status: u16, body: &[u8], json: &Value) -> Failure {
-    // `{"error": {…}}`, `{"error": "…"}`, `{"object": "error", …}`, `{"message": "…"}`, `{"detail":
-    // "…"}`
+    // `{"error": {…}}`, `{"error": "…"}`, `{"object": "error", …}`, `{"message": "…"}`,
+    // `{"detail": "…"}`
     let error = json.get("error").filter(|error| !error.is_null()).unwrap_or(json);
     let text = |name: &str| error.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
     let message = text("message").or_else(|| error.as_str().map(str::to_owned)).or_else(|| text("detail"));

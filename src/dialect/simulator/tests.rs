@@ -54,13 +54,13 @@ fn stream(operation: Operation, body: &Value) -> (Vec<Value>, Observed) {
     (events.map(|event| serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap()).collect(), prepared.reader.observed())
 }
 
-fn said(text: &str) -> Value {
+fn user_message(text: &str) -> Value {
     json!([{"role": "system", "content": "be brief"}, {"role": "user", "content": text}, {"role": "assistant", "content": null}])
 }
 
 #[test]
 fn echo_answers_with_the_last_user_message() {
-    let (answer, observed) = answer(Operation::Chat, &json!({"model": "sim-echo", "messages": said("hé there")}));
+    let (answer, observed) = answer(Operation::Chat, &json!({"model": "sim-echo", "messages": user_message("hé there")}));
     let expected = json!({
         "id": "chatcmpl-sim0000000000000001",
         "object": "chat.completion",
@@ -95,17 +95,17 @@ fn echo_reads_text_parts() {
 #[test]
 fn lorem_respects_the_token_limit() {
     for name in ["max_tokens", "max_completion_tokens"] {
-        let (short, observed) = answer(Operation::Chat, &json!({"model": "sim-lorem", "messages": said("x"), name: 3}));
+        let (short, observed) = answer(Operation::Chat, &json!({"model": "sim-lorem", "messages": user_message("x"), name: 3}));
         assert_eq!(short["choices"][0]["message"]["content"], "Lorem ipsum ");
         assert_eq!((short["choices"][0]["finish_reason"].as_str(), observed.usage.unwrap().completion_tokens), (Some("length"), 3));
     }
-    let (long, _) = answer(Operation::Chat, &json!({"model": "sim-lorem", "messages": said("x"), "max_tokens": 5000}));
+    let (long, _) = answer(Operation::Chat, &json!({"model": "sim-lorem", "messages": user_message("x"), "max_tokens": 5000}));
     assert_eq!(long["choices"][0]["finish_reason"], "stop");
 }
 
 #[test]
 fn a_stream_has_the_same_text_word_by_word() {
-    let body = json!({"model": "sim-echo", "stream": true, "messages": said("one two three")});
+    let body = json!({"model": "sim-echo", "stream": true, "messages": user_message("one two three")});
     let (events, observed) = stream(Operation::Chat, &body);
     assert_eq!(events[0]["choices"][0]["delta"], json!({"role": "assistant", "content": "", "refusal": null}));
     let words: Vec<&str> = events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str()).collect();
@@ -157,8 +157,8 @@ fn invalid_requests_are_refused_by_field() {
         (chat(json!({"messages": "hi"})), "messages"),
         (chat(json!({"messages": [1]})), "messages[0].role"),
         (chat(json!({"messages": [{"role": "user", "content": 1}]})), "messages[0].content"),
-        (chat(json!({"messages": said("x"), "max_tokens": "many"})), "max_tokens"),
-        (chat(json!({"messages": said("x"), "n": 0})), "n"),
+        (chat(json!({"messages": user_message("x"), "max_tokens": "many"})), "max_tokens"),
+        (chat(json!({"messages": user_message("x"), "n": 0})), "n"),
         ((Operation::Completions, json!({})), "prompt"),
         ((Operation::Embeddings, json!({"input": []})), "input"),
         ((Operation::Embeddings, json!({"input": [{}]})), "input"),
@@ -172,7 +172,7 @@ fn invalid_requests_are_refused_by_field() {
 
 #[test]
 fn a_model_it_does_not_have_is_not_found() {
-    let script = script(ask(Operation::Chat, &json!({"model": "gpt", "messages": said("x")}), &Quirks::default(), 0).unwrap());
+    let script = script(ask(Operation::Chat, &json!({"model": "gpt", "messages": user_message("x")}), &Quirks::default(), 0).unwrap());
     let failure = Simulator.failure(script.status, &script.pieces[0].1);
     assert_eq!((failure.status, failure.code.as_deref()), (404, Some("model_not_found")));
 }
@@ -184,14 +184,14 @@ fn delays_are_configurable() {
     let delays = |body: Value| -> Vec<Duration> {
         script(ask(Operation::Chat, &body, &quirks, 0).unwrap()).pieces.iter().map(|(delay, _)| *delay).collect()
     };
-    assert_eq!(delays(json!({"messages": said("a b")})), [latency]);
-    let streamed = delays(json!({"messages": said("a b"), "stream": true}));
+    assert_eq!(delays(json!({"messages": user_message("a b")})), [latency]);
+    let streamed = delays(json!({"messages": user_message("a b"), "stream": true}));
     assert_eq!((streamed[0], streamed[1]), (latency, chunk_delay));
 }
 
 #[test]
 fn failures_follow_the_rate_and_the_seed() {
-    let body = json!({"messages": said("x")});
+    let body = json!({"messages": user_message("x")});
     let status = |rate: f64, failure_status: u16, seed: u64| {
         let simulate = Simulate { failure_rate: rate, failure_status, ..Simulate::default() };
         let script = script(ask(Operation::Chat, &body, &Quirks { simulate, ..Quirks::default() }, seed).unwrap());
@@ -210,7 +210,7 @@ fn failures_follow_the_rate_and_the_seed() {
 proptest! {
     #[test]
     fn a_stream_and_a_whole_answer_have_the_same_text(text in "(?s).{0,60}", limit in 0..20_u64, model in "sim-echo|sim-lorem") {
-        let body = json!({"model": model, "messages": said(&text), "max_tokens": limit});
+        let body = json!({"model": model, "messages": user_message(&text), "max_tokens": limit});
         let (answer, whole) = answer(Operation::Chat, &body);
         let mut streamed = body;
         streamed["stream"] = json!(true);

@@ -19,11 +19,11 @@ pub struct Sampling<'a> {
 }
 
 impl<'a> Sampling<'a> {
-    /// Translates the three. `thinks`: whether thinking is on.
+    /// Translates the three. `is_thinking`: whether thinking is on.
     ///
     /// # Errors
     /// [`Refused`] if one of them is invalid.
-    pub fn read(ask: &Ask<'a>, profile: &Profile, thinks: bool, dropped: &mut Dropped) -> Result<Self, Refused> {
+    pub fn read(ask: &Ask<'a>, profile: &Profile, is_thinking: bool, dropped: &mut Dropped) -> Result<Self, Refused> {
         let temperature = number(ask, "temperature", 2.0)?;
         let top_p = number(ask, "top_p", 1.0)?;
         let top_k = parsed::<&RawValue>(ask, "top_k")?;
@@ -39,23 +39,23 @@ impl<'a> Sampling<'a> {
             }
             return Ok(Self::default());
         }
-        if temperature.is_some_and(|(_, value)| thinks || value > 1.0) {
+        if temperature.is_some_and(|(_, value)| is_thinking || value > 1.0) {
             dropped.record("temperature");
         }
-        if top_k.is_some() && thinks {
+        if top_k.is_some() && is_thinking {
             dropped.record("top_k");
         }
         // 1 is the default of both.
-        let temperature = temperature.filter(|(_, value)| !thinks && *value < 1.0);
+        let temperature = temperature.filter(|(_, value)| !is_thinking && *value < 1.0);
         let top_p = top_p.filter(|(_, value)| *value < 1.0);
-        let is_kept = |value: f64| if thinks { value >= 0.95 } else { temperature.is_none() };
+        let is_kept = |value: f64| if is_thinking { value >= 0.95 } else { temperature.is_none() };
         if top_p.is_some_and(|(_, value)| !is_kept(value)) {
             dropped.record("top_p");
         }
         Ok(Self {
             temperature: temperature.map(|(raw, _)| raw),
             top_p: top_p.filter(|(_, value)| is_kept(*value)).map(|(raw, _)| raw),
-            top_k: top_k.filter(|_| !thinks),
+            top_k: top_k.filter(|_| !is_thinking),
         })
     }
 

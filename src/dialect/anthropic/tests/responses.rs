@@ -128,18 +128,18 @@ fn blocks_of_unknown_types_are_ignored() {
 #[test]
 fn stop_reasons_are_mapped_to_openais() {
     let finish = |content: &Value, reason: Value| read(content.clone(), reason)["choices"][0]["finish_reason"].take();
-    let (said, called) = (json!([text("x")]), json!([tool_use("1", json!({}))]));
+    let (spoken, called) = (json!([text("x")]), json!([tool_use("1", json!({}))]));
     for reason in [json!("end_turn"), json!("stop_sequence"), json!("pause_turn"), json!(null), json!("something_new"), json!(5)] {
-        assert_eq!(finish(&said, reason.clone()), "stop");
+        assert_eq!(finish(&spoken, reason.clone()), "stop");
         assert_eq!(finish(&called, reason), "stop");
     }
     for reason in ["max_tokens", "model_context_window_exceeded"] {
-        assert_eq!(finish(&said, json!(reason)), "length");
+        assert_eq!(finish(&spoken, json!(reason)), "length");
         assert_eq!(finish(&called, json!(reason)), "length");
     }
     assert_eq!(finish(&called, json!("tool_use")), "tool_calls");
     assert_eq!(finish(&json!([{"type": "server_tool_use"}]), json!("tool_use")), "stop");
-    assert_eq!(finish(&said, json!("refusal")), "content_filter");
+    assert_eq!(finish(&spoken, json!("refusal")), "content_filter");
 }
 
 #[test]

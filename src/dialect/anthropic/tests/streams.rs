@@ -48,7 +48,7 @@ fn read_from(members: Value, text: &str) -> (Vec<Value>, Flow, Observed) {
 
 /// Returns the deltas and the finish reason of a stream with these events between start and end.
 #[track_caller]
-fn said(events: &[Value], stop_reason: &str) -> (Vec<Value>, Value) {
+fn translated(events: &[Value], stop_reason: &str) -> (Vec<Value>, Value) {
     let mut all = vec![start()];
     all.extend_from_slice(events);
     all.extend([ended(stop_reason), message_stop()]);
@@ -62,7 +62,7 @@ fn said(events: &[Value], stop_reason: &str) -> (Vec<Value>, Value) {
 }
 
 /// Returns the text of a stream before its end, complete or not.
-fn heard(stream: &str) -> (String, Flow) {
+fn text_received(stream: &str) -> (String, Flow) {
     let (chunks, flow, _) = read_from(json!({}), stream);
     let content = |chunk: &Value| chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default().to_owned();
     (chunks.iter().map(content).collect(), flow)
@@ -110,7 +110,7 @@ fn a_block_may_begin_with_text() {
         stop(1),
     ];
     let thought = json!({"thinking_blocks": [{"type": "thinking", "thinking": "T", "signature": ""}]});
-    assert_eq!(said(&events, "end_turn").0, [json!({"reasoning_content": "T"}), json!({"content": "A"}), thought]);
+    assert_eq!(translated(&events, "end_turn").0, [json!({"reasoning_content": "T"}), json!({"content": "A"}), thought]);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn empty_deltas_give_no_chunk() {
         delta(0, json!({"type": "text_delta"})),
         stop(0),
     ];
-    assert_eq!(said(&events, "end_turn").0, [] as [Value; 0]);
+    assert_eq!(translated(&events, "end_turn").0, [] as [Value; 0]);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn unknown_events_are_ignored() {
         stop(0),
         text("no"),
     ];
-    assert_eq!(said(&events, "end_turn").0, [json!({"content": "yes"})]);
+    assert_eq!(translated(&events, "end_turn").0, [json!({"content": "yes"})]);
 }
 
 #[test]
@@ -165,11 +165,11 @@ fn tool_calls_are_counted_apart_from_blocks() {
         stop(2),
         stop(5),
     ];
-    let begun = |index: u64, id: &str| json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": {"name": "f", "arguments": ""}}]});
+    let started = |index: u64, id: &str| json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": {"name": "f", "arguments": ""}}]});
     let more = |index: u64, json: &str| json!({"tool_calls": [{"index": index, "function": {"arguments": json}}]});
     assert_eq!(
-        said(&events, "tool_use"),
-        (vec![begun(0, "a"), begun(1, "b"), more(1, "{\"é\":"), more(0, "{}"), more(1, "1}")], json!("tool_calls"))
+        translated(&events, "tool_use"),
+        (vec![started(0, "a"), started(1, "b"), more(1, "{\"é\":"), more(0, "{}"), more(1, "1}")], json!("tool_calls"))
     );
 }
 
@@ -181,7 +181,7 @@ fn a_call_that_streams_no_arguments_has_those_it_began_with() {
             delta(0, json!({"type": "input_json_delta", "partial_json": ""})),
             stop(0),
         ];
-        said(&events, "tool_use").0[1]["tool_calls"][0].take()
+        translated(&events, "tool_use").0[1]["tool_calls"][0].take()
     };
     assert_eq!(whole(json!({})), json!({"index": 0, "function": {"arguments": "{}"}}));
     assert_eq!(whole(json!(null)), json!({"index": 0, "function": {"arguments": "{}"}}));
@@ -201,8 +201,8 @@ fn stop_reasons_are_mapped_to_openais() {
         ("tool_use", "stop", "tool_calls"),
         ("refusal", "content_filter", "content_filter"),
     ] {
-        assert_eq!(said(&[], reason).1, finish);
-        assert_eq!(said(&call, reason).1, after_call);
+        assert_eq!(translated(&[], reason).1, finish);
+        assert_eq!(translated(&call, reason).1, after_call);
     }
     let (chunks, flow, _) = read_from(json!({}), &sse(&[start(), message_stop()]));
     assert_eq!((flow, &chunks[1]["choices"][0]["finish_reason"]), (Flow::Done, &json!("stop")));
@@ -211,24 +211,25 @@ fn stop_reasons_are_mapped_to_openais() {
 #[test]
 fn thinking_is_shown_as_it_comes_and_kept_whole_if_it_came_first() {
     let thought = |index: u64| block(index, json!({"type": "thinking", "thinking": "", "signature": ""}));
-    let thinks = |index: u64, text: &str| delta(index, json!({"type": "thinking_delta", "thinking": text}));
+    let thinking_delta_of = |index: u64, text: &str| delta(index, json!({"type": "thinking_delta", "thinking": text}));
     let signed = |index: u64, signature: &str| delta(index, json!({"type": "signature_delta", "signature": signature}));
     let redacted = |index: u64| block(index, json!({"type": "redacted_thinking", "data": "d"}));
-    let first = [thought(0), thinks(0, "a"), thinks(0, "b"), signed(0, "x"), signed(0, "y"), stop(0), redacted(1), stop(1)];
+    let first =
+        [thought(0), thinking_delta_of(0, "a"), thinking_delta_of(0, "b"), signed(0, "x"), signed(0, "y"), stop(0), redacted(1), stop(1)];
     let shown = vec![
         json!({"reasoning_content": "a"}),
         json!({"reasoning_content": "b"}),
         json!({"thinking_blocks": [{"type": "thinking", "thinking": "ab", "signature": "y"}, {"type": "redacted_thinking", "data": "d"}]}),
     ];
-    assert_eq!(said(&first, "end_turn").0, shown);
+    assert_eq!(translated(&first, "end_turn").0, shown);
     let mut interleaved = first.to_vec();
-    interleaved.extend([block(2, json!({"type": "text", "text": ""})), stop(2), thought(3), thinks(3, "c"), stop(3)]);
+    interleaved.extend([block(2, json!({"type": "text", "text": ""})), stop(2), thought(3), thinking_delta_of(3, "c"), stop(3)]);
     assert_eq!(
-        said(&interleaved, "end_turn").0,
+        translated(&interleaved, "end_turn").0,
         [json!({"reasoning_content": "a"}), json!({"reasoning_content": "b"}), json!({"reasoning_content": "c"})]
     );
-    let late = [block(0, json!({"type": "fallback"})), thought(1), thinks(1, "a"), stop(1)];
-    assert_eq!(said(&late, "end_turn").0, [json!({"reasoning_content": "a"})]);
+    let late = [block(0, json!({"type": "fallback"})), thought(1), thinking_delta_of(1, "a"), stop(1)];
+    assert_eq!(translated(&late, "end_turn").0, [json!({"reasoning_content": "a"})]);
 }
 
 #[test]
@@ -238,18 +239,18 @@ fn a_refusal_is_explained_before_the_end() {
     assert_eq!(chunks[1]["choices"][0]["delta"], json!({"refusal": "No."}));
     assert_eq!(chunks[2]["choices"][0]["finish_reason"], "content_filter");
     assert_eq!(observed.finish_reason.as_deref(), Some("content_filter"));
-    assert_eq!(said(&[], "refusal").0, [] as [Value; 0]);
+    assert_eq!(translated(&[], "refusal").0, [] as [Value; 0]);
 }
 
 #[test]
 fn counts_replace_earlier_ones_and_are_never_added() {
     let counted = |usage: Value| json!({"type": "message_delta", "delta": {}, "usage": usage});
-    let begun = json!({"type": "message_start", "message": {"usage": {
+    let started = json!({"type": "message_start", "message": {"usage": {
         "input_tokens": 5, "cache_creation_input_tokens": 7, "cache_read_input_tokens": 11, "output_tokens": 1,
         "cache_creation": {"ephemeral_1h_input_tokens": 3},
     }}});
     let events = [
-        begun,
+        started,
         counted(json!({"output_tokens": 4})),
         counted(
             json!({"output_tokens": 9, "input_tokens": 6, "cache_read_input_tokens": null, "output_tokens_details": {"thinking_tokens": 2}}),
@@ -339,9 +340,9 @@ fn a_stream_that_ends_after_its_stop_reason_is_complete() {
 fn data_that_is_not_json_interrupts() {
     for bad in ["{", "hello", "{}}", "\u{0}"] {
         let before = format!("data: {bad}\n\n");
-        assert!(interrupted(&heard(&before).1).message.contains("not JSON"), "{bad:?}");
+        assert!(interrupted(&text_received(&before).1).message.contains("not JSON"), "{bad:?}");
         let after = format!("{}data: {bad}\n\n{}", sse(&[start(), text_block(), text("x")]), sse(&[text("y")]));
-        let (text, flow) = heard(&after);
+        let (text, flow) = text_received(&after);
         interrupted(&flow);
         assert_eq!(text, "x");
     }
@@ -356,7 +357,7 @@ fn a_malformed_known_event_interrupts_the_stream() {
         r#"{"type":"content_block_delta","index":0,"delta":"x"}"#,
         r#"{"type":"content_block_delta","index":-1,"delta":{}}"#,
     ] {
-        let (text, flow) = heard(&format!("{}data: {odd}\n\n", sse(&[start(), text_block(), text("x")])));
+        let (text, flow) = text_received(&format!("{}data: {odd}\n\n", sse(&[start(), text_block(), text("x")])));
         interrupted(&flow);
         assert_eq!(text, "x");
     }
@@ -364,12 +365,12 @@ fn a_malformed_known_event_interrupts_the_stream() {
 
 #[test]
 fn the_type_in_the_data_takes_precedence_over_the_name() {
-    let chunk = |event: &str, data: &str| heard(&format!("{}event: {event}\ndata: {data}\n\n", sse(&[start(), text_block()]))).0;
+    let chunk = |event: &str, data: &str| text_received(&format!("{}event: {event}\ndata: {data}\n\n", sse(&[start(), text_block()]))).0;
     let text = r#""index":0,"delta":{"type":"text_delta","text":"x"}}"#;
     assert_eq!(chunk("ping", &format!("{{\"type\":\"content_block_delta\",{text}")), "x");
     assert_eq!(chunk("content_block_delta", &format!("{{\"type\":\"ping\",{text}")), "");
     assert_eq!(chunk("content_block_delta", &format!("{{{text}")), "x");
-    let named = |data: &str| heard(&format!("{}event: message_stop\n{data}\n\n", sse(&[start()]))).1;
+    let named = |data: &str| text_received(&format!("{}event: message_stop\n{data}\n\n", sse(&[start()]))).1;
     assert_eq!((named("data: {}"), named("data:")), (Flow::Done, Flow::Done));
     interrupted(&named(": no data"));
 }
@@ -377,7 +378,7 @@ fn the_type_in_the_data_takes_precedence_over_the_name() {
 #[test]
 fn every_standard_line_format_is_accepted() {
     let line = |data: &str| format!("\u{feff}id: 1\nretry: 5\nevent:message_start\ndata:{data}\n\n");
-    assert_eq!(heard(&line(&start().to_string())).1, interrupted_flow());
+    assert_eq!(text_received(&line(&start().to_string())).1, interrupted_flow());
     let split = "\u{feff}: comment\r\ndata: {\"type\":\r\ndata: \"message_start\",\r\ndata:  \"message\":{}}\r\nunknown\r\n\r\n";
     let (chunks, _, _) = read_from(json!({}), split);
     assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
@@ -391,13 +392,13 @@ fn interrupted_flow() -> Flow {
 fn the_last_event_counts_without_its_blank_line_if_it_is_whole() {
     let all = sse(&[start(), text_block(), text("x"), ended("end_turn"), message_stop()]);
     for cut in 0..3 {
-        assert_eq!(heard(&all[..all.len() - cut]).1, Flow::Done, "{cut}");
+        assert_eq!(text_received(&all[..all.len() - cut]).1, Flow::Done, "{cut}");
     }
     // A truncated event is dropped. The stop reason was seen, so the answer is complete.
-    assert_eq!(heard(&all[..all.len() - 5]), ("x".into(), Flow::Done));
-    let begun = sse(&[start(), text_block(), text("x"), text("y")]);
-    assert_eq!(heard(&begun[..begun.len() - 2]), ("xy".into(), interrupted_flow()));
-    assert_eq!(heard(&begun[..begun.len() - 3]), ("x".into(), interrupted_flow()));
+    assert_eq!(text_received(&all[..all.len() - 5]), ("x".into(), Flow::Done));
+    let started = sse(&[start(), text_block(), text("x"), text("y")]);
+    assert_eq!(text_received(&started[..started.len() - 2]), ("xy".into(), interrupted_flow()));
+    assert_eq!(text_received(&started[..started.len() - 3]), ("x".into(), interrupted_flow()));
 }
 
 #[test]
@@ -420,7 +421,7 @@ fn an_event_that_is_too_large_interrupts() {
 #[test]
 fn too_many_open_blocks_interrupt_the_stream() {
     let events: Vec<Value> = (0..1000).map(|index| block(index, json!({"type": "text", "text": ""}))).collect();
-    interrupted(&heard(&(sse(&[start()]) + &sse(&events))).1);
+    interrupted(&text_received(&(sse(&[start()]) + &sse(&events))).1);
 }
 
 #[test]
