@@ -1,9 +1,9 @@
 //! The control half: owns the store, administers it, and publishes snapshots to the gateway half.
 //!
-//! A [`Control`] is shared by the admin API, the quickstart command and the server. A mutation is one
-//! transaction; then the directory is brought up to date from the change log and published; then the
-//! response is sent. A revoked key is therefore refused at once in this process, and in others as soon as
-//! [`Control::watch`] there reads the log.
+//! A [`Control`] is shared by the admin API, the quickstart command and the server. A mutation is
+//! one transaction; then the directory is brought up to date from the change log and published;
+//! then the response is sent. A revoked key is therefore refused at once in this process, and in
+//! others as soon as [`Control::watch`] there reads the log.
 
 pub mod admin;
 mod blocking;
@@ -106,7 +106,8 @@ impl Control {
         self.feed.health(owner, provider)
     }
 
-    /// Follows the changes that other processes make to the same database, for as long as it is polled.
+    /// Follows the changes that other processes make to the same database, for as long as it is
+    /// polled.
     pub async fn watch(self: Arc<Self>) {
         self.feed.watch().await;
     }

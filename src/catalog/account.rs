@@ -39,8 +39,8 @@ pub struct SealedKey {
     pub blob: Vec<u8>,
 }
 
-/// Authentication of an offer with a tenant's own key. Without a key or a valid destination nothing is
-/// sent.
+/// Authentication of an offer with a tenant's own key. Without a key or a valid destination nothing
+/// is sent.
 #[derive(Debug)]
 pub struct ByoAuth {
     /// The sealed key.

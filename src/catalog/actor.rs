@@ -1,8 +1,8 @@
 //! The `Catalog` actor: one worker's current snapshot.
 //!
-//! Reads neither files nor the database; a new snapshot arrives as [`Adopt`]. Code that only needs the
-//! current snapshot, such as authentication, uses [`Catalog::watch`]: a mailbox round trip costs more than
-//! the lookup.
+//! Reads neither files nor the database; a new snapshot arrives as [`Adopt`]. Code that only needs
+//! the current snapshot, such as authentication, uses [`Catalog::watch`]: a mailbox round trip
+//! costs more than the lookup.
 
 use std::sync::Arc;
 
@@ -49,7 +49,8 @@ impl Actor for Catalog {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // A capacity would not bound the mailbox (senders are cloned); requests are bounded on admission.
+        // A capacity would not bound the mailbox (senders are cloned); requests are bounded on
+        // admission.
         ctx.set_mailbox_capacity(0);
     }
 }

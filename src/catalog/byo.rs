@@ -1,4 +1,5 @@
-//! A tenant's own providers, built from its accounts and the offerings, and the chains they are part of.
+//! A tenant's own providers, built from its accounts and the offerings, and the chains they are
+//! part of.
 //!
 //! Rebuilt when accounts or offerings change, so that a request only looks its chain up.
 
@@ -53,8 +54,9 @@ pub enum Inactive {
 }
 
 impl TenantProviders {
-    /// Builds the providers of `accounts`; accounts whose key is older than `marks` become inactive.
-    /// Providers that are unchanged since `before` are reused, so that their connections stay warm.
+    /// Builds the providers of `accounts`; accounts whose key is older than `marks` become
+    /// inactive. Providers that are unchanged since `before` are reused, so that their connections
+    /// stay warm.
     pub fn build(
         tenant: &Tenant,
         mut accounts: Vec<Arc<Account>>,
@@ -82,8 +84,8 @@ impl TenantProviders {
         Self { providers, chains }
     }
 
-    /// The chain of a model, if one of these providers serves it. Includes brokered offers if the tenant has
-    /// set `broker_fallback`.
+    /// The chain of a model, if one of these providers serves it. Includes brokered offers if the
+    /// tenant has set `broker_fallback`.
     pub fn chain(&self, model: &Model) -> Option<&Chain> {
         self.chains.get(&model.definition.id)
     }

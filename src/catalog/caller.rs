@@ -73,8 +73,8 @@ pub struct Grant {
     pub blob: Arc<[u8]>,
 }
 
-/// Time until which a virtual key is valid, as known now. A running stream polls it, because the snapshot
-/// it started with never changes.
+/// Time until which a virtual key is valid, as known now. A running stream polls it, because the
+/// snapshot it started with never changes.
 #[derive(Debug)]
 pub struct KeyValidity(AtomicI64);
 

@@ -19,10 +19,10 @@ pub fn providers_for(tenant: &Tenant, model: &Model) -> Chain {
     model.offers.iter().filter(|offer| offer.provider.serves(&tenant.id)).cloned().collect()
 }
 
-/// Merges a tenant's own offers with the brokered ones it may use, in natural order of the provider names;
-/// on a tie its own come first. Brokered offers join only if it has none of its own or has set
-/// `broker_fallback`, so that the billed party never changes without consent. Both lists are in natural
-/// order.
+/// Merges a tenant's own offers with the brokered ones it may use, in natural order of the provider
+/// names; on a tie its own come first. Brokered offers join only if it has none of its own or has
+/// set `broker_fallback`, so that the billed party never changes without consent. Both lists are in
+/// natural order.
 pub fn merge<T: Clone>(own: &[T], brokered: &[T], broker_fallback: bool, name: impl Fn(&T) -> &str) -> Vec<T> {
     if own.is_empty() {
         return brokered.to_vec();
@@ -36,8 +36,9 @@ pub fn merge<T: Clone>(own: &[T], brokered: &[T], broker_fallback: bool, name: i
     chain
 }
 
-/// Compares names as people count: runs of digits by their value, so `2-backup` comes before `10-last`. Names that
-/// differ only in leading zeros fall back to their bytes, so only equal names are equal.
+/// Compares names as people count: runs of digits by their value, so `2-backup` comes before
+/// `10-last`. Names that differ only in leading zeros fall back to their bytes, so only equal names
+/// are equal.
 pub fn natural_order(a: &str, b: &str) -> Ordering {
     compare_runs(a, b).then_with(|| a.cmp(b))
 }

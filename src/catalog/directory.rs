@@ -49,7 +49,8 @@ impl Directory {
         }
     }
 
-    /// The key with that lookup value. Compare the value in constant time before trusting the result.
+    /// The key with that lookup value. Compare the value in constant time before trusting the
+    /// result.
     pub fn caller(&self, lookup: &[u8; 32]) -> Option<&Arc<Caller>> {
         self.callers.get(lookup)
     }

@@ -40,9 +40,11 @@ pub struct BrokeredProvider {
 pub struct Model {
     /// Definition in the configuration.
     pub definition: config::Model,
-    /// Enabled brokered offers, in natural order of their providers. Shared by every chain that equals it.
+    /// Enabled brokered offers, in natural order of their providers. Shared by every chain that
+    /// equals it.
     pub offers: Chain,
-    /// Whether no offer is reserved for certain tenants, so that `offers` is the chain of all tenants.
+    /// Whether no offer is reserved for certain tenants, so that `offers` is the chain of all
+    /// tenants.
     pub is_open_to_all: bool,
 }
 

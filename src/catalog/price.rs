@@ -1,14 +1,15 @@
-//! What a request costs: integer arithmetic from prices and token counts, no float anywhere.
+//! Cost of a request: integer arithmetic on prices and token counts, no floats.
 //!
-//! Reading prices out of TOML is `config`'s; adding entries up is the store's.
+//! `config` parses prices; the store sums entries.
 
 use crate::config::{Price, Rates};
 use crate::terms::{NanoUsd, PicoUsd, Usage};
 
 const PICO_PER_NANO: u128 = 1_000;
 
-/// The cost of one request at list price, exact in pico-USD and rounded half up once to nano-USD. Reasoning tokens are
-/// completion tokens; counts that contradict each other or overflow saturate, they never panic and never give a refund.
+/// The cost of a request at list price: exact in pico-USD, rounded half up once to nano-USD.
+/// Reasoning tokens are part of completion tokens. Contradictory or overflowing counts saturate;
+/// the cost is never negative.
 pub fn cost(price: &Price, usage: &Usage) -> NanoUsd {
     let rates = price.rates_for(usage.prompt_tokens);
     let hour = usage.cache_write_1h_tokens.min(usage.cache_write_tokens);
@@ -28,7 +29,7 @@ pub fn cost(price: &Price, usage: &Usage) -> NanoUsd {
 }
 
 impl Price {
-    /// The rates for a prompt of so many tokens.
+    /// The rates for a prompt of that many tokens.
     pub fn rates_for(&self, prompt_tokens: u64) -> &Rates {
         match &self.long_context {
             Some((above, rates)) if prompt_tokens > *above => rates,
@@ -37,7 +38,8 @@ impl Price {
     }
 }
 
-/// A price in US dollars as a plain decimal, as `pricing` in `GET /v1/models` shows it: `0.00000059`, `0`.
+/// A price in US dollars as a plain decimal, as in `pricing` of `GET /v1/models`: `0.00000059`,
+/// `0`.
 pub fn decimal_usd(price: PicoUsd) -> String {
     const PICO_PER_USD: u64 = 1_000_000_000_000;
     let (whole, fraction) = (price.0 / PICO_PER_USD, price.0 % PICO_PER_USD);
@@ -65,7 +67,7 @@ mod tests {
         }
     }
 
-    /// The same cost in decimal US dollars, as an accountant would work it out.
+    /// The same cost computed in decimal US dollars.
     fn by_hand(price: &Price, usage: &Usage) -> BigDecimal {
         let rates = match &price.long_context {
             Some((above, long)) if usage.prompt_tokens > *above => long,
@@ -118,7 +120,7 @@ mod tests {
         }
 
         #[test]
-        fn nonsense_never_panics_and_never_pays_back(counts in prop::array::uniform6(any::<u64>()), each in any::<u64>()) {
+        fn contradictory_counts_never_panic_and_never_give_a_refund(counts in prop::array::uniform6(any::<u64>()), each in any::<u64>()) {
             let [prompt_tokens, cached_tokens, cache_write_tokens, cache_write_1h_tokens, completion_tokens, reasoning_tokens] = counts;
             let usage = Usage { prompt_tokens, cached_tokens, cache_write_tokens, cache_write_1h_tokens, completion_tokens, reasoning_tokens };
             let price = Price { base: rates(each, each, each, each, each), long_context: None, request: PicoUsd(each) };

@@ -17,11 +17,13 @@ use crate::guard::Source;
 use crate::ledger::entry::Billing;
 use crate::terms::{KindName, ModelId, Operation, ProviderName, TenantId};
 
-/// The offers tried for one request, in order. Cheap to clone: the common chain is shared by all tenants.
+/// The offers tried for one request, in order. Cheap to clone: the common chain is shared by all
+/// tenants.
 pub type Chain = Arc<[Arc<Offer>]>;
 
-/// A named account at an upstream: the settings of a call that do not depend on the model. Providers with
-/// equal settings before and after a reload are the same `Arc`, so that their connections stay warm.
+/// A named account at an upstream: the settings of a call that do not depend on the model.
+/// Providers with equal settings before and after a reload are the same `Arc`, so that their
+/// connections stay warm.
 #[derive(PartialEq)]
 pub struct Provider {
     /// Name.
@@ -57,14 +59,15 @@ pub struct Offer {
     pub model: ModelId,
     /// Model name at the provider.
     pub upstream_model: SmolStr,
-    /// URI of each supported operation, with model and query filled in. A placeholder where the dialect is
-    /// not remote.
+    /// URI of each supported operation, with model and query filled in. A placeholder where the
+    /// dialect is not remote.
     pub targets: BTreeMap<Operation, Uri>,
     /// Price.
     pub price: Arc<Price>,
     /// Longest answer, in tokens.
     pub max_output_tokens: Option<u64>,
-    /// Authentication with the tenant's own key; `None` for brokered offers and kinds without a key.
+    /// Authentication with the tenant's own key; `None` for brokered offers and kinds without a
+    /// key.
     pub byo_auth: Option<ByoAuth>,
 }
 

@@ -1,8 +1,8 @@
 //! The immutable state that a request is answered from: offerings and directory.
 //!
-//! Sent to every worker as two `Arc`s and never changed. A request finishes on the snapshot it started
-//! with. Built from a configuration and directory records alone, so that a process without a database can
-//! build one.
+//! Sent to every worker as two `Arc`s and never changed. A request finishes on the snapshot it
+//! started with. Built from a configuration and directory records alone, so that a process without
+//! a database can build one.
 
 use std::sync::Arc;
 
@@ -53,8 +53,8 @@ impl Snapshot {
         Self { offerings: context.offerings, directory: Arc::new(directory) }
     }
 
-    /// The model with that id or alias, if `caller` may use it, with its chain. Allocates only if the chain
-    /// is specific to the tenant.
+    /// The model with that id or alias, if `caller` may use it, with its chain. Allocates only if
+    /// the chain is specific to the tenant.
     pub fn find(&self, caller: &Caller, model: &str) -> Option<Resolved> {
         let model = self.offerings.model(model)?;
         self.offered(caller, model)

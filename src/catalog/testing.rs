@@ -65,8 +65,8 @@ pub fn model(id: &str, aliases: &[&str], kinds: &[&str], price: Price) -> config
     }
 }
 
-/// Kind `a` with chat and embeddings, kind `b` with chat; providers `10-b`, `2-a`, disabled `0-off`, and
-/// `1-acme` reserved for the tenant acme.
+/// Kind `a` with chat and embeddings, kind `b` with chat; providers `10-b`, `2-a`, disabled
+/// `0-off`, and `1-acme` reserved for the tenant acme.
 pub fn catalog() -> config::Catalog {
     let a = kind("a", Auth::Bearer, &[CHAT, EMBEDDINGS]);
     let b = kind("b", Auth::Header("api-key".into()), &[CHAT]);

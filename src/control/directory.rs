@@ -1,4 +1,5 @@
-//! Reads the records of the directory from the store: complete at the start, then along the change log.
+//! Reads the records of the directory from the store: complete at the start, then along the change
+//! log.
 //!
 //! Maps rows to records and nothing else; [`crate::catalog::directory`] builds the directory.
 
@@ -35,8 +36,8 @@ pub fn read(connection: &mut AnyConnection, edge: Option<&EdgeId>) -> QueryResul
     Ok((DirectoryRecords { tenants, providers, keys }, position))
 }
 
-/// Reads what changed after `position`, and the position reached; `None` if nothing changed. If the change
-/// log does not reach back that far, the update is complete.
+/// Reads what changed after `position`, and the position reached; `None` if nothing changed. If the
+/// change log does not reach back that far, the update is complete.
 ///
 /// # Errors
 /// If the database fails.
@@ -111,7 +112,8 @@ fn grant_record(row: GrantRow) -> Option<GrantRecord> {
     Some(GrantRecord { ring: Ring::parse(&row.ring).ok()?, epoch: Epoch(row.epoch.try_into().ok()?), blob: SealedBlob(row.blob) })
 }
 
-/// The record of a key, with its grants taken out of `grants`. A row that was damaged by hand has none.
+/// The record of a key, with its grants taken out of `grants`. A row that was damaged by hand has
+/// none.
 fn key_record(row: KeyRow, grants: &mut Grants) -> Option<KeyRecord> {
     let Ok(lookup) = row.lookup.try_into() else {
         log::error!("the row of virtual key {} is damaged; the key is refused", row.id);
@@ -135,7 +137,8 @@ fn key_record(row: KeyRow, grants: &mut Grants) -> Option<KeyRecord> {
     })
 }
 
-/// An invalid limit can only come from a manual edit of the database: it becomes 0, which refuses all.
+/// An invalid limit can only come from a manual edit of the database: it becomes 0, which refuses
+/// all.
 fn limit(value: i64) -> u32 {
     value.try_into().unwrap_or(0)
 }

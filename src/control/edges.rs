@@ -4,7 +4,7 @@
 use super::error::ControlError;
 use super::sealing::CUSTODY_TENANT;
 use super::store::changes::{Actor, Change, Mutation};
-use super::store::edges::{self, EdgeRow, Served};
+use super::store::edges::{self, EdgeRow, ServedTenants};
 use super::store::tenants;
 use super::{Control, fields};
 use crate::credential::Credential;
@@ -44,7 +44,7 @@ impl Control {
             if edges::find(connection, id.as_str())?.is_some() {
                 return Err(ControlError::Exists { what: "edge", id: id.to_string() });
             }
-            let (row, key) = sealing.new_edge(&id, Served(served))?;
+            let (row, key) = sealing.new_edge(&id, ServedTenants(served))?;
             edges::insert(connection, row.clone())?;
             let mut pending = Vec::new();
             for tenant in tenants::all(connection)?.into_iter().filter(|tenant| row.tenants.includes(&tenant.id)) {

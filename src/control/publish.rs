@@ -1,8 +1,9 @@
-//! Publication of snapshots: follows the change log and reloads of the configuration, and hands each new
-//! snapshot to the gateway half.
+//! Publication of snapshots: follows the change log and reloads of the configuration, and hands
+//! each new snapshot to the gateway half.
 //!
-//! Only the transport is here. A snapshot is built by [`crate::catalog`] from records and configuration, so
-//! that a gateway without a database builds the same one from records it receives.
+//! Only the transport is here. A snapshot is built by [`crate::catalog`] from records and
+//! configuration, so that a gateway without a database builds the same one from records it
+//! receives.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -84,8 +85,8 @@ pub struct SnapshotFeed {
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 impl InitialState {
-    /// Reads the directory. `edge` is the edge whose grants are read; `None` if this process cannot use any.
-    /// Blocks: for the start of the process.
+    /// Reads the directory. `edge` is the edge whose grants are read; `None` if this process cannot
+    /// use any. Blocks: for the start of the process.
     ///
     /// # Errors
     /// If the database fails.
@@ -124,7 +125,8 @@ impl SnapshotFeed {
         self.publisher.health(owner, provider)
     }
 
-    /// Follows the changes that other processes make to the same database, for as long as it is polled.
+    /// Follows the changes that other processes make to the same database, for as long as it is
+    /// polled.
     pub async fn watch(&self) {
         let mut is_failing = false;
         loop {
@@ -194,7 +196,8 @@ impl SnapshotFeed {
         self.publisher.adopt(snapshot).await;
     }
 
-    /// Logs and records that an older sealed key was written to the database: an operator must know.
+    /// Logs and records that an older sealed key was written to the database: an operator must
+    /// know.
     async fn report_rollback(&self, tenant: &TenantId, provider: &ProviderName) {
         log::error!(
             "the sealed key of provider {provider} of tenant {tenant} is older than the one before, so the provider is inactive; \

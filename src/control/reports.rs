@@ -2,7 +2,7 @@
 
 use super::Control;
 use super::error::ControlError;
-use super::store::entries::{self, LedgerFilter, Place};
+use super::store::entries::{self, LedgerFilter, PageCursor};
 use super::store::usage::{self, MAX_ROWS, UsageQuery, UsageRow};
 use crate::ledger::entry::Entry;
 
@@ -11,7 +11,7 @@ impl Control {
     ///
     /// # Errors
     /// If the database fails; so for every function here.
-    pub async fn entries(&self, filter: LedgerFilter, after: Option<Place>, limit: usize) -> Result<Vec<Entry>, ControlError> {
+    pub async fn entries(&self, filter: LedgerFilter, after: Option<PageCursor>, limit: usize) -> Result<Vec<Entry>, ControlError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.read_ledger(move |connection| Ok(entries::page(connection, &filter, after.as_ref(), limit)?)).await
     }

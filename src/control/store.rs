@@ -1,7 +1,7 @@
-//! The store: SQLite or PostgreSQL through one code path. Queries live below here and nowhere else.
+//! The store: SQLite or PostgreSQL through one code path. All queries of the crate are below here.
 //!
-//! Everything blocks: callers are the control half's blocking pool and the ledger's own thread. What rows mean, and who may
-//! change them, is decided above.
+//! Every function blocks: callers are the control half's blocking threads and the ledger's thread.
+//! The meaning of rows, and permission to change them, are decided by the callers.
 
 pub mod batches;
 pub mod changes;
@@ -34,33 +34,33 @@ use diesel::{Connection as _, QueryResult};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::config::DatabaseUrl;
-use connection::{Access, AnyConnection, Manager, Target};
+use connection::{Access, AnyConnection, DatabaseTarget, Manager};
 
-/// The database, shared: a clone is another hold on the same pools.
+/// The database. Clones share the same connection pools.
 #[derive(Clone)]
 pub struct Store {
     writers: Pool<Manager>,
     readers: Pool<Manager>,
 }
 
-/// Why the store could not do what was asked. The text is one line, names no secret and says what to do.
+/// An error of the store. The text is one line, contains no secret and names the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The SQLite file cannot be used.
-    #[error("cannot open the database {}: {why}", path.display())]
+    #[error("cannot open the database {}: {reason}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong and the remedy.
-        why: String,
+        /// Reason and remedy.
+        reason: String,
     },
-    /// The PostgreSQL server does not let us in.
+    /// The PostgreSQL server refuses the connection or cannot be reached.
     #[error("cannot reach the database: {0}; check database.url and that the server is running")]
     Unreachable(String),
-    /// No connection became free or could be made in time.
+    /// No connection became free, or could be opened, in time.
     #[error("no database connection within 2 s: {0}")]
     NoConnection(String),
-    /// The tables could not be brought up to date.
+    /// A migration failed.
     #[error("cannot migrate the database: {0}")]
     Migration(String),
     /// A statement failed.
@@ -70,39 +70,41 @@ pub enum StoreError {
 
 const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgresql");
-/// Keeps processes that start together from migrating together: the bytes of "aigw".
+/// PostgreSQL advisory lock that serializes migrations of processes that start together: "aigw" in
+/// ASCII.
 const MIGRATION_LOCK: i64 = 0x6169_6777;
 const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Store {
-    /// Opens the database, making it if it is an SQLite file that does not exist, and brings its tables up to date.
+    /// Opens the database and migrates it. Creates an SQLite file that does not exist.
     ///
     /// # Errors
     /// If it cannot be reached, written or migrated.
     pub fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
-        let target = Target::prepare(url)?;
-        // A first connection by hand: a pool would only say that it timed out.
+        let target = DatabaseTarget::prepare(url)?;
+        // The first connection is not from a pool, which would only report a timeout.
         migrate(&mut target.connect(Access::Write)?)?;
         let (writers, readers) = match target {
-            Target::Sqlite(_) => (1, 4),
-            Target::Postgres(..) => (4, 4),
+            DatabaseTarget::Sqlite(_) => (1, 4),
+            DatabaseTarget::Postgres(..) => (4, 4),
         };
         Ok(Self { writers: pool(&target, Access::Write, writers), readers: pool(&target, Access::Read, readers) })
     }
 
-    /// Reads.
+    /// Runs a query on a read-only connection.
     ///
     /// # Errors
-    /// If there is no connection in time, or as `query` says.
+    /// If there is no connection in time; errors of `query`.
     pub fn read<T, E: From<StoreError>>(&self, query: impl FnOnce(&mut AnyConnection) -> Result<T, E>) -> Result<T, E> {
         query(&mut *checkout(&self.readers)?)
     }
 
-    /// Writes in one transaction, undone if `statements` fails. The first statement must be a write: SQLite then waits for
-    /// another process's write lock, where a read that turns into a write would fail at once.
+    /// Runs `statements` in one transaction, which is rolled back if they fail. The first statement
+    /// must be a write: SQLite then waits for the write lock of another process, whereas a
+    /// transaction that starts with a read and then writes would fail at once.
     ///
     /// # Errors
-    /// If there is no connection in time, the commit fails, or as `statements` says.
+    /// If there is no connection in time or the commit fails; errors of `statements`.
     pub fn write<T, E>(&self, statements: impl FnOnce(&mut AnyConnection) -> Result<T, E>) -> Result<T, E>
     where
         E: From<StoreError> + From<diesel::result::Error>,
@@ -111,8 +113,8 @@ impl Store {
         connection.transaction(statements)
     }
 
-    /// Makes sure that what was deleted is in no file any more, as far as the database lets us: SQLite overwrites it in the
-    /// database but keeps it in the write-ahead log until that is cut.
+    /// Removes deleted data from the files, as far as the database allows: SQLite overwrites it in
+    /// the database but keeps it in the write-ahead log until that is truncated.
     ///
     /// # Errors
     /// If the database fails.
@@ -123,16 +125,16 @@ impl Store {
         }
     }
 
-    /// Whether the database answers.
+    /// Checks that the database responds.
     ///
     /// # Errors
-    /// Says why it does not.
+    /// If it does not.
     pub fn ping(&self) -> Result<(), StoreError> {
         self.read(|connection| Ok(connection.batch_execute("SELECT 1")?))
     }
 }
 
-fn pool(target: &Target, access: Access, size: u32) -> Pool<Manager> {
+fn pool(target: &DatabaseTarget, access: Access, size: u32) -> Pool<Manager> {
     Pool::builder()
         .max_size(size)
         .min_idle(Some(0))
@@ -144,34 +146,36 @@ fn checkout(pool: &Pool<Manager>) -> Result<PooledConnection<Manager>, StoreErro
     pool.get().map_err(|error| StoreError::NoConnection(error.to_string()))
 }
 
-/// All or nothing, and one process at a time.
+/// Runs all pending migrations in one transaction, one process at a time.
 fn migrate(connection: &mut AnyConnection) -> Result<(), StoreError> {
     match connection {
-        AnyConnection::Sqlite(file) => file.immediate_transaction(|file| bring_up_to_date(file, SQLITE_MIGRATIONS)),
+        AnyConnection::Sqlite(file) => file.immediate_transaction(|file| run_pending(file, SQLITE_MIGRATIONS)),
         AnyConnection::Postgres(server) => server.transaction(|server| {
             server.batch_execute(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))?;
-            bring_up_to_date(server, POSTGRES_MIGRATIONS)
+            run_pending(server, POSTGRES_MIGRATIONS)
         }),
     }
 }
 
-fn bring_up_to_date<DB, C>(connection: &mut C, migrations: EmbeddedMigrations) -> Result<(), StoreError>
+fn run_pending<DB, C>(connection: &mut C, migrations: EmbeddedMigrations) -> Result<(), StoreError>
 where
     DB: diesel::backend::Backend,
     C: MigrationHarness<DB>,
     EmbeddedMigrations: MigrationSource<DB>,
 {
-    let trouble = |error: Box<dyn std::error::Error + Send + Sync>| StoreError::Migration(error.to_string());
-    let known: Vec<Box<dyn Migration<DB>>> = migrations.migrations().map_err(trouble)?;
-    let applied = connection.applied_migrations().map_err(trouble)?;
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| StoreError::Migration(error.to_string());
+    let known: Vec<Box<dyn Migration<DB>>> = migrations.migrations().map_err(failed)?;
+    let applied = connection.applied_migrations().map_err(failed)?;
     if let Some(unknown) = applied.iter().find(|version| known.iter().all(|migration| migration.name().version() != **version)) {
-        return Err(StoreError::Migration(format!("it holds migration {unknown} of a newer aigw; run that version or restore a backup")));
+        return Err(StoreError::Migration(format!(
+            "it contains migration {unknown} of a newer aigw; run that version or restore a backup"
+        )));
     }
-    connection.run_pending_migrations(migrations).map_err(trouble)?;
+    connection.run_pending_migrations(migrations).map_err(failed)?;
     Ok(())
 }
 
-/// A row that cannot be read back: edited by hand, or from another version.
-fn unreadable<T>(what: &str, id: &str) -> QueryResult<T> {
-    Err(diesel::result::Error::DeserializationError(format!("{what} of {id} cannot be read").into()))
+/// Error for a row that cannot be read: edited by hand, or written by another version.
+fn unreadable<T>(column: &str, id: &str) -> QueryResult<T> {
+    Err(diesel::result::Error::DeserializationError(format!("cannot read {column} of {id}").into()))
 }

@@ -77,7 +77,7 @@ impl ControlFixture {
 
     /// Another process on the same database.
     pub fn another(&self) -> Self {
-        let fresh = Fresh { store: Store::open(&self.fresh.url).unwrap(), url: self.fresh.url.clone(), traces: Box::new(()) };
+        let fresh = Fresh { store: Store::open(&self.fresh.url).unwrap(), url: self.fresh.url.clone(), cleanup: Box::new(()) };
         Self::of(Arc::new(fresh))
     }
 

@@ -1,8 +1,8 @@
 //! Detection of rolled-back sealed keys.
 //!
 //! Write access to the database suffices to restore an older sealed key, which still opens
-//! (spec/security.md 1.8). The newest epoch and version seen are kept in memory, so that an older key is
-//! noticed and not used.
+//! (spec/security.md 1.8). The newest epoch and version seen are kept in memory, so that an older
+//! key is noticed and not used.
 
 use std::collections::HashMap;
 
@@ -20,8 +20,8 @@ pub struct HighWaterMarks {
 }
 
 impl HighWaterMarks {
-    /// Marks of the tenant created at `tenant_created_at` (Unix seconds): `before`, if it is of the same
-    /// tenant, else empty.
+    /// Marks of the tenant created at `tenant_created_at` (Unix seconds): `before`, if it is of the
+    /// same tenant, else empty.
     pub fn of(tenant_created_at: i64, before: Option<&HighWaterMarks>) -> Self {
         let same = before.filter(|before| before.tenant_created_at == tenant_created_at).cloned();
         same.unwrap_or_else(|| Self { tenant_created_at, ..Self::default() })

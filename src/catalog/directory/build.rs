@@ -1,7 +1,7 @@
 //! Builds a directory from records, and a new one from an older one and what changed.
 //!
-//! Records may be newer than the position they are said to reflect; a later update then contains them
-//! again. Applying a record twice changes nothing.
+//! Records may be newer than the position they are said to reflect; a later update then contains
+//! them again. Applying a record twice changes nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::catalog::caller::{Caller, Grant, KeyValidity, Tenant};
 use crate::terms::{KeyId, TenantId};
 
 impl Directory {
-    /// Builds the directory of `records`. It keeps what outlives a version from the directory `before`:
-    /// warm providers, high-water marks and the validity that running streams poll.
+    /// Builds the directory of `records`. It keeps what outlives a version from the directory
+    /// `before`: warm providers, high-water marks and the validity that running streams poll.
     pub fn from_records(context: &DirectoryContext, records: DirectoryRecords, before: Option<&Directory>) -> Self {
         let mut directory = Self::default();
         directory.add(context, records, before);
@@ -123,8 +123,8 @@ fn untouched<T>(all: &HashMap<TenantId, Arc<T>>, touched: &HashSet<TenantId>) ->
     all.iter().filter(|(id, _)| !touched.contains(*id)).map(|(id, value)| (id.clone(), Arc::clone(value))).collect()
 }
 
-/// Updates the validity that running streams poll: that of a removed key, or of a key whose tenant is
-/// disabled, ends at once.
+/// Updates the validity that running streams poll: that of a removed key, or of a key whose tenant
+/// is disabled, ends at once.
 fn update_validity(before: &Directory, after: &Directory, is_touched: impl Fn(&Caller) -> bool) {
     for (lookup, old) in before.callers.iter().filter(|(_, caller)| is_touched(caller)) {
         match after.callers.get(lookup) {

@@ -1,4 +1,5 @@
-//! Plain records that a directory is built from. They serialize to JSON and to binary formats alike.
+//! Plain records that a directory is built from. They serialize to JSON and to binary formats
+//! alike.
 
 use serde::{Deserialize, Serialize};
 
@@ -101,8 +102,9 @@ pub struct SealedKeyRecord {
 
 /// Records of tenants with everything that belongs to them, and of single keys.
 ///
-/// A tenant's record comes with the records of all its providers and keys. Providers of a tenant that is
-/// not among the records are ignored; so are keys of a tenant that the directory does not know.
+/// A tenant's record comes with the records of all its providers and keys. Providers of a tenant
+/// that is not among the records are ignored; so are keys of a tenant that the directory does not
+/// know.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectoryRecords {
     /// Tenants.
@@ -116,7 +118,8 @@ pub struct DirectoryRecords {
 /// Records that changed, and ids of what was removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectoryChanges {
-    /// New and changed records. A tenant's record replaces the tenant and everything that belongs to it.
+    /// New and changed records. A tenant's record replaces the tenant and everything that belongs
+    /// to it.
     pub records: DirectoryRecords,
     /// Deleted tenants.
     pub removed_tenants: Vec<TenantId>,

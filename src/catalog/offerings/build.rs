@@ -13,8 +13,8 @@ use crate::guard::Source;
 use crate::ledger::entry::Billing;
 
 impl Offerings {
-    /// Builds the offerings of `catalog` at `built_at` (Unix seconds). Providers that are unchanged since
-    /// `before` are reused, so that their connections stay warm.
+    /// Builds the offerings of `catalog` at `built_at` (Unix seconds). Providers that are unchanged
+    /// since `before` are reused, so that their connections stay warm.
     pub fn build(catalog: &config::Catalog, before: Option<&Offerings>, built_at: i64) -> Self {
         let mut sources: Vec<&config::Provider> = catalog.providers.iter().collect();
         sources.sort_by(|a, b| natural_order(&a.name, &b.name));

@@ -43,7 +43,8 @@ fn target(base_url: &str, path: &str, query: &[(String, String)], upstream_model
     target
 }
 
-/// Keeps the unreserved characters of RFC 3986, so that a name stays one path segment or query value.
+/// Keeps the unreserved characters of RFC 3986, so that a name stays one path segment or query
+/// value.
 fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -11,7 +11,7 @@ use super::input::Parameters;
 use super::page::{Page, bad_cursor};
 use crate::control::Control;
 use crate::control::error::ControlError;
-use crate::control::store::entries::{LedgerFilter, Place};
+use crate::control::store::entries::{LedgerFilter, PageCursor};
 use crate::ledger::entry::{Entry, Outcome};
 pub(super) use json::EntryJson;
 
@@ -84,9 +84,9 @@ fn position(entry: &Entry) -> String {
     format!("{}.{}", entry.created_at, entry.id)
 }
 
-fn parse_position(text: &str) -> Option<Place> {
+fn parse_position(text: &str) -> Option<PageCursor> {
     let (created_at, id) = text.split_once('.')?;
-    Some(Place { created_at: created_at.parse().ok()?, id: id.to_owned() })
+    Some(PageCursor { created_at: created_at.parse().ok()?, id: id.to_owned() })
 }
 
 fn wants_csv(request: &HttpRequest) -> bool {

@@ -10,7 +10,7 @@ use crate::control::master::keyring::{EdgeOf, Keyring, KeyringError};
 use crate::control::master::{BadMasterKey, MasterKey};
 use crate::control::store::changes::{Actor, Mutation};
 use crate::control::store::connection::AnyConnection;
-use crate::control::store::edges::{self, EdgeRow, Served};
+use crate::control::store::edges::{self, EdgeRow, ServedTenants};
 use crate::control::store::{Store, StoreError, providers, roots};
 use crate::credential::{Credential, CredentialKind};
 use crate::seal::derivation::EdgeKey;
@@ -134,7 +134,7 @@ impl Sealer {
                 Some(row) => row,
                 None => {
                     // Its credential is not needed: both halves are in one process.
-                    let (row, _) = self.new_edge(id, Served::default())?;
+                    let (row, _) = self.new_edge(id, ServedTenants::default())?;
                     edges::insert(connection, row.clone())?;
                     row
                 }
@@ -151,7 +151,7 @@ impl Sealer {
     ///
     /// # Errors
     /// If no random bytes are available.
-    pub fn new_edge(&self, id: &EdgeId, tenants: Served) -> Result<(EdgeRow, Credential), ControlError> {
+    pub fn new_edge(&self, id: &EdgeId, tenants: ServedTenants) -> Result<(EdgeRow, Credential), ControlError> {
         let credential = Credential::mint(CredentialKind::Edge)?;
         let key = EdgeKey::of(&credential).ok_or(crate::credential::NoRandomness)?;
         let wrapped = self.keyring.wrap(&EdgeOf(id), &key)?;

@@ -1,7 +1,8 @@
-//! What the two databases do not say alike: inserts of many rows, and inserts that pass over what is there.
+//! Writes that the two databases need different statements for: batch inserts and upserts.
 //!
-//! The only file that looks inside a [`AnyConnection`] to write. PostgreSQL takes a batch five times faster as one statement
-//! (spec/actix-notes.md section 8); SQLite prepares statements of a few sizes once.
+//! The only file that matches on [`AnyConnection`] to write. PostgreSQL stores a batch five times
+//! faster as one statement (spec/actix-notes.md section 8); SQLite reuses prepared statements of a
+//! few sizes.
 
 use diesel::prelude::*;
 use diesel::upsert::excluded;
@@ -10,14 +11,14 @@ use super::connection::AnyConnection;
 use super::entries::{EntryRow, InsertEntries, InsertTags, TagRow};
 use super::schema::{entries, entry_tags, journal_positions};
 
-/// Rows in one PostgreSQL statement: 32 columns and at most 65,535 parameters.
+/// Rows per PostgreSQL statement: 32 columns, at most 65,535 parameters.
 const ROWS: usize = 1_000;
 
-/// Rows in one SQLite statement of a full batch, and in one of what is left of it.
+/// Rows per SQLite statement: for most of a batch, and for the remainder.
 const MANY: usize = 32;
 const FEW: usize = 4;
 
-/// Runs one of the inserts over all rows.
+/// Inserts all rows with one of the SQLite statements.
 macro_rules! insert {
     ($insert:ident, $rows:expr, $file:expr) => {
         let (many, rest) = $rows.as_chunks::<MANY>();
@@ -34,10 +35,10 @@ macro_rules! insert {
     };
 }
 
-/// Stores entries and their tags, passing over those whose id is stored already.
+/// Stores entries and their tags, skipping those already stored.
 ///
 /// # Errors
-/// If the database fails; the transaction around it is then to be given up.
+/// If the database fails; the caller must then roll its transaction back.
 pub fn insert_entries(connection: &mut AnyConnection, rows: &[EntryRow<'_>], tags: &[TagRow<'_>]) -> QueryResult<()> {
     match connection {
         AnyConnection::Sqlite(file) => {
@@ -56,7 +57,7 @@ pub fn insert_entries(connection: &mut AnyConnection, rows: &[EntryRow<'_>], tag
     Ok(())
 }
 
-/// Says how far a journal segment is stored.
+/// Sets the position up to which a journal segment is stored.
 ///
 /// # Errors
 /// As [`insert_entries`].

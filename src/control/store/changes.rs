@@ -1,7 +1,9 @@
-//! Mutations: each one leaves a line for other processes and a line for people, in its own transaction.
+//! Mutations: each one appends to the change log, for other processes, and to the admin events, for
+//! operators, in its own transaction.
 //!
-//! [`Store::mutate`] is the only door. It holds the one row of `change_head` from its first statement to its commit, so
-//! mutations are serial across all processes, a check before a write is safe, and no reader of the log can miss an id.
+//! All mutations go through [`Store::mutate`]. It locks the only row of `change_head` from its
+//! first statement to its commit, so mutations are serialized across all processes, a check before
+//! a write is safe, and no reader of the log misses an id.
 
 use std::sync::Arc;
 
@@ -13,47 +15,48 @@ use super::{Store, StoreError};
 use crate::credential::Credential;
 use crate::terms::{KeyId, RequestId, TenantId};
 
-/// Something a process that serves traffic must read again.
+/// A row that processes that serve traffic must read again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A tenant, and with it whatever depends on it.
+    /// A tenant and everything that depends on it.
     Tenant(TenantId),
     /// One virtual key.
     Key(KeyId),
 }
 
-/// Who is changing something.
+/// Originator of a mutation.
 #[derive(Clone, Debug)]
 pub struct Actor {
-    /// `admin` for the holder of the admin token; otherwise the command, such as `quickstart`.
+    /// `admin` for the admin token; otherwise the command, such as `quickstart`.
     pub who: &'static str,
-    /// The request it came with, if it came with one.
+    /// Id of the request, if there is one.
     pub request_id: Option<RequestId>,
-    /// The tenant key it came with: what opens the secrets of a tenant that keeps its own root.
+    /// Tenant key sent with the request; opens the secrets of a tenant with custody of its own
+    /// root.
     pub tenant_key: Option<Arc<Credential>>,
 }
 
-/// What a mutation did: its answer and what is to be written down about it.
+/// Result of a mutation, and what is recorded about it.
 #[derive(Debug)]
 pub struct Mutation<T> {
-    /// The answer.
+    /// Result for the caller.
     pub answer: T,
-    /// Such as `key.create`.
+    /// Action, such as `key.create`.
     pub action: &'static str,
-    /// Such as `acme/key_…`. Never a secret.
+    /// Target, such as `acme/key_…`. Never a secret.
     pub target: String,
-    /// For other processes; none if nothing of theirs changed.
+    /// Changes for other processes; empty if none concerns them.
     pub changes: Vec<Change>,
 }
 
-/// Lines of the change log that are kept. A process that is further behind reads everything again.
-const KEPT: i64 = 10_000;
+/// Rows of the change log that are kept. A process that is further behind reads everything again.
+const MAX_LOG_ROWS: i64 = 10_000;
 
 impl Store {
-    /// Runs a mutation in one transaction with what is recorded about it. `at` is in Unix milliseconds.
+    /// Runs a mutation and records it, in one transaction. `at` is in Unix milliseconds.
     ///
     /// # Errors
-    /// As `statements` says, or if the database does not take it; then nothing has changed.
+    /// If the database fails; errors of `statements`. Nothing has changed then.
     pub fn mutate<T, E>(
         &self,
         actor: &Actor,
@@ -76,12 +79,12 @@ impl Store {
 }
 
 impl Change {
-    /// The tenant, if that is what changed.
+    /// The tenant, if a tenant changed.
     pub fn tenant(&self) -> Option<&TenantId> {
         if let Change::Tenant(id) = self { Some(id) } else { None }
     }
 
-    /// The key, if that is what changed.
+    /// The key, if a key changed.
     pub fn key(&self) -> Option<&KeyId> {
         if let Change::Key(id) = self { Some(id) } else { None }
     }
@@ -100,7 +103,7 @@ impl Change {
         }
     }
 
-    /// `None` for a kind that this version does not know and so does not depend on.
+    /// `None` for a kind unknown to this version, which therefore does not depend on it.
     fn read(kind: &str, reference: String) -> Option<Self> {
         match kind {
             "tenant" => Some(Change::Tenant(reference.into())),
@@ -110,7 +113,7 @@ impl Change {
     }
 }
 
-/// The id of the newest change.
+/// Id of the newest change.
 ///
 /// # Errors
 /// If the database fails.
@@ -118,7 +121,7 @@ pub fn position(connection: &mut AnyConnection) -> QueryResult<i64> {
     change_head::table.select(change_head::position).first(connection)
 }
 
-/// All changes after `position`, the oldest first; `None` if some of them have been forgotten.
+/// All changes after `position`, oldest first; `None` if the log no longer reaches back that far.
 ///
 /// # Errors
 /// If the database fails.
@@ -132,7 +135,7 @@ pub fn after(connection: &mut AnyConnection, position: i64) -> QueryResult<Optio
     Ok(gapless.then(|| rows.into_iter().filter_map(|(_, kind, reference)| Change::read(&kind, reference)).collect()))
 }
 
-/// A write that changes nothing takes the row's lock, and on SQLite the database's.
+/// Locks the row, and on SQLite the database, by a write that changes nothing.
 fn lock_change_head(connection: &mut AnyConnection) -> QueryResult<usize> {
     diesel::update(change_head::table).set(change_head::position.eq(change_head::position)).execute(connection)
 }
@@ -148,7 +151,7 @@ fn append(connection: &mut AnyConnection, change: &Change, at: i64) -> QueryResu
             change_log::at.eq(at),
         ))
         .execute(connection)?;
-    diesel::delete(change_log::table.filter(change_log::id.le(id - KEPT))).execute(connection)?;
+    diesel::delete(change_log::table.filter(change_log::id.le(id - MAX_LOG_ROWS))).execute(connection)?;
     Ok(())
 }
 

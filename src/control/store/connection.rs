@@ -1,7 +1,8 @@
-//! One connection type over two databases, how each is opened, and what the pools hand out.
+//! One connection type for both databases, and how connections are opened.
 //!
-//! Statements are written once against [`AnyConnection`]; only [`batches`](super::batches) looks inside it.
-#![allow(missing_docs, reason = "the derive makes public items of its own")]
+//! Statements are written once against [`AnyConnection`]; only [`batches`](super::batches) matches
+//! on it.
+#![allow(missing_docs, reason = "the derive generates public items")]
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
@@ -21,7 +22,7 @@ use crate::secret::Secret;
 /// A connection to either database.
 #[derive(diesel::MultiConnection)]
 pub enum AnyConnection {
-    /// One file.
+    /// A file.
     Sqlite(SqliteConnection),
     /// A server.
     Postgres(PgConnection),
@@ -32,60 +33,63 @@ pub type Backend = <AnyConnection as diesel::Connection>::Backend;
 
 /// Opens connections for a pool.
 pub struct Manager {
-    target: Target,
+    target: DatabaseTarget,
     access: Access,
 }
 
-/// What a connection is for. PostgreSQL makes no difference.
+/// Access mode of a connection. Ignored by PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// May write; on SQLite there is one of these, because a second writer only waits.
+    /// Read and write. SQLite has one such connection: a second writer would only wait.
     Write,
-    /// Reads, beside the writer.
+    /// Read only, concurrent with the writer.
     Read,
 }
 
-/// Which database.
+/// Address of the database.
 #[derive(Clone)]
-pub enum Target {
-    /// The file's path.
+pub enum DatabaseTarget {
+    /// Path of the file.
     Sqlite(PathBuf),
-    /// The server's URL, which may hold a password, and how to reach it over TLS if that is demanded.
+    /// URL of the server, which may contain a password, and TLS settings if TLS is required.
     Postgres(Arc<Secret>, Option<Tls>),
 }
 
-/// A page is what SQLite writes at a time; of 8 KiB, the ledger's rows take a third less system time than of the usual 4 KiB. It is
-/// decided when a database is made.
+/// With pages of 8 KiB, the ledger's rows take a third less system time than with the default of 4
+/// KiB. The page size is fixed when a database is created.
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
      PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;";
 
-impl Target {
-    /// The database that is configured; an SQLite file and its directory are made if need be.
+impl DatabaseTarget {
+    /// The configured database. Creates an SQLite file and its directory if missing.
     ///
     /// # Errors
-    /// If the file cannot be made or opened for writing.
+    /// If the file cannot be created or opened for writing.
     pub fn prepare(url: &DatabaseUrl) -> Result<Self, StoreError> {
         match url {
             DatabaseUrl::Sqlite(path) => {
-                create_private(path).map_err(|error| StoreError::File { path: path.clone(), why: file_trouble(&error) })?;
-                Ok(Target::Sqlite(path.clone()))
+                create_private(path).map_err(|error| StoreError::File { path: path.clone(), reason: file_error(&error) })?;
+                Ok(DatabaseTarget::Sqlite(path.clone()))
             }
             DatabaseUrl::Postgres(url) => {
                 let tls = Tls::of(url.expose()).map_err(|error| StoreError::Unreachable(error.to_string()))?;
-                Ok(Target::Postgres(Arc::new(with_patience(url.expose())), tls))
+                Ok(DatabaseTarget::Postgres(Arc::new(with_timeouts(url.expose())), tls))
             }
         }
     }
 
-    /// Opens one connection, its settings made.
+    /// Opens and configures one connection.
     ///
     /// # Errors
-    /// If the database cannot be reached or is none; the text is one line and holds no password.
+    /// If the database cannot be reached or is not a database; the text is one line without a
+    /// password.
     pub fn connect(&self, access: Access) -> Result<AnyConnection, StoreError> {
         match self {
-            Target::Sqlite(path) => self.unreachable_on_error(sqlite(path, access)).map(AnyConnection::Sqlite),
-            Target::Postgres(url, None) => self.unreachable_on_error(PgConnection::establish(url.expose())).map(AnyConnection::Postgres),
-            Target::Postgres(url, Some(tls)) => {
+            DatabaseTarget::Sqlite(path) => self.unreachable_on_error(sqlite(path, access)).map(AnyConnection::Sqlite),
+            DatabaseTarget::Postgres(url, None) => {
+                self.unreachable_on_error(PgConnection::establish(url.expose())).map(AnyConnection::Postgres)
+            }
+            DatabaseTarget::Postgres(url, Some(tls)) => {
                 let tunnel = tls.open().map_err(|error| StoreError::Unreachable(error.to_string()))?;
                 let connection = PgConnection::establish(tunnel.url(url.expose()).expose());
                 self.unreachable_on_error(connection).map(AnyConnection::Postgres)
@@ -95,17 +99,18 @@ impl Target {
 
     fn unreachable_on_error<T>(&self, result: ConnectionResult<T>) -> Result<T, StoreError> {
         result.map_err(|error| match self {
-            Target::Sqlite(path) => {
-                StoreError::File { path: path.clone(), why: format!("{}; name another path in database.url", one_line(&error.to_string())) }
-            }
-            Target::Postgres(url, _) => StoreError::Unreachable(without_password(&one_line(&error.to_string()), url.expose())),
+            DatabaseTarget::Sqlite(path) => StoreError::File {
+                path: path.clone(),
+                reason: format!("{}; set another path in database.url", one_line(&error.to_string())),
+            },
+            DatabaseTarget::Postgres(url, _) => StoreError::Unreachable(without_password(&one_line(&error.to_string()), url.expose())),
         })
     }
 }
 
 impl Manager {
-    /// Opens connections to `target` for `access`.
-    pub fn new(target: Target, access: Access) -> Self {
+    /// A manager of connections to `target`.
+    pub fn new(target: DatabaseTarget, access: Access) -> Self {
         Self { target, access }
     }
 }
@@ -118,7 +123,7 @@ impl ManageConnection for Manager {
         self.target.connect(self.access)
     }
 
-    /// A server may have gone away since; a file has not.
+    /// Pings a server; a file is always valid.
     fn is_valid(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
         match connection {
             AnyConnection::Sqlite(_) => Ok(()),
@@ -141,7 +146,8 @@ fn sqlite(path: &Path, access: Access) -> ConnectionResult<SqliteConnection> {
     Ok(connection)
 }
 
-/// Makes the file, readable by its owner alone, before SQLite would make it readable by all. Its WAL inherits the mode.
+/// Creates the file with mode 0600 before SQLite would make it readable by all. Its WAL inherits
+/// the mode.
 fn create_private(path: &Path) -> std::io::Result<()> {
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
@@ -149,22 +155,22 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).map(drop)
 }
 
-fn file_trouble(error: &std::io::Error) -> String {
+fn file_error(error: &std::io::Error) -> String {
     match error.kind() {
-        ErrorKind::PermissionDenied => "permission denied; let this user write there or name another path in database.url".to_owned(),
-        ErrorKind::ReadOnlyFilesystem => "the file system is read-only; name another path in database.url".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied; allow this user to write there or set another path in database.url".to_owned(),
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only; set another path in database.url".to_owned(),
         ErrorKind::StorageFull => "the disk is full; free some space".to_owned(),
-        ErrorKind::IsADirectory => "it is a directory; name a file in database.url".to_owned(),
+        ErrorKind::IsADirectory => "it is a directory; set a file in database.url".to_owned(),
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-            "a part of its path is not a directory; name another path in database.url".to_owned()
+            "a component of the path is not a directory; set another path in database.url".to_owned()
         }
-        _ => format!("{error}; name another path in database.url"),
+        _ => format!("{error}; set another path in database.url"),
     }
 }
 
-/// libpq waits for ever by default. A start-up and a pool must not, and a server that is silently gone must be noticed within a
-/// minute: the ledger waits for its answer.
-const PATIENCE: [(&str, &str); 5] = [
+/// Timeouts for libpq, which has none by default. A start and a pool must not wait forever, and an
+/// unresponsive server must be detected within a minute, because the ledger waits for its response.
+const TIMEOUTS: [(&str, &str); 5] = [
     ("connect_timeout", "5"),
     ("keepalives_idle", "30"),
     ("keepalives_interval", "10"),
@@ -172,10 +178,10 @@ const PATIENCE: [(&str, &str); 5] = [
     ("tcp_user_timeout", "30000"),
 ];
 
-/// The URL with [`PATIENCE`], but for what it says itself.
-fn with_patience(url: &str) -> Secret {
+/// The URL with [`TIMEOUTS`], except for parameters that it sets itself.
+fn with_timeouts(url: &str) -> Secret {
     let mut text = url.to_owned();
-    for (name, value) in PATIENCE {
+    for (name, value) in TIMEOUTS {
         if !url.contains(&format!("{name}=")) {
             text.push(if text.contains('?') { '&' } else { '?' });
             text.push_str(&format!("{name}={value}"));
@@ -188,7 +194,7 @@ fn one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
-/// libpq quotes parts of a URL it cannot read.
+/// Redacts the password: libpq quotes parts of a URL that it cannot parse.
 fn without_password(text: &str, url: &str) -> String {
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
     let password = authority.split('@').next().filter(|_| authority.contains('@')).and_then(|user| user.split_once(':'));
@@ -203,11 +209,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_gets_patience_but_for_what_it_says_itself() {
+    fn a_url_gets_timeouts_except_those_it_sets() {
         let all = "connect_timeout=5&keepalives_idle=30&keepalives_interval=10&keepalives_count=3&tcp_user_timeout=30000";
-        assert_eq!(with_patience("postgres://u:p@db/d").expose(), format!("postgres://u:p@db/d?{all}"));
-        assert_eq!(with_patience("postgres://u@db/d?sslmode=require").expose(), format!("postgres://u@db/d?sslmode=require&{all}"));
+        assert_eq!(with_timeouts("postgres://u:p@db/d").expose(), format!("postgres://u:p@db/d?{all}"));
+        assert_eq!(with_timeouts("postgres://u@db/d?sslmode=require").expose(), format!("postgres://u@db/d?sslmode=require&{all}"));
         let own = "postgres://u@db/d?keepalives_count=9&connect_timeout=60&tcp_user_timeout=0";
-        assert_eq!(with_patience(own).expose(), format!("{own}&keepalives_idle=30&keepalives_interval=10"));
+        assert_eq!(with_timeouts(own).expose(), format!("{own}&keepalives_idle=30&keepalives_interval=10"));
     }
 }

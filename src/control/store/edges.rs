@@ -1,4 +1,5 @@
-//! EDGE blobs: one row a gateway. Mutations go through [`Store::mutate`](super::Store::mutate).
+//! Rows of edges with their EDGE blobs, one per gateway. Mutations go through
+//! [`Store::mutate`](super::Store::mutate).
 
 use diesel::prelude::*;
 
@@ -9,37 +10,37 @@ use super::schema::edges;
 #[derive(Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = edges)]
 pub struct EdgeRow {
-    /// Its id.
+    /// Id.
     pub id: String,
-    /// The master key that wraps it.
+    /// Kid of the master key that wraps it.
     pub kid: String,
     /// The EDGE blob.
     pub blob: Vec<u8>,
-    /// The tenants it serves; `None` for all.
+    /// Tenants it serves.
     #[diesel(serialize_as = Option<String>, deserialize_as = Option<String>)]
-    pub tenants: Served,
-    /// Unix seconds.
+    pub tenants: ServedTenants,
+    /// Unix seconds of its creation.
     pub created_at: i64,
 }
 
 /// The tenants an edge serves, `None` for all; a JSON array in the database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Served(pub Option<Vec<String>>);
+pub struct ServedTenants(pub Option<Vec<String>>);
 
-impl Served {
+impl ServedTenants {
     /// Whether `tenant` is one of them.
     pub fn includes(&self, tenant: &str) -> bool {
         self.0.as_ref().is_none_or(|tenants| tenants.iter().any(|served| served == tenant))
     }
 }
 
-impl From<Served> for Option<String> {
-    fn from(served: Served) -> Self {
+impl From<ServedTenants> for Option<String> {
+    fn from(served: ServedTenants) -> Self {
         served.0.map(|ids| serde_json::Value::from(ids).to_string())
     }
 }
 
-impl TryFrom<Option<String>> for Served {
+impl TryFrom<Option<String>> for ServedTenants {
     type Error = serde_json::Error;
 
     fn try_from(text: Option<String>) -> Result<Self, Self::Error> {
@@ -47,10 +48,10 @@ impl TryFrom<Option<String>> for Served {
     }
 }
 
-/// All of them.
+/// All edges.
 ///
 /// # Errors
-/// If the database fails; so for every function here.
+/// Every function in this file fails if the database does.
 pub fn all(connection: &mut AnyConnection) -> QueryResult<Vec<EdgeRow>> {
     edges::table.order(edges::id).select(EdgeRow::as_select()).load(connection)
 }
@@ -60,17 +61,17 @@ pub fn find(connection: &mut AnyConnection, id: &str) -> QueryResult<Option<Edge
     edges::table.find(id).select(EdgeRow::as_select()).first(connection).optional()
 }
 
-/// Adds one.
+/// Adds an edge.
 pub fn insert(connection: &mut AnyConnection, row: EdgeRow) -> QueryResult<usize> {
     diesel::insert_into(edges::table).values(row).execute(connection)
 }
 
-/// Takes its blob under another master key.
+/// Replaces the blob of an edge by one under another master key.
 pub fn rewrap(connection: &mut AnyConnection, id: &str, kid: &str, blob: &[u8]) -> QueryResult<usize> {
     diesel::update(edges::table.find(id)).set((edges::kid.eq(kid), edges::blob.eq(blob))).execute(connection)
 }
 
-/// Removes it and its grants.
+/// Deletes an edge and its grants. Returns the number of edges deleted.
 pub fn delete(connection: &mut AnyConnection, id: &str) -> QueryResult<usize> {
     diesel::delete(edges::table.find(id)).execute(connection)
 }

@@ -1,4 +1,5 @@
-//! The ledger's rows: an [`Entry`] as columns and back, and finding them again. Writing them is [`sink`](super::sink)'s.
+//! Rows of the ledger: conversion from and to [`Entry`], and queries. [`sink`](super::sink) writes
+//! them.
 
 use std::borrow::Cow;
 
@@ -15,22 +16,22 @@ use super::unreadable;
 use crate::ledger::entry::{Billing, Entry, Outcome, UsageSource};
 use crate::terms::{NanoUsd, Operation, Usage};
 
-/// Which entries are meant; a field that is `None` does not narrow them.
+/// Filter of ledger entries; a field that is `None` does not filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LedgerFilter {
-    /// The tenant's id.
+    /// Tenant id.
     pub tenant: Option<String>,
-    /// The key's id.
+    /// Key id.
     pub key_id: Option<String>,
-    /// The catalog's model id.
+    /// Catalog model id.
     pub model: Option<String>,
-    /// The provider's name.
+    /// Provider name.
     pub provider: Option<String>,
-    /// Whom the key stood for.
+    /// Subject of the key.
     pub subject: Option<String>,
-    /// A tag's name and, unless any will do, its value.
+    /// Name of a tag, and its value; `None`: any value.
     pub tag: Option<(String, Option<String>)>,
-    /// How it ended.
+    /// Outcome.
     pub outcome: Option<Outcome>,
     /// Unix milliseconds, inclusive.
     pub from: Option<i64>,
@@ -38,16 +39,17 @@ pub struct LedgerFilter {
     pub to: Option<i64>,
 }
 
-/// Where a page ends: entries are listed from the newest, and within a millisecond from the greatest id.
+/// Position of the last entry of a page. Entries are listed newest first, within a millisecond by
+/// descending id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct PageCursor {
     /// Unix milliseconds.
     pub created_at: i64,
-    /// The entry's id.
+    /// Id of the entry.
     pub id: String,
 }
 
-/// One row. Borrowed where it is written, owned where it is read.
+/// A row of `entries`: borrowed when written, owned when read.
 #[derive(Debug, Queryable, Selectable, Insertable)]
 #[diesel(table_name = entries)]
 pub struct EntryRow<'a> {
@@ -85,7 +87,7 @@ pub struct EntryRow<'a> {
     ttfb_ms: Option<i64>,
 }
 
-/// One tag of one entry.
+/// A row of `entry_tags`.
 #[derive(Debug, Insertable)]
 #[diesel(table_name = entry_tags)]
 pub struct TagRow<'a> {
@@ -94,15 +96,16 @@ pub struct TagRow<'a> {
     value: Cow<'a, str>,
 }
 
-/// The longest indexed text, in bytes; PostgreSQL refuses rows whose index entry is over 2,700.
-const INDEXED: usize = 512;
+/// Maximum length of indexed text in bytes. PostgreSQL refuses rows with an index entry over 2,700
+/// bytes.
+const MAX_INDEXED: usize = 512;
 
-/// Declares the insert of exactly so many rows into a table of SQLite, passing over what is stored already, and names each column
-/// with its type.
+/// Declares an insert of exactly `ROWS` rows into an SQLite table that skips rows already stored,
+/// with the type of each column.
 ///
-/// Its text never changes, so the connection finds the prepared statement by the type alone; diesel's own insert of many rows would
-/// be written out each time. `OR FAIL`: a statement that may fail half-way needs no journal of its own, because the transaction
-/// around it is given up.
+/// Its text never changes, so the connection finds the prepared statement by type alone; diesel's
+/// own multi-row insert would be generated each time. With `OR FAIL` SQLite keeps no statement
+/// journal: a statement may fail half-way because the transaction around it is then rolled back.
 macro_rules! insert_into_sqlite {
     ($(#[$doc:meta])* $insert:ident($row:ident) into $table:literal: $first:ident $first_type:ty, $($column:ident $type:ty),+) => {
         $(#[$doc])*
@@ -128,7 +131,7 @@ macro_rules! insert_into_sqlite {
                 Ok(())
             }
 
-            /// What a walk over every value would find out each time.
+            /// Constant, so that diesel does not visit every value to find out.
             fn is_safe_to_cache_prepared(&self, _: &Sqlite) -> QueryResult<bool> {
                 Ok(true)
             }
@@ -137,7 +140,7 @@ macro_rules! insert_into_sqlite {
 }
 
 insert_into_sqlite!(
-    /// Stores so many entries.
+    /// Inserts `ROWS` entries.
     InsertEntries(EntryRow) into "entries":
     id Text, request_id Text, created_at BigInt, tenant Text, team Nullable<Text>, key_id Text, subject Text, end_user
     Nullable<Text>, tags Text, operation Text, model Text, upstream_model Text, provider Text, kind Text, billing Text, stream
@@ -148,15 +151,15 @@ insert_into_sqlite!(
 );
 
 insert_into_sqlite!(
-    /// Stores so many tags of entries.
+    /// Inserts `ROWS` tags.
     InsertTags(TagRow) into "entry_tags": entry_id Text, name Text, value Text
 );
 
-/// Up to `limit` entries from the newest on, those after `after`.
+/// Up to `limit` entries, newest first, that follow `after`.
 ///
 /// # Errors
 /// If the database fails or a row cannot be read.
-pub fn page(connection: &mut AnyConnection, filter: &LedgerFilter, after: Option<&Place>, limit: i64) -> QueryResult<Vec<Entry>> {
+pub fn page(connection: &mut AnyConnection, filter: &LedgerFilter, after: Option<&PageCursor>, limit: i64) -> QueryResult<Vec<Entry>> {
     let mut query = entries::table.select(EntryRow::as_select()).into_boxed::<Backend>();
     if let Some(tenant) = &filter.tenant {
         query = query.filter(entries::tenant.eq(tenant));
@@ -193,8 +196,8 @@ pub fn page(connection: &mut AnyConnection, filter: &LedgerFilter, after: Option
         }
         None => {}
     }
-    if let Some(Place { created_at, id }) = after {
-        // The first condition follows from the second; it lets the index begin at the place.
+    if let Some(PageCursor { created_at, id }) = after {
+        // Implied by the second condition; lets the index scan start at the cursor.
         query = query.filter(entries::created_at.le(created_at));
         query = query.filter(entries::created_at.lt(created_at).or(entries::id.lt(id)));
     }
@@ -202,7 +205,7 @@ pub fn page(connection: &mut AnyConnection, filter: &LedgerFilter, after: Option
     rows.into_iter().map(EntryRow::read).collect()
 }
 
-/// The newest entry of that request.
+/// The newest entry of a request.
 ///
 /// # Errors
 /// If the database fails or the row cannot be read.
@@ -217,7 +220,7 @@ pub fn newest_of_request(connection: &mut AnyConnection, request_id: &str) -> Qu
 }
 
 impl<'a> EntryRow<'a> {
-    /// The entry as columns.
+    /// The row of an entry.
     pub fn of(entry: &'a Entry) -> Self {
         Self {
             id: storable(&entry.id),
@@ -303,20 +306,21 @@ impl<'a> EntryRow<'a> {
 }
 
 impl<'a> TagRow<'a> {
-    /// The entry's tags as rows.
+    /// The tag rows of an entry.
     pub fn all_of(entry: &'a Entry) -> impl Iterator<Item = TagRow<'a>> {
         entry.tags.iter().map(|(name, value)| TagRow { entry_id: storable(&entry.id), name: indexable(name), value: indexable(value) })
     }
 }
 
-/// PostgreSQL's text holds no NUL, which a client's JSON may: such a row would stop the ledger for good.
+/// Replaces NUL, which PostgreSQL cannot store but a client's JSON may contain: such a row would
+/// block the ledger forever.
 fn storable(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
-/// As [`storable`], and short enough for an index.
+/// Like [`storable`], truncated to fit an index.
 pub(super) fn indexable(text: &str) -> Cow<'_, str> {
-    storable(&text[..text.floor_char_boundary(INDEXED)])
+    storable(&text[..text.floor_char_boundary(MAX_INDEXED)])
 }
 
 fn signed(count: u64) -> i64 {

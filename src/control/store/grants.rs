@@ -1,4 +1,5 @@
-//! Rings, ESCROW and GRANT blobs. Mutations go through [`Store::mutate`](super::Store::mutate).
+//! Rows of rings, and ESCROW and GRANT blobs. Mutations go through
+//! [`Store::mutate`](super::Store::mutate).
 
 use std::collections::HashMap;
 
@@ -7,17 +8,17 @@ use diesel::prelude::*;
 use super::connection::AnyConnection;
 use super::schema::{escrow, grants, rings};
 
-/// One ring of a tenant.
+/// A ring of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = rings, primary_key(tenant, ring))]
 pub struct RingRow {
-    /// Whose.
+    /// The tenant.
     pub tenant: String,
-    /// Its name.
+    /// Name of the ring.
     pub ring: String,
-    /// The current epoch.
+    /// Current epoch.
     pub epoch: i32,
-    /// How many secrets were ever sealed in it.
+    /// Number of secrets ever sealed in it.
     pub versions: i32,
 }
 
@@ -27,7 +28,7 @@ pub struct RingRow {
 pub struct EscrowRow {
     /// The virtual key.
     pub key_id: String,
-    /// Its tenant.
+    /// The key's tenant.
     pub tenant: String,
     /// The ESCROW blob.
     pub blob: Vec<u8>,
@@ -43,7 +44,7 @@ pub struct GrantRow {
     pub edge: String,
     /// The ring.
     pub ring: String,
-    /// Of which epoch.
+    /// Epoch of the spend key.
     pub epoch: i32,
     /// The key's tenant.
     pub tenant: String,
@@ -54,7 +55,7 @@ pub struct GrantRow {
 /// A ring of a tenant.
 ///
 /// # Errors
-/// If the database fails; so for every function here.
+/// Every function in this file fails if the database does.
 pub fn ring(connection: &mut AnyConnection, tenant: &str, ring: &str) -> QueryResult<Option<RingRow>> {
     rings::table.find((tenant, ring)).select(RingRow::as_select()).first(connection).optional()
 }
@@ -69,22 +70,23 @@ pub fn insert_ring(connection: &mut AnyConnection, row: &RingRow) -> QueryResult
     diesel::insert_into(rings::table).values(row).execute(connection)
 }
 
-/// Changes a ring's epoch and count.
+/// Updates a ring.
 pub fn update_ring(connection: &mut AnyConnection, row: &RingRow) -> QueryResult<usize> {
     diesel::update(rings::table.find((&row.tenant, &row.ring))).set(row).execute(connection)
 }
 
-/// What a tenant's virtual keys have in escrow. Revoked ones have nothing there.
+/// ESCROW blobs of a tenant's virtual keys. Revoked keys have none.
 pub fn escrow_of(connection: &mut AnyConnection, tenant: &str) -> QueryResult<Vec<EscrowRow>> {
     escrow::table.filter(escrow::tenant.eq(tenant)).select(EscrowRow::as_select()).load(connection)
 }
 
-/// The keys of a tenant that have something in escrow: those that can spend the tenant's own providers.
+/// Ids of a tenant's keys that have an ESCROW blob and can therefore use the tenant's own
+/// providers.
 pub fn keys_with_grants(connection: &mut AnyConnection, tenant: &str) -> QueryResult<Vec<String>> {
     escrow::table.filter(escrow::tenant.eq(tenant)).select(escrow::key_id).load(connection)
 }
 
-/// Puts a wrap key into escrow.
+/// Adds an ESCROW blob.
 pub fn insert_escrow(connection: &mut AnyConnection, row: &EscrowRow) -> QueryResult<usize> {
     diesel::insert_into(escrow::table).values(row).execute(connection)
 }
@@ -94,30 +96,30 @@ pub fn insert(connection: &mut AnyConnection, row: &GrantRow) -> QueryResult<usi
     diesel::insert_into(grants::table).values(row).execute(connection)
 }
 
-/// Takes away all a virtual key was granted, and what it has in escrow.
+/// Deletes all grants of a virtual key and its ESCROW blob.
 pub fn withdraw(connection: &mut AnyConnection, key_id: &str) -> QueryResult<()> {
     diesel::delete(grants::table.filter(grants::key_id.eq(key_id))).execute(connection)?;
     diesel::delete(escrow::table.find(key_id)).execute(connection)?;
     Ok(())
 }
 
-/// Takes away all that a tenant's virtual keys were granted.
+/// Deletes all grants of a tenant's virtual keys.
 pub fn delete_of_tenant(connection: &mut AnyConnection, tenant: &str) -> QueryResult<usize> {
     diesel::delete(grants::table.filter(grants::tenant.eq(tenant))).execute(connection)
 }
 
-/// Every grant at `edge`, by virtual key.
+/// All grants to `edge`, by virtual key.
 pub fn at(connection: &mut AnyConnection, edge: &str) -> QueryResult<HashMap<String, Vec<GrantRow>>> {
     by_key(grants::table.filter(grants::edge.eq(edge)).select(GrantRow::as_select()).load(connection)?)
 }
 
-/// The grants of a tenant at `edge`, by virtual key.
+/// Grants of a tenant to `edge`, by virtual key.
 pub fn of_tenant(connection: &mut AnyConnection, tenant: &str, edge: &str) -> QueryResult<HashMap<String, Vec<GrantRow>>> {
     let rows = grants::table.filter(grants::tenant.eq(tenant)).filter(grants::edge.eq(edge));
     by_key(rows.select(GrantRow::as_select()).load(connection)?)
 }
 
-/// The grants of one virtual key at `edge`.
+/// Grants of one virtual key to `edge`.
 pub fn of_key(connection: &mut AnyConnection, key_id: &str, edge: &str) -> QueryResult<HashMap<String, Vec<GrantRow>>> {
     let rows = grants::table.filter(grants::key_id.eq(key_id)).filter(grants::edge.eq(edge));
     by_key(rows.select(GrantRow::as_select()).load(connection)?)

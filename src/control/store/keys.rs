@@ -1,4 +1,5 @@
-//! Virtual keys' rows: never the key, only what it is found by. Mutations go through [`Store::mutate`](super::Store::mutate).
+//! Rows of virtual keys: the lookup value, never the key. Mutations go through
+//! [`Store::mutate`](super::Store::mutate).
 
 use diesel::prelude::*;
 use serde::Serializer as _;
@@ -6,28 +7,28 @@ use serde::Serializer as _;
 use super::connection::AnyConnection;
 use super::schema::virtual_keys;
 
-/// One virtual key. Times are Unix seconds.
+/// A virtual key. Times are Unix seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = virtual_keys, treat_none_as_null = true)]
 pub struct KeyRow {
-    /// `key_…`
+    /// Id: `key_…`
     pub id: String,
-    /// Derived from the key (spec/security.md 1.2): 32 bytes.
+    /// Lookup value derived from the key (spec/security.md 1.2): 32 bytes.
     pub lookup: Vec<u8>,
-    /// The key's last four characters, for people.
+    /// Last four characters of the key, for display.
     pub last4: String,
-    /// Whose it is.
+    /// The tenant.
     pub tenant: String,
-    /// For people.
+    /// Display name.
     pub name: String,
-    /// Whom it stands for.
+    /// User or service that the key stands for.
     pub subject: String,
-    /// The team, if any.
+    /// Team, if any.
     pub team: Option<String>,
-    /// Put on every request made with it.
+    /// Tags of every request made with it.
     #[diesel(serialize_as = String, deserialize_as = String)]
     pub tags: Tags,
-    /// The models it may use.
+    /// Models it may use.
     #[diesel(serialize_as = Option<String>, deserialize_as = Option<String>)]
     pub allowed_models: AllowedModels,
     /// Cents per UTC calendar month.
@@ -36,19 +37,19 @@ pub struct KeyRow {
     pub rpm: Option<i64>,
     /// Tokens per minute.
     pub tpm: Option<i64>,
-    /// Requests at a time.
+    /// Concurrent requests.
     pub max_concurrency: Option<i64>,
-    /// It is refused from then on.
+    /// Time from which it is refused.
     pub expires_at: Option<i64>,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: i64,
-    /// When it was revoked, if it was.
+    /// Time of revocation, if revoked.
     pub revoked_at: Option<i64>,
-    /// The key it succeeds, if it does.
+    /// Predecessor in a rotation, if any.
     pub rotated_from: Option<String>,
 }
 
-/// Pairs sorted by name; a JSON object in the database.
+/// Tags sorted by name; a JSON object in the database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags(pub Vec<(String, String)>);
 
@@ -56,15 +57,15 @@ pub struct Tags(pub Vec<(String, String)>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedModels(pub Option<Vec<String>>);
 
-/// Every key that is not revoked.
+/// All keys that are not revoked.
 ///
 /// # Errors
-/// If the database fails; so for every function here.
+/// Every function in this file fails if the database does.
 pub fn active(connection: &mut AnyConnection) -> QueryResult<Vec<KeyRow>> {
     virtual_keys::table.filter(virtual_keys::revoked_at.is_null()).select(KeyRow::as_select()).load(connection)
 }
 
-/// Every key of `tenant` that is not revoked.
+/// All keys of `tenant` that are not revoked.
 pub fn active_of(connection: &mut AnyConnection, tenant: &str) -> QueryResult<Vec<KeyRow>> {
     virtual_keys::table
         .filter(virtual_keys::tenant.eq(tenant))
@@ -73,7 +74,8 @@ pub fn active_of(connection: &mut AnyConnection, tenant: &str) -> QueryResult<Ve
         .load(connection)
 }
 
-/// Up to `limit` keys of `tenant` in the order of their ids (which is that of their creation), those after `after`.
+/// Up to `limit` keys of `tenant` that follow `after`, ordered by id, which is the order of
+/// creation.
 pub fn page(connection: &mut AnyConnection, tenant: &str, after: Option<&str>, limit: i64) -> QueryResult<Vec<KeyRow>> {
     virtual_keys::table
         .filter(virtual_keys::tenant.eq(tenant))
@@ -84,35 +86,35 @@ pub fn page(connection: &mut AnyConnection, tenant: &str, after: Option<&str>, l
         .load(connection)
 }
 
-/// The key with that id, whoever's it is.
+/// The key with that id, of any tenant.
 pub fn find(connection: &mut AnyConnection, id: &str) -> QueryResult<Option<KeyRow>> {
     virtual_keys::table.find(id).select(KeyRow::as_select()).first(connection).optional()
 }
 
-/// The key that succeeded `id`.
+/// Id of the key that succeeded `id` in a rotation.
 pub fn successor(connection: &mut AnyConnection, id: &str) -> QueryResult<Option<String>> {
     virtual_keys::table.filter(virtual_keys::rotated_from.eq(id)).select(virtual_keys::id).first(connection).optional()
 }
 
-/// Adds one.
+/// Adds a key.
 pub fn insert(connection: &mut AnyConnection, row: KeyRow) -> QueryResult<usize> {
     diesel::insert_into(virtual_keys::table).values(row).execute(connection)
 }
 
-/// Changes everything but the id.
+/// Updates everything but the id.
 pub fn update(connection: &mut AnyConnection, row: KeyRow) -> QueryResult<usize> {
     diesel::update(virtual_keys::table.find(row.id.clone())).set(row).execute(connection)
 }
 
-/// `pairs` as a JSON object, in their order.
+/// Serializes pairs as a JSON object, in order.
 pub(super) fn object_text(pairs: &[(String, String)]) -> String {
     let mut text = Vec::new();
-    // Neither a string nor memory refuses to be written.
+    // Serializing strings to memory cannot fail.
     let _ = serde_json::Serializer::new(&mut text).collect_map(pairs.iter().map(|(name, value)| (name, value)));
     String::from_utf8(text).unwrap_or_default()
 }
 
-/// The pairs of a JSON object of strings.
+/// Parses a JSON object of strings, sorted by name.
 pub(super) fn object_pairs(text: &str) -> serde_json::Result<Vec<(String, String)>> {
     let object: std::collections::BTreeMap<String, String> = serde_json::from_str(text)?;
     Ok(object.into_iter().collect())

@@ -1,59 +1,60 @@
-//! Tenants' own providers, their keys as SECRET blobs. Mutations go through [`Store::mutate`](super::Store::mutate).
+//! Rows of tenants' own providers, with their keys as SECRET blobs. Mutations go through
+//! [`Store::mutate`](super::Store::mutate).
 
 use diesel::prelude::*;
 
 use super::connection::AnyConnection;
 use super::schema::byo_providers;
 
-/// One provider of a tenant. Times are Unix seconds.
+/// A tenant's own provider. Times are Unix seconds.
 #[derive(Clone, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = byo_providers, primary_key(tenant, name), treat_none_as_null = true)]
 pub struct ProviderRow {
-    /// Whose.
+    /// The tenant.
     pub tenant: String,
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Its kind.
+    /// Name of the kind.
     pub kind: String,
-    /// Where it is, if not where its kind is.
+    /// Base URL; `None`: the base URL of the kind.
     pub base_url: Option<String>,
-    /// Whether it is used.
+    /// Whether it is enabled.
     pub enabled: bool,
-    /// The ring its key is sealed in.
+    /// Ring that its key is sealed in.
     pub ring: String,
-    /// Which of the ring's secrets it is.
+    /// Version among the ring's secrets.
     pub version: i32,
-    /// In which epoch it was sealed.
+    /// Epoch of the ring at sealing.
     pub epoch: i32,
-    /// The SECRET blob; `None` for a kind that takes no key.
+    /// The SECRET blob; `None` for a kind without authentication.
     pub secret: Option<Vec<u8>>,
-    /// The key's last four characters.
+    /// Last four characters of the key.
     pub last4: Option<String>,
-    /// When it was first written.
+    /// Time of creation.
     pub created_at: i64,
-    /// When it was last changed.
+    /// Time of the last change.
     pub updated_at: i64,
 }
 
-/// Every provider of every tenant.
+/// All providers of all tenants.
 ///
 /// # Errors
-/// If the database fails; so for every function here.
+/// Every function in this file fails if the database does.
 pub fn all(connection: &mut AnyConnection) -> QueryResult<Vec<ProviderRow>> {
     byo_providers::table.select(ProviderRow::as_select()).load(connection)
 }
 
-/// The providers of one tenant.
+/// All providers of a tenant.
 pub fn of(connection: &mut AnyConnection, tenant: &str) -> QueryResult<Vec<ProviderRow>> {
     byo_providers::table.filter(byo_providers::tenant.eq(tenant)).select(ProviderRow::as_select()).load(connection)
 }
 
-/// The tenant's provider of that name.
+/// A provider of a tenant by name.
 pub fn find(connection: &mut AnyConnection, tenant: &str, name: &str) -> QueryResult<Option<ProviderRow>> {
     byo_providers::table.find((tenant, name)).select(ProviderRow::as_select()).first(connection).optional()
 }
 
-/// Writes it, new or over the old one.
+/// Inserts or updates a provider.
 pub fn put(connection: &mut AnyConnection, row: &ProviderRow) -> QueryResult<()> {
     let changed = diesel::update(byo_providers::table.find((&row.tenant, &row.name))).set(row).execute(connection)?;
     if changed == 0 {
@@ -62,12 +63,12 @@ pub fn put(connection: &mut AnyConnection, row: &ProviderRow) -> QueryResult<()>
     Ok(())
 }
 
-/// Removes it.
+/// Deletes a provider. Returns the number deleted.
 pub fn delete(connection: &mut AnyConnection, tenant: &str, name: &str) -> QueryResult<usize> {
     diesel::delete(byo_providers::table.find((tenant, name))).execute(connection)
 }
 
-/// Whether any tenant has a sealed key here.
+/// Whether any tenant has a sealed key.
 pub fn any_sealed(connection: &mut AnyConnection) -> QueryResult<bool> {
     diesel::select(diesel::dsl::exists(byo_providers::table.filter(byo_providers::secret.is_not_null()))).get_result(connection)
 }

@@ -1,10 +1,8 @@
-//! Entries that are older than they are kept: rolled up into monthly sums and deleted, a batch in a transaction.
+//! Retention: rolls old entries up into monthly sums and deletes them, one batch per transaction.
 //!
-//! The sums are made of what the deletion returns, in its own transaction. So an entry is either a row or in a sum, never both and
-//! never neither, however often, from wherever and at whatever moment this is run or killed. When to run is decided above.
-
-#[cfg(test)]
-mod tests;
+//! The sums are computed from the rows that the deletion returns, in the same transaction. An entry
+//! is therefore either a row or part of a sum, never both or neither, no matter how often or where
+//! this runs or when it is killed. The schedule is decided by the caller.
 
 use std::collections::BTreeMap;
 
@@ -19,24 +17,24 @@ use super::schema::entry_tags;
 use super::usage::{Totals, month_of};
 use super::{Store, StoreError};
 
-/// What one batch did.
+/// Result of one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RolledUp {
-    /// So many entries are rolled up and gone.
+    /// Number of entries rolled up and deleted.
     Entries(usize),
-    /// Another process is at it.
+    /// Another process is rolling up.
     Elsewhere,
 }
 
-/// An entry on its way out: what it had in common with others, and what it adds to their sums.
+/// A deleted entry: the group it belongs to, and what it adds to the sums.
 #[derive(QueryableByName)]
-struct Leaving {
+struct DeletedEntry {
     #[diesel(sql_type = Text)]
     id: String,
     #[diesel(sql_type = BigInt)]
     created_at: i64,
     #[diesel(embed)]
-    common: Common,
+    group: Group,
     #[diesel(sql_type = BigInt)]
     prompt_tokens: i64,
     #[diesel(sql_type = BigInt)]
@@ -55,9 +53,9 @@ struct Leaving {
     list_cost_nanousd: i64,
 }
 
-/// Everything usage can be asked by, but time.
+/// Values of everything that usage can be grouped or filtered by, except time.
 #[derive(QueryableByName, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Common {
+struct Group {
     #[diesel(sql_type = Text)]
     tenant: String,
     #[diesel(sql_type = Nullable<Text>)]
@@ -83,22 +81,22 @@ struct Common {
 }
 
 #[derive(QueryableByName)]
-struct Held {
+struct LockResult {
     #[diesel(sql_type = Bool)]
     held: bool,
 }
 
-/// One sum of a batch.
+/// The sum of a group in a month.
 #[derive(Default)]
 struct Sum {
     totals: Totals,
     cache_write_1h_tokens: i64,
 }
 
-/// Keeps processes from rolling up together on PostgreSQL: the bytes of "aigw", and one.
+/// PostgreSQL advisory lock of retention: "aigw" in ASCII, plus one.
 const RETENTION_LOCK: i64 = 0x6169_6778;
 
-const LEAVE: &str = "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE created_at < $1 ORDER BY created_at, id LIMIT $2) \
+const DELETE: &str = "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE created_at < $1 ORDER BY created_at, id LIMIT $2) \
      RETURNING id, created_at, tenant, team, key_id, subject, operation, model, provider, kind, billing, outcome, tags, prompt_tokens, \
      cached_tokens, cache_write_tokens, cache_write_1h_tokens, completion_tokens, reasoning_tokens, cost_nanousd, list_cost_nanousd";
 
@@ -119,67 +117,70 @@ const ADD: &str = "INSERT INTO usage_months (id, month, tenant, team, key_id, su
 const TAG: &str = "INSERT INTO usage_month_tags (usage_month_id, name, value) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
 
 impl Store {
-    /// Rolls up and deletes at most `limit` of the entries made before `before` (Unix milliseconds), the oldest first.
+    /// Rolls up and deletes at most `limit` entries created before `before` (Unix milliseconds),
+    /// oldest first.
     ///
     /// # Errors
-    /// If the database fails; then nothing has changed.
+    /// If the database fails; nothing has changed then.
     pub fn roll_up(&self, before: i64, limit: i64) -> Result<RolledUp, StoreError> {
         self.write(|connection| {
             if !is_alone(connection)? {
                 return Ok(RolledUp::Elsewhere);
             }
-            let leaving: Vec<Leaving> = diesel::sql_query(LEAVE).bind::<BigInt, _>(before).bind::<BigInt, _>(limit).load(connection)?;
-            let ids: Vec<&str> = leaving.iter().map(|entry| entry.id.as_str()).collect();
+            let deleted: Vec<DeletedEntry> =
+                diesel::sql_query(DELETE).bind::<BigInt, _>(before).bind::<BigInt, _>(limit).load(connection)?;
+            let ids: Vec<&str> = deleted.iter().map(|entry| entry.id.as_str()).collect();
             diesel::delete(entry_tags::table.filter(entry_tags::entry_id.eq_any(ids))).execute(connection)?;
-            let count = leaving.len();
-            for ((month, common), sum) in sums(leaving) {
-                add(connection, month, &common, &sum)?;
+            let count = deleted.len();
+            for ((month, group), sum) in sums(deleted) {
+                add(connection, month, &group, &sum)?;
             }
             Ok(RolledUp::Entries(count))
         })
     }
 }
 
-/// SQLite has one writer at a time; on PostgreSQL a lock that the transaction's end gives back decides.
+/// Whether no other process is rolling up. SQLite has one writer at a time; PostgreSQL needs a
+/// lock, released at the end of the transaction.
 fn is_alone(connection: &mut AnyConnection) -> QueryResult<bool> {
     match connection {
         AnyConnection::Sqlite(_) => Ok(true),
         AnyConnection::Postgres(_) => {
             let lock = diesel::sql_query("SELECT pg_try_advisory_xact_lock($1) AS held").bind::<BigInt, _>(RETENTION_LOCK);
-            Ok(lock.get_result::<Held>(connection)?.held)
+            Ok(lock.get_result::<LockResult>(connection)?.held)
         }
     }
 }
 
-fn sums(leaving: Vec<Leaving>) -> BTreeMap<(i64, Common), Sum> {
-    let mut sums: BTreeMap<(i64, Common), Sum> = BTreeMap::new();
-    for entry in leaving {
+fn sums(deleted: Vec<DeletedEntry>) -> BTreeMap<(i64, Group), Sum> {
+    let mut sums: BTreeMap<(i64, Group), Sum> = BTreeMap::new();
+    for entry in deleted {
         let totals = entry.totals();
         let month = month_of(entry.created_at).unwrap_or(entry.created_at);
-        let sum = sums.entry((month, entry.common)).or_default();
+        let sum = sums.entry((month, entry.group)).or_default();
         sum.totals.add(&totals);
         sum.cache_write_1h_tokens += entry.cache_write_1h_tokens;
     }
     sums
 }
 
-fn add(connection: &mut AnyConnection, month: i64, common: &Common, sum: &Sum) -> QueryResult<()> {
-    let id = common.id(month);
+fn add(connection: &mut AnyConnection, month: i64, group: &Group, sum: &Sum) -> QueryResult<()> {
+    let id = group.id(month);
     let Sum { totals, cache_write_1h_tokens } = sum;
     diesel::sql_query(ADD)
         .bind::<Text, _>(&id)
         .bind::<BigInt, _>(month)
-        .bind::<Text, _>(&common.tenant)
-        .bind::<Nullable<Text>, _>(&common.team)
-        .bind::<Text, _>(&common.key_id)
-        .bind::<Text, _>(&common.subject)
-        .bind::<Text, _>(&common.operation)
-        .bind::<Text, _>(&common.model)
-        .bind::<Text, _>(&common.provider)
-        .bind::<Text, _>(&common.kind)
-        .bind::<Text, _>(&common.billing)
-        .bind::<Text, _>(&common.outcome)
-        .bind::<Text, _>(&common.tags)
+        .bind::<Text, _>(&group.tenant)
+        .bind::<Nullable<Text>, _>(&group.team)
+        .bind::<Text, _>(&group.key_id)
+        .bind::<Text, _>(&group.subject)
+        .bind::<Text, _>(&group.operation)
+        .bind::<Text, _>(&group.model)
+        .bind::<Text, _>(&group.provider)
+        .bind::<Text, _>(&group.kind)
+        .bind::<Text, _>(&group.billing)
+        .bind::<Text, _>(&group.outcome)
+        .bind::<Text, _>(&group.tags)
         .bind::<BigInt, _>(totals.requests)
         .bind::<BigInt, _>(totals.prompt_tokens)
         .bind::<BigInt, _>(totals.cached_tokens)
@@ -190,15 +191,15 @@ fn add(connection: &mut AnyConnection, month: i64, common: &Common, sum: &Sum) -
         .bind::<BigInt, _>(totals.cost_nanousd)
         .bind::<BigInt, _>(totals.list_cost_nanousd)
         .execute(connection)?;
-    // Tags that cannot be read (edited by hand) are lost to questions by tag; the sums are not.
-    for (name, value) in object_pairs(&common.tags).unwrap_or_default() {
+    // Unreadable tags (edited by hand) are lost to queries by tag; the sums are kept.
+    for (name, value) in object_pairs(&group.tags).unwrap_or_default() {
         let tag = diesel::sql_query(TAG).bind::<Text, _>(&id).bind::<Text, _>(indexable(&name)).bind::<Text, _>(indexable(&value));
         tag.execute(connection)?;
     }
     Ok(())
 }
 
-impl Leaving {
+impl DeletedEntry {
     fn totals(&self) -> Totals {
         Totals {
             requests: 1,
@@ -213,13 +214,17 @@ impl Leaving {
     }
 }
 
-impl Common {
-    /// The id of the row for this combination and month: a digest, since a column that may be NULL makes no key.
+impl Group {
+    /// Id of the row for this group and month. A digest, because nullable columns cannot be a
+    /// primary key.
     fn id(&self, month: i64) -> String {
-        let Common { tenant, team, key_id, subject, operation, model, provider, kind, billing, outcome, tags } = self;
+        let Group { tenant, team, key_id, subject, operation, model, provider, kind, billing, outcome, tags } = self;
         let all = (month, tenant, team, key_id, subject, operation, model, provider, kind, billing, outcome, tags);
         let text = serde_json::to_vec(&all).unwrap_or_default();
-        // Digests fail only for inputs no memory holds.
+        // A digest fails only for inputs larger than memory.
         Sha256::digest(&text).map(|digest| digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

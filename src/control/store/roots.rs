@@ -1,42 +1,43 @@
-//! ROOT blobs and the tenant keys some of them are under. What they hold is [`sealing`](crate::control::sealing)'s.
+//! Rows of ROOT blobs and of the tenant keys that hold some of them.
+//! [`sealing`](crate::control::sealing) opens the blobs.
 
 use diesel::prelude::*;
 
 use super::connection::AnyConnection;
 use super::schema::{tenant_keys, tenant_roots};
 
-/// A tenant's root under one holder.
+/// A tenant's root, sealed for one holder.
 #[derive(Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = tenant_roots)]
 pub struct RootRow {
-    /// Whose root.
+    /// The tenant.
     pub tenant: String,
-    /// `master:` and a kid, or `tk:` and a tenant key's id.
+    /// `master:` and a kid, or `tk:` and the id of a tenant key.
     pub holder: String,
     /// The ROOT blob.
     pub blob: Vec<u8>,
 }
 
-/// A tenant key: never the key, only what it is found by.
+/// A tenant key: the lookup value, never the key.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = tenant_keys)]
 pub struct TenantKeyRow {
-    /// `tk_…`
+    /// Id: `tk_…`
     pub id: String,
-    /// Whose it is.
+    /// The tenant.
     pub tenant: String,
-    /// Derived from the key: 32 bytes.
+    /// Lookup value derived from the key: 32 bytes.
     pub lookup: Vec<u8>,
-    /// Its last four characters, for people.
+    /// Last four characters, for display.
     pub last4: String,
-    /// Unix seconds.
+    /// Unix seconds of its creation.
     pub created_at: i64,
 }
 
-/// The tenant's root under that holder.
+/// A tenant's root sealed for that holder.
 ///
 /// # Errors
-/// If the database fails; so for every function here.
+/// Every function in this file fails if the database does.
 pub fn find(connection: &mut AnyConnection, tenant: &str, holder: &str) -> QueryResult<Option<RootRow>> {
     tenant_roots::table.find((tenant, holder)).select(RootRow::as_select()).first(connection).optional()
 }
@@ -46,7 +47,8 @@ pub fn of(connection: &mut AnyConnection, tenant: &str) -> QueryResult<Vec<RootR
     tenant_roots::table.filter(tenant_roots::tenant.eq(tenant)).select(RootRow::as_select()).load(connection)
 }
 
-/// Up to `limit` roots that are held by `master:` something other than `kid`, in the order of their tenants.
+/// Up to `limit` roots that are held by `master:` something other than `kid`, in the order of their
+/// tenants.
 pub fn under_others(connection: &mut AnyConnection, holder: &str, limit: i64) -> QueryResult<Vec<RootRow>> {
     tenant_roots::table
         .filter(tenant_roots::holder.like("master:%"))
@@ -67,12 +69,12 @@ pub fn insert(connection: &mut AnyConnection, row: &RootRow) -> QueryResult<usiz
     diesel::insert_into(tenant_roots::table).values(row).execute(connection)
 }
 
-/// Takes one away.
+/// Deletes a root. Returns the number deleted.
 pub fn delete(connection: &mut AnyConnection, tenant: &str, holder: &str) -> QueryResult<usize> {
     diesel::delete(tenant_roots::table.find((tenant, holder))).execute(connection)
 }
 
-/// The tenant's key with that look-up value.
+/// A tenant's key by lookup value.
 pub fn tenant_key(connection: &mut AnyConnection, tenant: &str, lookup: &[u8]) -> QueryResult<Option<TenantKeyRow>> {
     tenant_keys::table
         .filter(tenant_keys::tenant.eq(tenant))
@@ -92,13 +94,13 @@ pub fn insert_tenant_key(connection: &mut AnyConnection, row: &TenantKeyRow) -> 
     diesel::insert_into(tenant_keys::table).values(row).execute(connection)
 }
 
-/// Whether any tenant has a key with that id or look-up value.
+/// Whether any tenant has a key with that id or lookup value.
 pub fn has_tenant_key(connection: &mut AnyConnection, row: &TenantKeyRow) -> QueryResult<bool> {
     let alike = tenant_keys::table.filter(tenant_keys::id.eq(&row.id).or(tenant_keys::lookup.eq(&row.lookup)));
     alike.count().get_result::<i64>(connection).map(|count| count > 0)
 }
 
-/// Takes a tenant key away.
+/// Deletes a tenant key. Returns the number deleted.
 pub fn delete_tenant_key(connection: &mut AnyConnection, id: &str) -> QueryResult<usize> {
     diesel::delete(tenant_keys::table.find(id)).execute(connection)
 }

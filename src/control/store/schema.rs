@@ -1,10 +1,10 @@
-//! The tables as diesel sees them: one schema for both databases (migrations/sqlite and migrations/postgresql).
-#![allow(missing_docs, reason = "the macro makes public items of its own")]
+//! Tables: one schema for both databases (migrations/sqlite and migrations/postgresql).
+#![allow(missing_docs, reason = "the macro generates public items")]
 
 use diesel::{allow_tables_to_appear_in_same_query, table};
 
 table! {
-    /// Who pays.
+    /// Tenants.
     tenants (id) {
         id -> Text,
         name -> Text,
@@ -17,7 +17,7 @@ table! {
 }
 
 table! {
-    /// Virtual keys, the revoked ones too.
+    /// Virtual keys, including revoked ones.
     virtual_keys (id) {
         id -> Text,
         lookup -> Binary,
@@ -78,7 +78,7 @@ table! {
 }
 
 table! {
-    /// The tags of entries, one row a pair.
+    /// Tags of entries, one row per pair.
     entry_tags (entry_id, name) {
         entry_id -> Text,
         name -> Text,
@@ -87,7 +87,7 @@ table! {
 }
 
 table! {
-    /// How far each journal segment is stored.
+    /// Position up to which each journal segment is stored.
     journal_positions (segment) {
         segment -> Text,
         position -> BigInt,
@@ -95,7 +95,7 @@ table! {
 }
 
 table! {
-    /// One row: the id of the newest change.
+    /// One row: id of the newest change.
     change_head (id) {
         id -> Integer,
         position -> BigInt,
@@ -103,7 +103,7 @@ table! {
 }
 
 table! {
-    /// What changed, for other processes.
+    /// Changes, for other processes.
     change_log (id) {
         id -> BigInt,
         kind -> Text,
@@ -113,7 +113,7 @@ table! {
 }
 
 table! {
-    /// Who changed what, for people.
+    /// Administrative events, for operators.
     admin_events (id) {
         id -> Text,
         at -> BigInt,
@@ -134,7 +134,7 @@ table! {
 }
 
 table! {
-    /// Tenant keys: what they are found by.
+    /// Tenant keys.
     tenant_keys (id) {
         id -> Text,
         tenant -> Text,
@@ -156,7 +156,7 @@ table! {
 }
 
 table! {
-    /// The current epoch of each ring.
+    /// Rings with their current epoch.
     rings (tenant, ring) {
         tenant -> Text,
         ring -> Text,

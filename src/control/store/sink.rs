@@ -1,4 +1,4 @@
-//! Where the ledger's batches end up: entries and how far the journals have been read, in one transaction.
+//! The store as the ledger's sink: entries and journal positions, in one transaction.
 
 use diesel::prelude::*;
 
@@ -8,11 +8,11 @@ use super::schema::journal_positions;
 use super::{Store, StoreError};
 use crate::ledger::{Batch, EntrySink, Positions, SinkError};
 
-/// The store as the ledger sees it.
+/// The sink of the ledger.
 pub struct StoreSink(Store);
 
 impl Store {
-    /// A sink for the ledger's thread. It holds no connection between batches.
+    /// A sink for the ledger's thread. It keeps no connection between batches.
     pub fn sink(&self) -> StoreSink {
         StoreSink(self.clone())
     }

@@ -1,4 +1,5 @@
-//! Databases for tests: a fresh SQLite file always, a schema of its own on PostgreSQL where a server is named.
+//! Databases for tests: always a new SQLite file, and a new schema on PostgreSQL if a server is
+//! configured.
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
@@ -9,15 +10,16 @@ use crate::secret::Secret;
 
 const POSTGRES: &str = "AIGW_TEST_POSTGRES_URL";
 
-/// A store and what is to be taken away after it.
+/// A store and the guard that removes its database.
 pub struct Fresh {
     pub store: Store,
     pub url: DatabaseUrl,
     #[allow(dead_code, reason = "held for its drop")]
-    pub traces: Box<dyn Send + Sync>,
+    pub cleanup: Box<dyn Send + Sync>,
 }
 
-/// Runs `test` on SQLite and, if a server is named, on PostgreSQL; else says that it is skipped there.
+/// Runs `test` on SQLite and, if a server is configured, on PostgreSQL; otherwise prints that it is
+/// skipped.
 pub fn on_each_database(test: impl Fn(Fresh)) {
     test(sqlite());
     match std::env::var(POSTGRES) {
@@ -26,11 +28,11 @@ pub fn on_each_database(test: impl Fn(Fresh)) {
     }
 }
 
-/// A fresh SQLite database.
+/// A new SQLite database.
 pub fn sqlite() -> Fresh {
     let directory = tempfile::tempdir().unwrap();
     let url = DatabaseUrl::Sqlite(directory.path().join("data/aigw.db"));
-    Fresh { store: Store::open(&url).unwrap(), url, traces: Box::new(directory) }
+    Fresh { store: Store::open(&url).unwrap(), url, cleanup: Box::new(directory) }
 }
 
 fn postgres(server: &str) -> Fresh {
@@ -39,7 +41,7 @@ fn postgres(server: &str) -> Fresh {
     let separator = if server.contains('?') { '&' } else { '?' };
     let url = format!("{server}{separator}options=-csearch_path%3D{schema}");
     let url = DatabaseUrl::Postgres(std::sync::Arc::new(Secret::new(url)));
-    Fresh { store: Store::open(&url).unwrap(), url, traces: Box::new(Schema { server: server.to_owned(), schema }) }
+    Fresh { store: Store::open(&url).unwrap(), url, cleanup: Box::new(Schema { server: server.to_owned(), schema }) }
 }
 
 struct Schema {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use diesel::prelude::*;
 
 use super::changes::{self, Actor, Change, Mutation};
-use super::entries::{self, LedgerFilter, Place};
+use super::entries::{self, LedgerFilter, PageCursor};
 use super::keys::{self, AllowedModels, KeyRow, Tags};
 use super::tenants::{self, TenantRow};
 use super::testing::{Fresh, on_each_database, sqlite};
@@ -101,7 +101,7 @@ fn store_entries(store: &Store, entries: Vec<Entry>) {
     store.sink().store(&Batch { entries, ..Batch::default() }).unwrap();
 }
 
-fn page(store: &Store, filter: &LedgerFilter, after: Option<&Place>, limit: i64) -> Vec<String> {
+fn page(store: &Store, filter: &LedgerFilter, after: Option<&PageCursor>, limit: i64) -> Vec<String> {
     let read: Result<_, StoreError> = store.read(|connection| Ok(entries::page(connection, filter, after, limit)?));
     read.unwrap().into_iter().map(|entry| entry.id).collect()
 }
@@ -122,7 +122,7 @@ fn mutate<T>(
 }
 
 #[test]
-fn an_entry_comes_back_as_it_was_stored_but_for_nul() {
+fn an_entry_is_read_back_as_stored_except_for_nul() {
     on_each_database(|Fresh { store, .. }| {
         let mut stored = entry("a", 1_000, "acme");
         store_entries(&store, vec![stored.clone()]);
@@ -133,25 +133,25 @@ fn an_entry_comes_back_as_it_was_stored_but_for_nul() {
 }
 
 #[test]
-fn a_batch_that_comes_twice_is_stored_once_and_its_positions_move() {
+fn a_batch_stored_twice_is_stored_once_and_moves_its_positions() {
     on_each_database(|Fresh { store, .. }| {
         let mut sink = store.sink();
-        let positions = [("cell-0".to_owned(), 100), ("cell-1".to_owned(), 7)].into();
+        let positions = [("worker-0".to_owned(), 100), ("worker-1".to_owned(), 7)].into();
         let mut batch = Batch { entries: (0..600).map(|nth| entry(&format!("e{nth:04}"), nth, "acme")).collect(), positions };
         sink.store(&batch).unwrap();
-        batch.positions.insert("cell-0".to_owned(), 250);
+        batch.positions.insert("worker-0".to_owned(), 250);
         batch.entries.push(entry("new", 9_000, "acme"));
         sink.store(&batch).unwrap();
-        assert_eq!(sink.positions().unwrap(), [("cell-0".to_owned(), 250), ("cell-1".to_owned(), 7)].into());
+        assert_eq!(sink.positions().unwrap(), [("worker-0".to_owned(), 250), ("worker-1".to_owned(), 7)].into());
         assert_eq!(ask(&store, &UsageQuery::default())[0].2.requests, 601);
-        sink.forget(&["cell-0".to_owned()]).unwrap();
-        assert_eq!(sink.positions().unwrap(), [("cell-1".to_owned(), 7)].into());
+        sink.forget(&["worker-0".to_owned()]).unwrap();
+        assert_eq!(sink.positions().unwrap(), [("worker-1".to_owned(), 7)].into());
         sink.store(&Batch::default()).unwrap();
     });
 }
 
 #[test]
-fn a_batch_of_any_size_is_stored_whole_and_passes_over_what_is_there() {
+fn a_batch_of_any_size_is_stored_completely_and_skips_known_entries() {
     on_each_database(|fresh| {
         let mut known = 0;
         for size in [1, 3, 4, 5, 31, 32, 33, 37, 71] {
@@ -186,23 +186,23 @@ fn pages_stay_stable_while_entries_arrive() {
         let first = page(&store, &all, None, 4);
         assert_eq!(first, ["e9", "e8", "e7", "e6"]);
         store_entries(&store, vec![entry("late", 99, "acme")]);
-        let place = Place { created_at: 2, id: "e6".to_owned() };
+        let place = PageCursor { created_at: 2, id: "e6".to_owned() };
         assert_eq!(page(&store, &all, Some(&place), 100), ["e5", "e4", "e3", "e2", "e1", "e0"]);
     });
 }
 
 #[test]
-fn a_clock_that_jumps_back_puts_entries_among_older_ones_and_turns_no_page_twice() {
+fn pages_repeat_no_entry_after_the_clock_jumps_back() {
     on_each_database(|Fresh { store, .. }| {
         // Ids grow as entries arrive, whatever the clock says.
         let arriving = |nth: i64, at: i64| entry(&format!("e{nth}"), at, "acme");
         store_entries(&store, vec![arriving(0, 100), arriving(1, 200), arriving(2, 300)]);
         let all = LedgerFilter::default();
         assert_eq!(page(&store, &all, None, 2), ["e2", "e1"]);
-        let place = Place { created_at: 200, id: "e1".to_owned() };
+        let place = PageCursor { created_at: 200, id: "e1".to_owned() };
         store_entries(&store, vec![arriving(3, 50), arriving(4, 150), arriving(5, 250)]);
         assert_eq!(page(&store, &all, Some(&place), 2), ["e4", "e0"]);
-        let place = Place { created_at: 100, id: "e0".to_owned() };
+        let place = PageCursor { created_at: 100, id: "e0".to_owned() };
         assert_eq!(page(&store, &all, Some(&place), 2), ["e3"]);
         assert_eq!(page(&store, &all, None, 9), ["e2", "e5", "e1", "e4", "e0", "e3"]);
         assert_eq!(ask(&store, &UsageQuery::default())[0].2.requests, 6, "each counts once");
@@ -288,7 +288,7 @@ fn usage_of_an_empty_ledger_is_zero() {
 }
 
 #[test]
-fn tenants_and_keys_come_back_as_they_were_stored() {
+fn tenants_and_keys_are_read_back_as_stored() {
     on_each_database(|Fresh { store, .. }| {
         let (acme, mut one) = (tenant("acme"), key("key_1", "acme"));
         mutate(&store, vec![], |connection| {
@@ -395,7 +395,7 @@ fn readers_cannot_write() {
 }
 
 #[test]
-fn what_cannot_be_opened_is_said_in_one_line_without_the_password() {
+fn a_database_that_cannot_be_opened_gives_one_line_without_the_password() {
     let directory = tempfile::tempdir().unwrap();
     let plain = directory.path().join("plain");
     std::fs::write(&plain, "this is no database, however long it may be read").unwrap();

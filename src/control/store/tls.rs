@@ -1,8 +1,10 @@
-//! TLS to PostgreSQL. libpq is built without it, so that the build needs no system library; here is what `sslmode=require`,
-//! `verify-ca` and `verify-full` ask for, by the rustls that speaks to providers.
+//! TLS to PostgreSQL. libpq is built without TLS, so that the build needs no system library; this
+//! implements `sslmode=require`, `verify-ca` and `verify-full` with the same rustls as calls to
+//! providers.
 //!
-//! A [`Tunnel`] is one connection: made and verified first, then handed to libpq as the end of a Unix socket that only this user
-//! can reach and that is gone again when libpq has connected. What the modes trust is in `trust`, the bytes in `pump`.
+//! A [`Tunnel`] is one connection: opened and verified first, then given to libpq as a Unix socket
+//! that only this user can reach and that is removed once libpq has connected. `trust` verifies
+//! certificates, `pump` moves the bytes.
 
 mod greeting;
 mod pump;
@@ -22,41 +24,41 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
 use crate::secret::Secret;
-use pump::Pump;
+use pump::TlsPump;
 use trust::Verify;
 
-/// How to reach a server over TLS, as its URL says.
+/// TLS settings of a database URL.
 #[derive(Clone)]
 pub struct Tls {
     host: String,
     port: u16,
-    /// What is connected to, if not the host's own addresses.
+    /// `hostaddr`: address to connect to instead of resolving the host.
     address: Option<String>,
     config: Arc<ClientConfig>,
 }
 
-/// A connection that waits for libpq.
+/// A TLS connection that libpq has yet to use.
 pub struct Tunnel {
     directory: PathBuf,
     port: u16,
 }
 
-/// Why there is no TLS. One line, no secret.
+/// An error of TLS. One line without secrets.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct TlsError(String);
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// "Shall we speak TLS?" in PostgreSQL's protocol.
+/// The SSLRequest message of PostgreSQL's protocol.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 impl Tls {
-    /// What the URL asks for; `None` if it asks for no TLS.
+    /// Parses the TLS settings of a URL; `None` if it requires no TLS.
     ///
     /// # Errors
-    /// If it asks for what cannot be had: a mode that is none, files that cannot be read, several hosts.
+    /// If a setting is not supported: an unknown mode, unreadable files, several hosts.
     pub fn of(url: &str) -> Result<Option<Self>, TlsError> {
-        let url = url::Url::parse(url).map_err(|error| TlsError(format!("database.url cannot be read: {error}")))?;
+        let url = url::Url::parse(url).map_err(|error| TlsError(format!("invalid database.url: {error}")))?;
         let parameter = |name: &str| {
             let last = url.query_pairs().filter(|(known, _)| known == name).last();
             last.map(|(_, value)| value.into_owned()).filter(|value| !value.is_empty())
@@ -68,19 +70,19 @@ impl Tls {
             Some("verify-ca") => Verify::Chain,
             Some("verify-full") => Verify::Name,
             Some(other) => {
-                return Err(TlsError(format!("sslmode={other} is none; write disable, require, verify-ca or verify-full")));
+                return Err(TlsError(format!("unknown sslmode={other}; use disable, require, verify-ca or verify-full")));
             }
         };
         for unsupported in ["sslcrl", "sslcrldir", "sslpassword"] {
             if parameter(unsupported).is_some() {
-                return Err(TlsError(format!("{unsupported} is not supported; leave it out of database.url")));
+                return Err(TlsError(format!("{unsupported} is not supported; remove it from database.url")));
             }
         }
         let host = parameter("host").or_else(|| url.host_str().map(decoded)).filter(|host| !host.is_empty());
         let host = match host {
             Some(host) if host.starts_with('/') => return Ok(None),
             Some(host) if !host.contains(',') => host.trim_matches(['[', ']']).to_owned(),
-            _ => return Err(TlsError("TLS needs the name of one server in database.url".to_owned())),
+            _ => return Err(TlsError("TLS needs exactly one server in database.url".to_owned())),
         };
         let port = parameter("port").and_then(|port| port.parse().ok()).or(url.port()).unwrap_or(5432);
         let files = [parameter("sslrootcert"), parameter("sslcert"), parameter("sslkey")];
@@ -88,16 +90,17 @@ impl Tls {
         Ok(Some(Self { host, port, address: parameter("hostaddr"), config }))
     }
 
-    /// Connects, asks for TLS and verifies who answers.
+    /// Connects, starts TLS and verifies the server.
     ///
     /// # Errors
-    /// Says what failed.
+    /// If one of these fails.
     pub fn open(&self) -> Result<Tunnel, TlsError> {
         let Self { host, port, .. } = self;
         let failed = |what: &str, error: &dyn std::fmt::Display| TlsError(format!("{what} {host}:{port}: {error}"));
         let mut server = self.connect().map_err(|error| failed("cannot connect to", &error))?;
-        let tls = self.shake_hands(&mut server).map_err(|error| failed("no TLS with", &error))?;
-        // A far end that is silently gone is noticed within a minute, as libpq does without TLS (`connection::PATIENCE`).
+        let tls = self.handshake(&mut server).map_err(|error| failed("no TLS connection to", &error))?;
+        // Detects an unresponsive peer within a minute, as libpq does without TLS
+        // (`connection::TIMEOUTS`).
         let _ = sockopt::set_socket_keepalive(&server, true);
         let _ = sockopt::set_tcp_keepidle(&server, Duration::from_secs(30));
         let _ = sockopt::set_tcp_keepintvl(&server, Duration::from_secs(10));
@@ -105,25 +108,25 @@ impl Tls {
         let _ = sockopt::set_tcp_user_timeout(&server, 30_000);
 
         let directory = std::env::temp_dir().join(format!("aigw-{:016x}", fastrand::u64(..)));
-        let here = |error: std::io::Error| TlsError(format!("cannot make a socket in {}: {error}", directory.display()));
-        DirBuilder::new().mode(0o700).create(&directory).map_err(here)?;
+        let local_error = |error: std::io::Error| TlsError(format!("cannot create a socket in {}: {error}", directory.display()));
+        DirBuilder::new().mode(0o700).create(&directory).map_err(local_error)?;
         let tunnel = Tunnel { directory: directory.clone(), port: *port };
-        let listener = UnixListener::bind(tunnel.socket()).map_err(here)?;
+        let listener = UnixListener::bind(tunnel.socket()).map_err(local_error)?;
         let relay = move || {
             let (local, _) = listener.accept()?;
             drop(listener);
-            Pump::new(local, server, tls).run()
+            TlsPump::new(local, server, tls).run()
         };
         let named = std::thread::Builder::new().name("postgres-tls".to_owned());
         named
             .spawn(move || relay().unwrap_or_else(|error: std::io::Error| log::debug!("a database connection ended: {error}")))
-            .map_err(here)?;
+            .map_err(local_error)?;
         Ok(tunnel)
     }
 
-    #[allow(clippy::disallowed_methods, reason = "the operator's own database, on a thread of its own")]
+    #[allow(clippy::disallowed_methods, reason = "the operator's database, on a blocking thread")]
     fn connect(&self) -> std::io::Result<TcpStream> {
-        let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "it has no address");
+        let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the host has no address");
         for address in (self.address.as_deref().unwrap_or(&self.host), self.port).to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, TIMEOUT) {
                 Ok(stream) => {
@@ -138,13 +141,13 @@ impl Tls {
         Err(last)
     }
 
-    fn shake_hands(&self, server: &mut TcpStream) -> Result<ClientConnection, Box<dyn std::error::Error>> {
+    fn handshake(&self, server: &mut TcpStream) -> Result<ClientConnection, Box<dyn std::error::Error>> {
         server.write_all(&SSL_REQUEST)?;
         let mut answer = [0];
-        // One byte, and no more: what follows must be TLS (CVE-2021-23222).
+        // Exactly one byte: everything after it must be TLS (CVE-2021-23222).
         server.read_exact(&mut answer)?;
         if answer != *b"S" {
-            return Err("the server does not speak it; switch ssl on there, or use sslmode=disable".into());
+            return Err("the server has TLS disabled; set ssl = on there, or use sslmode=disable".into());
         }
         let name = ServerName::try_from(self.host.clone())?;
         let mut tls = ClientConnection::new(Arc::clone(&self.config), name)?;
@@ -156,7 +159,7 @@ impl Tls {
 }
 
 impl Tunnel {
-    /// The URL by which libpq finds the tunnel. What comes later in a URL wins.
+    /// The URL by which libpq connects to the tunnel. Later parameters override earlier ones.
     pub fn url(&self, url: &str) -> Secret {
         let separator = if url.contains('?') { '&' } else { '?' };
         let (directory, port) = (self.directory.display().to_string(), self.port);
@@ -164,14 +167,15 @@ impl Tunnel {
         Secret::new(format!("{url}{separator}host={directory}&hostaddr=&port={port}&sslmode=disable&sslnegotiation=postgres"))
     }
 
-    /// Where libpq looks for a server of that port.
+    /// Path where libpq expects the socket of a server at that port.
     fn socket(&self) -> PathBuf {
         self.directory.join(format!(".s.PGSQL.{}", self.port))
     }
 }
 
 impl Drop for Tunnel {
-    /// Nobody is waited for any more. If libpq never came, the tunnel's thread sees a visitor who leaves at once.
+    /// Unblocks the tunnel's thread if libpq never connected: it accepts a connection that closes
+    /// at once.
     fn drop(&mut self) {
         let _ = UnixStream::connect(self.socket());
         let _ = std::fs::remove_dir_all(&self.directory);
@@ -179,7 +183,7 @@ impl Drop for Tunnel {
 }
 
 fn decoded(host: &str) -> String {
-    // The host of a URL whose scheme is not a web's is left percent-encoded.
+    // `url` leaves the host of a non-web scheme percent-encoded.
     url::form_urlencoded::parse(format!("h={}", host.replace('+', "%2B")).as_bytes())
         .next()
         .map_or_else(String::new, |(_, host)| host.into_owned())
@@ -194,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_modes_that_demand_tls_get_it_and_an_unknown_one_is_refused() {
+    fn modes_that_require_tls_get_it_and_unknown_modes_are_refused() {
         for plain in
             ["", "?sslmode=disable", "?sslmode=prefer", "?connect_timeout=3&sslmode=allow", "?sslmode=require&host=/run/postgresql"]
         {
@@ -203,20 +207,20 @@ mod tests {
         for demanded in ["?sslmode=require", "?sslmode=verify-ca", "?connect_timeout=3&sslmode=verify-full&sslrootcert=system"] {
             assert_eq!(of(demanded), Ok(true), "{demanded}");
         }
-        for (refused, why) in [
-            ("?sslmode=on", "sslmode=on is none"),
+        for (refused, reason) in [
+            ("?sslmode=on", "unknown sslmode=on"),
             ("?sslmode=verify-full&sslrootcert=/no/such.pem", "/no/such.pem"),
             ("?sslmode=require&sslcrl=x", "sslcrl"),
-            ("?sslmode=require&host=a,b", "one server"),
+            ("?sslmode=require&host=a,b", "exactly one server"),
             ("?sslmode=require&sslcert=/no/such.crt", "sslkey"),
         ] {
-            let said = of(refused).unwrap_err();
-            assert!(said.contains(why) && !said.contains("pw"), "{refused}: {said}");
+            let error = of(refused).unwrap_err();
+            assert!(error.contains(reason) && !error.contains("pw"), "{refused}: {error}");
         }
     }
 
     #[test]
-    fn libpq_is_sent_to_the_tunnel_whatever_the_url_says() {
+    fn libpq_connects_to_the_tunnel_regardless_of_the_url() {
         let tunnel = Tunnel { directory: "/tmp/no such".into(), port: 5432 };
         let url = tunnel.url("postgres://u:p@db/d?sslmode=require");
         assert_eq!(
@@ -226,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_is_named_as_the_url_says() {
+    fn host_port_and_address_are_those_of_the_url() {
         let host = |url: &str| Tls::of(url).unwrap().map(|tls| (tls.host, tls.port, tls.address)).unwrap();
         assert_eq!(host("postgres://u@db/d?sslmode=require"), ("db".to_owned(), 5432, None));
         assert_eq!(host("postgres://u@[::1]:7/d?sslmode=require"), ("::1".to_owned(), 7, None));

@@ -1,7 +1,8 @@
-//! Sums over the ledger: by any of its dimensions and by time.
+//! Usage: sums over the ledger by dimension and time.
 //!
-//! Entries that were rolled up ([`retention`](super::retention)) count as if they had been made when their month began.
-//! Calendar months are folded from days here, since the two databases spell them differently; the SQL is in `statement`.
+//! Entries that were rolled up ([`retention`](super::retention)) count as if created at the start
+//! of their month. Calendar months are summed from days here, because the two databases have
+//! different date functions; `statement` generates the SQL.
 
 mod statement;
 
@@ -12,9 +13,9 @@ use diesel::prelude::*;
 use super::connection::AnyConnection;
 use super::entries::LedgerFilter;
 use crate::terms::Operation;
-use statement::Summed;
+use statement::SumRow;
 
-/// What usage is summed by.
+/// A dimension to group by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dimension {
     /// `tenant`
@@ -33,7 +34,7 @@ pub enum Dimension {
     Tag(String),
 }
 
-/// How long a bucket is. Buckets begin at whole minutes, hours, days or months of UTC.
+/// Width of a time bucket. Buckets start at whole minutes, hours, days or months of UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BucketWidth {
     /// `1m`
@@ -46,12 +47,12 @@ pub enum BucketWidth {
     Month,
 }
 
-/// What is asked.
+/// A usage query.
 #[derive(Clone, Debug, Default)]
 pub struct UsageQuery {
-    /// Which entries count.
+    /// Filter of entries.
     pub filter: LedgerFilter,
-    /// Which of them, by lists.
+    /// Further filter, by lists.
     pub among: Among,
     /// At most [`MAX_DIMENSIONS`].
     pub group_by: Vec<Dimension>,
@@ -59,27 +60,27 @@ pub struct UsageQuery {
     pub bucket_width: Option<BucketWidth>,
 }
 
-/// Lists of which an entry has to match one each; an empty list does not narrow.
+/// Filter by lists: an entry must match one element of each list that is not empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Among {
-    /// What was asked for.
+    /// Operations.
     pub operations: Vec<Operation>,
-    /// Tenants' ids.
+    /// Tenant ids.
     pub tenants: Vec<String>,
-    /// Keys' ids.
+    /// Key ids.
     pub keys: Vec<String>,
-    /// Whom keys stood for.
+    /// Subjects of keys.
     pub subjects: Vec<String>,
-    /// The catalog's model ids.
+    /// Catalog model ids.
     pub models: Vec<String>,
 }
 
-/// One sum.
+/// A row of the result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageRow {
-    /// When the bucket begins, in Unix milliseconds; `None` without buckets.
+    /// Start of the bucket in Unix milliseconds; `None` without buckets.
     pub bucket: Option<i64>,
-    /// The value of each dimension asked for, in that order; `None` where entries have none.
+    /// Values of the dimensions in the order of the query; `None` where entries have none.
     pub group: Vec<Option<String>>,
     /// The sums.
     pub totals: Totals,
@@ -87,7 +88,7 @@ pub struct UsageRow {
 
 /// Sums of entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
-#[allow(missing_docs, reason = "the ledger's own names (DESIGN.md section 7)")]
+#[allow(missing_docs, reason = "names of ledger fields (DESIGN.md section 7)")]
 pub struct Totals {
     /// Entries.
     pub requests: i64,
@@ -100,17 +101,17 @@ pub struct Totals {
     pub list_cost_nanousd: i64,
 }
 
-/// Dimensions of one question.
+/// Maximum number of dimensions of a query.
 pub const MAX_DIMENSIONS: usize = 7;
-/// Rows of one answer.
+/// Maximum number of rows of a result.
 pub const MAX_ROWS: usize = 100_000;
 
-/// The sums asked for, ordered by bucket and group; `None` if there would be more than [`MAX_ROWS`].
+/// The sums of a query, ordered by bucket and group; `None` if there are more than [`MAX_ROWS`].
 ///
 /// # Errors
 /// If the database fails.
 pub fn usage(connection: &mut AnyConnection, query: &UsageQuery) -> QueryResult<Option<Vec<UsageRow>>> {
-    let rows: Vec<Summed> = statement::of(query).load(connection)?;
+    let rows: Vec<SumRow> = statement::of(query).load(connection)?;
     Ok((rows.len() <= MAX_ROWS).then(|| fold(rows, query)))
 }
 
@@ -128,7 +129,7 @@ impl Dimension {
         })
     }
 
-    /// As [`from_name`](Self::from_name) reads it.
+    /// The name that [`from_name`](Self::from_name) parses.
     pub fn name(&self) -> String {
         match self {
             Dimension::Tag(tag) => format!("tag:{tag}"),
@@ -151,7 +152,7 @@ impl Dimension {
 }
 
 impl BucketWidth {
-    /// The width spelled so.
+    /// The width of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "1m" => BucketWidth::Minute,
@@ -162,7 +163,7 @@ impl BucketWidth {
         })
     }
 
-    /// The width SQL buckets by.
+    /// Width of the buckets in SQL.
     fn milliseconds(self) -> i64 {
         match self {
             BucketWidth::Minute => 60_000,
@@ -171,23 +172,23 @@ impl BucketWidth {
         }
     }
 
-    /// Where a bucket ends that begins at `start`: where the next one begins.
+    /// End of the bucket that starts at `start`, which is the start of the next one.
     pub fn end(self, start: i64) -> i64 {
         match self {
-            // No month has fewer than 28 or more than 31 days.
+            // A month has 28 to 31 days, so 31 days later is in the next month.
             BucketWidth::Month => month_of(start + 31 * 86_400_000).unwrap_or(start),
             _ => start + self.milliseconds(),
         }
     }
 
-    /// Where the bucket begins that SQL's bucket belongs to.
+    /// Start of the bucket that an SQL bucket belongs to.
     fn begin(self, at: i64) -> i64 {
         if self == BucketWidth::Month { month_of(at).unwrap_or(at) } else { at }
     }
 }
 
 impl Totals {
-    /// Each sum by its name.
+    /// The sums with their names.
     pub fn named(&self) -> [(&'static str, i64); 8] {
         [
             ("requests", self.requests),
@@ -201,7 +202,7 @@ impl Totals {
         ]
     }
 
-    /// Adds `other` to these. A sum beyond all bounds stays at the bound.
+    /// Adds `other` to these sums; saturates.
     pub fn add(&mut self, other: &Totals) {
         let sums = [
             (&mut self.requests, other.requests),
@@ -219,7 +220,7 @@ impl Totals {
     }
 }
 
-fn fold(rows: Vec<Summed>, query: &UsageQuery) -> Vec<UsageRow> {
+fn fold(rows: Vec<SumRow>, query: &UsageQuery) -> Vec<UsageRow> {
     let mut sums: BTreeMap<(Option<i64>, Vec<Option<String>>), Totals> = BTreeMap::new();
     for row in rows {
         let bucket = query.bucket_width.map(|width| width.begin(row.bucket));
@@ -230,7 +231,8 @@ fn fold(rows: Vec<Summed>, query: &UsageQuery) -> Vec<UsageRow> {
     sums.into_iter().map(|((bucket, group), totals)| UsageRow { bucket, group, totals }).collect()
 }
 
-/// When the UTC month began that `at` (Unix milliseconds) is in; `None` beyond the year 9999.
+/// Start of the UTC month that contains `at`, both in Unix milliseconds; `None` beyond the year
+/// 9999.
 pub(super) fn month_of(at: i64) -> Option<i64> {
     let utc = jiff::tz::TimeZone::UTC;
     let day = jiff::Timestamp::from_millisecond(at).ok()?.to_zoned(utc.clone()).date();

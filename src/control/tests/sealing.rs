@@ -140,7 +140,7 @@ async fn edited(fixture: &ControlFixture, statement: impl Fn(&mut crate::control
 
 /// Another process on the same database, with a snapshot of its own.
 fn restarted(fixture: &ControlFixture) -> ControlFixture {
-    let fresh = Fresh { store: Store::open(&fixture.fresh.url).unwrap(), url: fixture.fresh.url.clone(), traces: Box::new(()) };
+    let fresh = Fresh { store: Store::open(&fixture.fresh.url).unwrap(), url: fixture.fresh.url.clone(), cleanup: Box::new(()) };
     self::fixture(Arc::new(fresh))
 }
 

@@ -11,14 +11,14 @@ use crate::control::Control;
 use crate::control::admin::error::AdminError;
 use crate::control::admin::page::MAX_LIMIT;
 use crate::control::error::ControlError;
-use crate::control::store::entries::{LedgerFilter, Place};
+use crate::control::store::entries::{LedgerFilter, PageCursor};
 use crate::ledger::entry::Entry;
 
 /// State of an export.
 struct Export {
     control: Arc<Control>,
     filter: LedgerFilter,
-    after: Option<Place>,
+    after: Option<PageCursor>,
     /// Entries left to send; `None`: all.
     left: Option<usize>,
     page: Vec<Entry>,
@@ -65,7 +65,7 @@ const COLUMNS: [&str; 32] = [
 pub async fn answer(
     control: Arc<Control>,
     filter: LedgerFilter,
-    after: Option<Place>,
+    after: Option<PageCursor>,
     limit: Option<usize>,
 ) -> Result<HttpResponse, AdminError> {
     let mut export = Export { control, filter, after, left: limit, page: Vec::new() };
@@ -89,7 +89,7 @@ pub async fn answer(
 impl Export {
     async fn advance(&mut self) -> Result<(), ControlError> {
         if let Some(last) = self.page.last() {
-            self.after = Some(Place { created_at: last.created_at, id: last.id.clone() });
+            self.after = Some(PageCursor { created_at: last.created_at, id: last.id.clone() });
         }
         let limit = self.left.unwrap_or(MAX_LIMIT).min(MAX_LIMIT);
         self.page = if limit == 0 { Vec::new() } else { self.control.entries(self.filter.clone(), self.after.clone(), limit).await? };

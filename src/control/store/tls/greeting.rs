@@ -1,22 +1,23 @@
-//! The first words of a PostgreSQL server, with one offer taken out.
+//! The start of a PostgreSQL session, with channel binding removed from the offered mechanisms.
 //!
-//! A server that speaks TLS offers to bind the authentication to its certificate (`SCRAM-SHA-256-PLUS`). libpq, which does not
-//! know that there is TLS, would take that for a stripped connection and give up. The certificate was verified here.
+//! Over TLS a server offers to bind authentication to its certificate (`SCRAM-SHA-256-PLUS`). libpq
+//! does not know about the TLS here and would treat the offer as a downgrade attack and give up.
+//! The certificate is verified by the tunnel instead.
 
-/// Passes bytes on, until the server has said how to authenticate.
+/// Filter of the server's messages up to its authentication request.
 #[derive(Default)]
 pub struct Greeting {
     held: Vec<u8>,
     is_over: bool,
 }
 
-/// Longer messages come later.
-const LONGEST: usize = 64 * 1024;
+/// Maximum length of a message before authentication.
+const MAX_MESSAGE: usize = 64 * 1024;
 const SASL: [u8; 4] = [0, 0, 0, 10];
 const BINDING: &[u8] = b"SCRAM-SHA-256-PLUS";
 
 impl Greeting {
-    /// Takes what has come, and puts into `out` what may go on.
+    /// Consumes received bytes and appends those to forward to `out`.
     pub fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         if self.is_over {
             out.extend_from_slice(bytes);
@@ -25,7 +26,7 @@ impl Greeting {
         self.held.extend_from_slice(bytes);
         while let Some(length) = self.message() {
             let message: Vec<u8> = self.held.drain(..length).collect();
-            // Before it says how to authenticate, a server may only say which version of the protocol it speaks.
+            // Before the authentication request a server may only send NegotiateProtocolVersion.
             self.is_over = message.first() != Some(&b'v');
             match message.get(1 + 4..) {
                 Some(body) if message.first() == Some(&b'R') && body.starts_with(&SASL) => without_binding(body, out),
@@ -38,18 +39,19 @@ impl Greeting {
         }
     }
 
-    /// The length of the message held, if it is whole; all there is, if it is none.
+    /// Length of the buffered message if complete; everything buffered if it is not a message.
     fn message(&self) -> Option<usize> {
         let length = self.held.get(1..5)?;
         let length = 1 + length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
-        if !(5..=LONGEST).contains(&length) {
+        if !(5..=MAX_MESSAGE).contains(&length) {
             return Some(self.held.len());
         }
         (length <= self.held.len()).then_some(length)
     }
 }
 
-/// The list of ways to authenticate, each ended by a NUL and all by another.
+/// Writes the authentication request without the mechanism. Each mechanism ends with NUL, and so
+/// does the list.
 fn without_binding(body: &[u8], out: &mut Vec<u8>) {
     let offers = body.get(SASL.len()..).unwrap_or_default().split(|byte| *byte == 0);
     let mut shorter = SASL.to_vec();
@@ -74,7 +76,7 @@ mod tests {
         message
     }
 
-    /// Passed in pieces of `size`.
+    /// The output for input in chunks of `size`.
     fn passed(bytes: &[u8], size: usize) -> Vec<u8> {
         let (mut greeting, mut out) = (Greeting::default(), Vec::new());
         bytes.chunks(size).for_each(|piece| greeting.pass(piece, &mut out));
@@ -82,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_offer_to_bind_is_taken_out_and_nothing_else_however_the_bytes_come() {
+    fn only_channel_binding_is_removed_for_any_split_of_the_bytes() {
         let version = message(b'v', &[0, 3, 0, 0, 0, 0, 0, 0]);
         let later = message(b'R', b"\0\0\0\x0aSCRAM-SHA-256-PLUS\0\0");
         let offered = message(b'R', b"\0\0\0\x0aSCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0");
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_else_a_server_says_first_passes() {
+    fn other_first_messages_pass_unchanged() {
         for bytes in [
             message(b'R', &[0, 0, 0, 0]),
             message(b'R', b"\0\0\0\x05salt"),

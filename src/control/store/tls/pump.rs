@@ -1,6 +1,7 @@
-//! One tunnel's thread: plain bytes on libpq's side, TLS on the server's.
+//! The thread of a tunnel: plain bytes on libpq's side, TLS on the server's.
 //!
-//! Each side is read only when what came last from it is on its way, so a tunnel holds a few kilobytes whatever passes.
+//! A side is read only once the data read before has been forwarded, so a tunnel buffers a few
+//! kilobytes at most.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -12,22 +13,22 @@ use rustls::ClientConnection;
 
 use super::greeting::Greeting;
 
-/// Both ends and what is between them.
-pub struct Pump {
+/// Both ends of a tunnel and its buffers.
+pub struct TlsPump {
     local: UnixStream,
     server: TcpStream,
     tls: ClientConnection,
     greeting: Greeting,
-    /// What libpq has still to get.
+    /// Bytes that libpq has yet to receive.
     down: Vec<u8>,
     buffer: Vec<u8>,
 }
 
-/// How long an end may take for the last bytes.
-const FAREWELL: Option<Duration> = Some(Duration::from_secs(5));
+/// Timeout for the last bytes to either end.
+const FINAL_WRITE_TIMEOUT: Option<Duration> = Some(Duration::from_secs(5));
 
-impl Pump {
-    /// Between libpq and a server that has shaken hands.
+impl TlsPump {
+    /// A pump between libpq and a server after the TLS handshake.
     pub fn new(local: UnixStream, server: TcpStream, tls: ClientConnection) -> Self {
         Self { local, server, tls, greeting: Greeting::default(), down: Vec::new(), buffer: vec![0; 16 * 1024] }
     }
@@ -35,23 +36,23 @@ impl Pump {
     /// Pumps until either end closes.
     ///
     /// # Errors
-    /// If an end is lost, or the TLS is broken.
+    /// If a connection or TLS fails.
     pub fn run(mut self) -> io::Result<()> {
         self.local.set_nonblocking(true)?;
         self.server.set_nonblocking(true)?;
-        // What came with the handshake.
+        // Data received together with the handshake.
         self.decrypt()?;
         loop {
             let (from_local, from_server) = self.wait()?;
             if from_server && !self.read_server()? {
                 self.local.set_nonblocking(false)?;
-                self.local.set_write_timeout(FAREWELL)?;
+                self.local.set_write_timeout(FINAL_WRITE_TIMEOUT)?;
                 return self.local.write_all(&self.down);
             }
             if from_local && !self.read_local()? {
                 self.tls.send_close_notify();
                 self.server.set_nonblocking(false)?;
-                self.server.set_write_timeout(FAREWELL)?;
+                self.server.set_write_timeout(FINAL_WRITE_TIMEOUT)?;
                 while self.tls.wants_write() {
                     self.tls.write_tls(&mut self.server)?;
                 }
@@ -62,18 +63,18 @@ impl Pump {
         }
     }
 
-    /// Until something can be done; says which end can be read.
+    /// Waits until an end is ready; returns whether libpq and the server can be read.
     fn wait(&self) -> io::Result<(bool, bool)> {
         let up = self.tls.wants_write();
-        let wish = |reads: bool, writes: bool| match (reads, writes) {
+        let interest = |reads: bool, writes: bool| match (reads, writes) {
             (true, true) => PollFlags::IN | PollFlags::OUT,
             (true, false) => PollFlags::IN,
             (false, true) => PollFlags::OUT,
             (false, false) => PollFlags::empty(),
         };
-        let (local, server) = (wish(!up, !self.down.is_empty()), wish(self.down.is_empty(), up));
+        let (local, server) = (interest(!up, !self.down.is_empty()), interest(self.down.is_empty(), up));
         let mut ends = Vec::with_capacity(2);
-        // An end of which nothing is wanted would only report, over and over, that it has closed.
+        // Polled without interest, a closed end would report that it is closed over and over.
         if !local.is_empty() {
             ends.push(PollFd::new(&self.local, local));
         }
@@ -95,7 +96,7 @@ impl Pump {
         match self.tls.read_tls(&mut self.server) {
             Ok(0) => Ok(false),
             Ok(_) => self.decrypt(),
-            Err(error) if is_later(&error) => Ok(true),
+            Err(error) if is_retryable(&error) => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -116,9 +117,9 @@ impl Pump {
     fn read_local(&mut self) -> io::Result<bool> {
         match self.local.read(&mut self.buffer) {
             Ok(0) => Ok(false),
-            // Less than rustls holds, and it holds nothing now: all of it is taken.
+            // Fits the buffer of rustls, which is empty now.
             Ok(count) => self.tls.writer().write_all(self.buffer.get(..count).unwrap_or_default()).map(|()| true),
-            Err(error) if is_later(&error) => Ok(true),
+            Err(error) if is_retryable(&error) => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -127,7 +128,7 @@ impl Pump {
         while self.tls.wants_write() {
             match self.tls.write_tls(&mut self.server) {
                 Ok(_) => {}
-                Err(error) if is_later(&error) => return Ok(()),
+                Err(error) if is_retryable(&error) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
@@ -138,7 +139,7 @@ impl Pump {
         while !self.down.is_empty() {
             match self.local.write(&self.down) {
                 Ok(count) => drop(self.down.drain(..count)),
-                Err(error) if is_later(&error) => return Ok(()),
+                Err(error) if is_retryable(&error) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
@@ -146,6 +147,6 @@ impl Pump {
     }
 }
 
-fn is_later(error: &io::Error) -> bool {
+fn is_retryable(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

@@ -1,6 +1,6 @@
-//! Whom each mode believes: anybody (`require`), whoever a root vouches for (`verify-ca`), and only under its own name
-//! (`verify-full`). As in libpq, `require` with a root is `verify-ca`. The roots are those of `sslrootcert`, or else the public
-//! ones.
+//! Verification of server certificates: none (`require`), the chain (`verify-ca`), or chain and
+//! host name (`verify-full`). As in libpq, `require` with a root certificate means `verify-ca`. The
+//! roots are those of `sslrootcert`, or the public ones.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-/// What is verified of a server's certificate.
+/// Extent of the verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verify {
-    /// Nothing: who listens is kept out, who answers is believed.
+    /// Nothing: protects from eavesdropping only.
     Nothing,
-    /// That a root vouches for it.
+    /// The chain to a root.
     Chain,
-    /// That, and that it is for the name the URL says.
+    /// The chain, and the host name of the URL.
     Name,
 }
 
@@ -28,15 +28,16 @@ pub enum Verify {
 struct Verifier {
     verify: Verify,
     chain: Option<Arc<WebPkiServerVerifier>>,
-    /// The certificates of `sslrootcert` themselves: a server that signed its own is believed if it is one of these.
+    /// Certificates of `sslrootcert`: a self-signed server certificate is accepted if it is one of
+    /// these.
     pinned: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
 
-/// The client's side of TLS; `files` are `sslrootcert`, `sslcert` and `sslkey`.
+/// The client configuration; `files` are `sslrootcert`, `sslcert` and `sslkey`.
 ///
 /// # Errors
-/// Names the file and what is wrong with it.
+/// If a file cannot be used.
 pub fn config(verify: Verify, files: [Option<String>; 3]) -> Result<ClientConfig, String> {
     let [root, certificate, key] = files;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -55,7 +56,7 @@ pub fn config(verify: Verify, files: [Option<String>; 3]) -> Result<ClientConfig
         None => None,
         Some(roots) => {
             let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-            Some(builder.build().map_err(|error| format!("sslrootcert cannot be used: {error}"))?)
+            Some(builder.build().map_err(|error| format!("cannot use sslrootcert: {error}"))?)
         }
     };
     let verifier = Verifier { verify, chain, pinned, provider: Arc::clone(&provider) };
@@ -67,12 +68,12 @@ pub fn config(verify: Verify, files: [Option<String>; 3]) -> Result<ClientConfig
     let mut config = match (certificate, key) {
         (None, None) => builder.with_no_client_auth(),
         (Some(certificate), Some(key)) => {
-            let private = PrivateKeyDer::from_pem_file(&key).map_err(|error| format!("sslkey {key} cannot be read: {error}"))?;
+            let private = PrivateKeyDer::from_pem_file(&key).map_err(|error| format!("cannot read sslkey {key}: {error}"))?;
             builder
                 .with_client_auth_cert(certificates("sslcert", &certificate)?, private)
-                .map_err(|error| format!("sslcert {certificate} and sslkey {key} cannot be used: {error}"))?
+                .map_err(|error| format!("cannot use sslcert {certificate} with sslkey {key}: {error}"))?
         }
-        _ => return Err("sslcert and sslkey come together; name both in database.url or neither".to_owned()),
+        _ => return Err("sslcert and sslkey must be set together in database.url".to_owned()),
     };
     config.alpn_protocols = vec![b"postgresql".to_vec()];
     Ok(config)
@@ -83,10 +84,10 @@ fn public_roots() -> RootCertStore {
 }
 
 fn certificates(parameter: &str, file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let unreadable = |error: &dyn std::fmt::Display| format!("{parameter} {file} cannot be read: {error}");
+    let unreadable = |error: &dyn std::fmt::Display| format!("cannot read {parameter} {file}: {error}");
     let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(Path::new(file)).map_err(|error| unreadable(&error))?.collect();
     match found {
-        Ok(certificates) if certificates.is_empty() => Err(unreadable(&"it holds no certificate in PEM")),
+        Ok(certificates) if certificates.is_empty() => Err(unreadable(&"it contains no PEM certificate")),
         found => found.map_err(|error| unreadable(&error)),
     }
 }
@@ -108,7 +109,7 @@ impl ServerCertVerifier for Verifier {
             return Ok(ServerCertVerified::assertion());
         }
         match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
-            // The name is looked at last, when the chain is found good.
+            // The name is checked last, after the chain was verified.
             Err(Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }))
                 if self.verify == Verify::Chain =>
             {

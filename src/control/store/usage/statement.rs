@@ -1,6 +1,6 @@
-//! A question about usage as one SQL statement over both databases.
+//! Generates the SQL of a usage query, the same for both databases.
 //!
-//! Text, because the dimensions are chosen at run time; every value in it is bound.
+//! Text, because the dimensions are chosen at run time; every value is bound.
 
 use diesel::prelude::*;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
@@ -10,9 +10,9 @@ use super::{Among, Dimension, MAX_DIMENSIONS, MAX_ROWS, Totals, UsageQuery};
 use crate::control::store::connection::Backend;
 use crate::control::store::entries::LedgerFilter;
 
-/// A row of the statement: dimensions that are not asked for are NULL.
+/// A row of the result; unused dimensions are NULL.
 #[derive(QueryableByName)]
-pub(super) struct Summed {
+pub(super) struct SumRow {
     #[diesel(sql_type = BigInt)]
     pub(super) bucket: i64,
     #[diesel(sql_type = Nullable<Text>)]
@@ -47,10 +47,10 @@ pub(super) struct Summed {
     list_cost_nanousd: i64,
 }
 
-const SUMMED: [&str; 7] =
+const SUM_COLUMNS: [&str; 7] =
     ["prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens", "cost_nanousd", "list_cost_nanousd"];
 
-/// A value of the statement.
+/// A bound value.
 enum Bound {
     Text(String),
     Number(i64),
@@ -58,8 +58,8 @@ enum Bound {
 
 type Statement = BoxedSqlQuery<'static, Backend, SqlQuery>;
 
-impl Summed {
-    /// The values of the first `count` dimensions.
+impl SumRow {
+    /// Values of the first `count` dimensions.
     pub(super) fn group(self, count: usize) -> Vec<Option<String>> {
         let mut group = vec![self.g0, self.g1, self.g2, self.g3, self.g4, self.g5, self.g6];
         group.truncate(count);
@@ -80,8 +80,8 @@ impl Summed {
     }
 }
 
-/// A table that holds sums or what is to be summed.
-struct Source {
+/// A table with entries or with sums of entries.
+struct SumSource {
     table: &'static str,
     tags: &'static str,
     tagged: &'static str,
@@ -89,8 +89,8 @@ struct Source {
     requests: &'static str,
 }
 
-const ENTRIES: Source = Source { table: "entries", tags: "entry_tags", tagged: "entry_id", time: "created_at", requests: "COUNT(*)" };
-const MONTHS: Source = Source {
+const ENTRIES: SumSource = SumSource { table: "entries", tags: "entry_tags", tagged: "entry_id", time: "created_at", requests: "COUNT(*)" };
+const MONTHS: SumSource = SumSource {
     table: "usage_months",
     tags: "usage_month_tags",
     tagged: "usage_month_id",
@@ -98,8 +98,8 @@ const MONTHS: Source = Source {
     requests: "CAST(COALESCE(SUM(e.requests), 0) AS BIGINT)",
 };
 
-/// The question as SQL. Every value is bound: `$1` and so on mean the same to both databases. Both sources are read in one
-/// statement, so an entry that is just being rolled up counts once.
+/// The query as SQL. Both databases accept `$1` and so on for bound values. Both tables are read in
+/// one statement, so that an entry that is being rolled up counts once.
 pub(super) fn of(query: &UsageQuery) -> Statement {
     let mut bound = Vec::new();
     let mut bind = |value: Bound| {
@@ -114,9 +114,9 @@ pub(super) fn of(query: &UsageQuery) -> Statement {
     })
 }
 
-/// The sums over one source.
-fn arm(query: &UsageQuery, source: &Source, bind: &mut impl FnMut(Bound) -> String) -> String {
-    let Source { table, tags, tagged, time, requests } = source;
+/// The sums over one table.
+fn arm(query: &UsageQuery, source: &SumSource, bind: &mut impl FnMut(Bound) -> String) -> String {
+    let SumSource { table, tags, tagged, time, requests } = source;
     let mut sql = String::from("SELECT ");
     let mut grouping = Vec::new();
     match query.bucket_width {
@@ -138,7 +138,7 @@ fn arm(query: &UsageQuery, source: &Source, bind: &mut impl FnMut(Bound) -> Stri
         }
     }
     sql.push_str(&format!(", {requests} AS requests"));
-    for column in SUMMED {
+    for column in SUM_COLUMNS {
         sql.push_str(&format!(", CAST(COALESCE(SUM(e.{column}), 0) AS BIGINT) AS {column}"));
     }
 
@@ -158,9 +158,9 @@ fn arm(query: &UsageQuery, source: &Source, bind: &mut impl FnMut(Bound) -> Stri
     sql
 }
 
-/// At least one condition.
-fn conditions(filter: &LedgerFilter, source: &Source, bind: &mut impl FnMut(Bound) -> String) -> Vec<String> {
-    let Source { tags, tagged, time, .. } = source;
+/// Conditions of the filter; at least one.
+fn conditions(filter: &LedgerFilter, source: &SumSource, bind: &mut impl FnMut(Bound) -> String) -> Vec<String> {
+    let SumSource { tags, tagged, time, .. } = source;
     let mut conditions = vec!["1 = 1".to_owned()];
     let texts = [
         ("tenant", filter.tenant.clone()),
@@ -186,7 +186,7 @@ fn conditions(filter: &LedgerFilter, source: &Source, bind: &mut impl FnMut(Boun
     conditions
 }
 
-/// One condition for each list that is not empty.
+/// A condition for each list that is not empty.
 fn memberships(among: &Among, bind: &mut impl FnMut(Bound) -> String) -> Vec<String> {
     let operations: Vec<String> = among.operations.iter().map(|operation| operation.as_str().to_owned()).collect();
     let lists = [
