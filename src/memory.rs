@@ -2,6 +2,8 @@
 //!
 //! This module only counts. The code that receives the bytes decides what to refuse at the limit, and how.
 
+pub mod collect;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

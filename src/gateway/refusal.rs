@@ -32,8 +32,11 @@ pub enum Refusal {
     #[error("method not allowed: {0}")]
     MethodNotAllowed(String),
     /// The body is not a valid JSON object.
-    #[error("the body is no valid JSON object: {0}")]
+    #[error("invalid JSON body: {0}")]
     InvalidJson(String),
+    /// The body is not declared to be JSON.
+    #[error("unsupported content-type; send application/json")]
+    UnsupportedContentType,
     /// A field is missing or invalid.
     #[error("{message}")]
     InvalidValue {
@@ -139,7 +142,7 @@ impl Refusal {
             Self::UnknownModel(_) => row(404, INVALID, "model_not_found").param(Some("model")),
             Self::UnknownEndpoint(_) => row(404, INVALID, "unknown_endpoint"),
             Self::MethodNotAllowed(_) => row(405, INVALID, "method_not_allowed"),
-            Self::InvalidJson(_) => row(400, INVALID, "invalid_json"),
+            Self::InvalidJson(_) | Self::UnsupportedContentType => row(400, INVALID, "invalid_json"),
             Self::InvalidValue { param, .. } => row(400, INVALID, "invalid_value").param(Some(param)),
             Self::TooLarge { .. } => row(413, INVALID, "request_too_large").closing(),
             Self::UnsupportedEncoding(_) => row(415, INVALID, "unsupported_encoding").closing(),

@@ -1,6 +1,6 @@
-//! gzip and zstd, undone in bounded steps: no body makes more memory than it may, nor keeps its worker from other requests.
+//! Decoding of gzip and zstd in bounded steps, so that a body neither exceeds its memory limit nor blocks its worker.
 //!
-//! actix's own decoder would inflate a whole piece before any limit is looked at (spec/security.md 7.4).
+//! The decoder of actix inflates a whole chunk before any limit is checked (spec/security.md 7.4).
 
 use std::io::Read;
 use std::sync::Arc;
@@ -16,45 +16,45 @@ use zstd::stream::read::Decoder as ZstdDecoder;
 use crate::gateway::refusal::Refusal;
 use crate::memory::Reservation;
 
-/// How a body is encoded.
+/// Content encoding of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// Not at all.
+    /// No encoding.
     Identity,
-    /// RFC 1952.
+    /// gzip (RFC 1952).
     Gzip,
-    /// RFC 8878.
+    /// Zstandard (RFC 8878).
     Zstd,
 }
 
-/// What a decoder may use, in bytes.
+/// Memory limits of decoding, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
-    /// For what comes out.
+pub struct DecodeLimits {
+    /// Most bytes of the decoded body.
     pub body: usize,
-    /// For the window of zstd: a power of two.
+    /// Largest zstd window, a power of two.
     pub window: usize,
 }
 
-/// Bytes decoded between two looks at the limits.
+/// Bytes decoded between two checks of the limits.
 const STEP: usize = 64 << 10;
-/// Steps until other requests of the worker get their turn: well under a millisecond.
-const TURN: usize = 2;
-/// So many steps a body may have while another is decoded; what takes more is large and waits for the large ones before it.
-const SMALL: usize = 8;
-/// What a gzip decoder itself needs.
+/// Steps between two yields to other requests of the worker: well under a millisecond.
+const YIELD_STEPS: usize = 2;
+/// Most steps of a small body. A body that needs more is large, and waits for the large bodies before it.
+const SMALL_STEPS: usize = 8;
+/// Bytes that a gzip decoder allocates for itself.
 const GZIP_STATE: usize = 64 << 10;
 
 thread_local! {
-    /// Large bodies are decoded one at a time on each worker: together they would take as long, and the memory of all of them.
+    /// Permit to decode a large body. Each worker decodes one at a time: in parallel they would take as long, and more memory.
     static LARGE: Arc<Semaphore> = Arc::new(Semaphore::new(1));
 }
 
 impl Encoding {
-    /// What the head says.
+    /// Returns the encoding that the head declares.
     ///
     /// # Errors
-    /// It names an encoding that is not understood, or more than one.
+    /// The encoding is not supported, or there is more than one.
     pub fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
         let mut values = headers.get_all(CONTENT_ENCODING);
         let Some(value) = values.next() else { return Ok(Self::Identity) };
@@ -67,55 +67,61 @@ impl Encoding {
         }
     }
 
-    /// Decodes a whole body. `reservation` is what the encoded body holds; it is for the decoded one afterwards.
+    /// Decodes a whole body. `reservation` covers the encoded body before the call and the decoded one after it.
     ///
     /// # Errors
-    /// There is more in it than fits, it is not what its encoding says, or the budget is used up.
-    pub async fn decode(self, encoded: Bytes, room: Room, reservation: &mut Reservation) -> Result<Bytes, Refusal> {
-        // Boxed: decoding takes room, in the future and on the stack, that most bodies do without.
+    /// The decoded body exceeds its limit, the content does not match the encoding, or the memory capacity is exhausted.
+    pub async fn decode(self, encoded: Bytes, limits: DecodeLimits, reservation: &mut Reservation) -> Result<Bytes, Refusal> {
+        // Boxed: these futures are large, and most bodies are not encoded.
         match self {
             Self::Identity => Ok(encoded),
-            Self::Gzip => gzip(encoded, room, reservation).boxed_local().await,
-            Self::Zstd => zstd(encoded, room, reservation).boxed_local().await,
+            Self::Gzip => gzip(encoded, limits, reservation).boxed_local().await,
+            Self::Zstd => zstd(encoded, limits, reservation).boxed_local().await,
         }
     }
 }
 
-async fn gzip(encoded: Bytes, room: Room, reservation: &mut Reservation) -> Result<Bytes, Refusal> {
-    drain(MultiGzDecoder::new(&encoded[..]), encoded.len(), GZIP_STATE, room, reservation).await
+async fn gzip(encoded: Bytes, limits: DecodeLimits, reservation: &mut Reservation) -> Result<Bytes, Refusal> {
+    drain(MultiGzDecoder::new(&encoded[..]), encoded.len(), GZIP_STATE, limits, reservation).await
 }
 
-async fn zstd(encoded: Bytes, room: Room, reservation: &mut Reservation) -> Result<Bytes, Refusal> {
+async fn zstd(encoded: Bytes, limits: DecodeLimits, reservation: &mut Reservation) -> Result<Bytes, Refusal> {
     let mut decoder = ZstdDecoder::with_buffer(&encoded[..]).map_err(|_| Refusal::Internal)?;
-    decoder.window_log_max(room.window.ilog2()).map_err(|_| Refusal::Internal)?;
-    drain(decoder, encoded.len(), room.window, room, reservation).await
+    decoder.window_log_max(limits.window.ilog2()).map_err(|_| Refusal::Internal)?;
+    drain(decoder, encoded.len(), limits.window, limits, reservation).await
 }
 
-/// Reads a decoder to its end. It holds `encoded` bytes of input and `state` bytes of its own.
-async fn drain(mut decoder: impl Read, encoded: usize, state: usize, room: Room, reservation: &mut Reservation) -> Result<Bytes, Refusal> {
+/// Reads a decoder to its end. The decoder holds `encoded` bytes of input and `state` bytes of its own.
+async fn drain(
+    mut decoder: impl Read,
+    encoded: usize,
+    state: usize,
+    limits: DecodeLimits,
+    reservation: &mut Reservation,
+) -> Result<Bytes, Refusal> {
     let mut body = BytesMut::new();
-    let mut turn = None;
+    let mut permit = None;
     for step in 1.. {
-        if step > SMALL && turn.is_none() {
-            turn = LARGE.with(Arc::clone).acquire_owned().await.ok();
+        if step > SMALL_STEPS && permit.is_none() {
+            permit = LARGE.with(Arc::clone).acquire_owned().await.ok();
         }
         if body.capacity() - body.len() < STEP {
-            // Doubled each time, but never past the limit by more than a step.
-            let capacity = (body.capacity() * 2).clamp(STEP, room.body.saturating_add(STEP));
+            // Doubles each time, but exceeds the limit by one step at most.
+            let capacity = (body.capacity() * 2).clamp(STEP, limits.body.saturating_add(STEP));
             reservation.resize(encoded + state + capacity).map_err(|_| Refusal::Overloaded)?;
             body.reserve(capacity - body.len());
         }
         let begin = body.len();
         body.resize(begin + STEP, 0);
-        let read = decoder.read(&mut body[begin..]).map_err(|error| faulty(&error, room))?;
+        let read = decoder.read(&mut body[begin..]).map_err(|error| refusal(&error, limits))?;
         body.truncate(begin + read);
-        if body.len() > room.body {
-            return Err(Refusal::TooLarge { limit: room.body });
+        if body.len() > limits.body {
+            return Err(Refusal::TooLarge { limit: limits.body });
         }
         if read == 0 {
             break;
         }
-        if step % TURN == 0 {
+        if step % YIELD_STEPS == 0 {
             yield_now().await;
         }
     }
@@ -123,13 +129,13 @@ async fn drain(mut decoder: impl Read, encoded: usize, state: usize, room: Room,
     Ok(body.freeze())
 }
 
-/// What a decoder's complaint means. Its words are not shown: they are another library's, and say nothing a caller can act on.
-fn faulty(error: &std::io::Error, room: Room) -> Refusal {
-    // zstd tells its errors apart by their words alone.
+/// Maps an error of a decoder. Its text is not shown: the caller cannot act on it.
+fn refusal(error: &std::io::Error, limits: DecodeLimits) -> Refusal {
+    // zstd distinguishes its errors by their text only.
     if error.to_string().starts_with("Frame requires too much memory") {
-        return Refusal::WindowTooLarge { limit: room.window };
+        return Refusal::WindowTooLarge { limit: limits.window };
     }
-    Refusal::InvalidJson("it is not, or not to its end, what its content-encoding says".to_owned())
+    Refusal::InvalidJson("the body is truncated or does not match its content-encoding".to_owned())
 }
 
 #[cfg(test)]
