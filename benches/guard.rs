@@ -14,7 +14,7 @@ use actix_web::http::Uri;
 use actix_web::rt;
 use aigw::config::Reach;
 use aigw::guard::{Policy, SelfListen, Source};
-use aigw::upstream::connection::{Connection, Origin, Wire};
+use aigw::upstream::connection::{Connection, Origin, Transport};
 use aigw::upstream::connector::{GuardedConnector, SystemResolver};
 use aigw::upstream::h1::exchange;
 use aigw::upstream::pool::Pool;
@@ -52,7 +52,7 @@ async fn call(connection: Connection) -> Connection {
     let answered = exchange(connection, Bytes::from_static(HEAD), Bytes::from_static(BODY)).await;
     let Ok((head, mut body)) = answered else { panic!("no answer") };
     assert!(head.status == 200);
-    while body.next().await.unwrap().is_some() {}
+    while body.chunk().await.unwrap().is_some() {}
     body.into_connection().unwrap()
 }
 
@@ -91,7 +91,7 @@ fn main() {
         let pool = Pool::new(GuardedConnector::new(policy, Arc::new(SystemResolver)), Duration::from_secs(5));
         let socket = TcpStream::connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
-        let mut line = Some(Connection::new(Wire::Plain(socket), Origin::of(&target), Instant::now()));
+        let mut line = Some(Connection::new(Transport::Plain(socket), Origin::of(&target), Instant::now()));
         let (mut with, mut without) = (Vec::new(), Vec::new());
         for _ in 0..TURNS {
             without.push(bare(&mut line).await);

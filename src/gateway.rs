@@ -30,5 +30,6 @@ pub mod refusal;
 pub mod relay;
 pub mod retry;
 pub mod router;
+pub mod script;
 pub mod slots;
 pub mod worker;

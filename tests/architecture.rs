@@ -32,11 +32,7 @@ const ROOMS: [Room; 18] = [
     Room { path: "journal", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "ledger", may_use: &["terms", "journal"], never_names: &["awc", "diesel", "actix_web"] },
     Room { path: "catalog", may_use: &["terms", "config", "dialect", "ledger::entry", "guard", "seal"], never_names: &["awc", "diesel"] },
-    Room {
-        path: "upstream",
-        may_use: &["guard", "memory", "deadline", "catalog", "dialect", "ledger::entry", "gateway"],
-        never_names: &["diesel", "orion"],
-    },
+    Room { path: "upstream", may_use: &["guard", "memory", "deadline"], never_names: &["diesel", "orion"] },
     Room {
         path: "gateway",
         may_use: &[

@@ -13,6 +13,7 @@ use super::redact::{self, Redactor};
 use super::refusal::Refusal;
 use super::relay::{Broken, Relay};
 use super::retry::{self, Class};
+use super::{headers, script};
 use crate::dialect::sse::SseLimits;
 use crate::dialect::{Ask, Call, Failure, Prepared, Refused};
 use crate::upstream::{Request, Upstream};
@@ -92,7 +93,7 @@ pub async fn call(
     let provider = &offer.provider;
     let Prepared { call, reader, dropped } = prepared;
     let deadline = started_at + provider.retry.first_byte_timeout;
-    let arrived = match call {
+    let (status, response_headers, body) = match call {
         Call::Http { headers, body } => {
             let target = offer.targets.get(&job.operation).ok_or_else(|| CallFailure::new(Cause::NoTarget))?;
             let request = Request {
@@ -102,28 +103,29 @@ pub async fn call(
                 more: &headers,
                 // The provider's own credential or none: the client's never goes upstream.
                 credential: attempt.credential(),
+                content_type: "application/json",
                 body,
-                begun: started_at,
-                head_until: deadline,
-                billing: provider.billing,
+                started_at,
+                head_deadline: deadline,
             };
-            upstream.exchange(request).await
+            let response = upstream.exchange(request).await.map_err(|error| CallFailure::transport(error, None))?;
+            (response.head.status, headers::response(&response.head, provider.billing), response.body)
         }
-        Call::Played(script) => Upstream::play(script, provider.retry.first_byte_timeout).await,
-    }
-    .map_err(|error| CallFailure::transport(error, None))?;
-
-    let status = arrived.status;
+        Call::Played(script) => {
+            let responding = script::respond(script, provider.retry.first_byte_timeout);
+            responding.await.map_err(|error| CallFailure::transport(error, None))?
+        }
+    };
     let sent = attempt.credential().map(|(_, value)| value);
     let is_failure = !(200..300).contains(&status);
     let redactor = if is_failure { Redactor::of(sent) } else { Redactor::default() };
-    let mut response_headers = arrived.passed.retain_safe(|value| redact::contains_key_fragment(value, sent) || redactor.matches(value));
+    let mut response_headers = response_headers.retain_safe(|value| redact::contains_key_fragment(value, sent) || redactor.matches(value));
     *request_id = response_headers.upstream_request_id().map(str::to_owned);
     let retry_after = response_headers.retry_after(SystemTime::now);
     if is_failure {
         let mut reservation = job.memory.reservation();
         let (limit, idle) = (job.limits.max_error_body, provider.retry.idle_timeout);
-        let body = match arrived.body.whole(limit, idle, &mut reservation).await {
+        let body = match body.collect(limit, idle, &mut reservation).await {
             Ok(body) => body,
             // The client needs to know what is wrong with the request, and only the lost body said it: the call has failed.
             Err(error) if retry::class_of_status(status) == Class::Fault => return Err(CallFailure::transport(error, Some(status))),
@@ -140,7 +142,7 @@ pub async fn call(
     }
     let is_stream = job.stream && !response_headers.content_type.starts_with("application/json");
     let relay = Relay { job, offer, record: &attempt.record, response_headers, dropped, reader, deadline: deadline.into(), sent };
-    let result = if is_stream { relay.stream(arrived.body).await } else { relay.whole(status, arrived.body).await };
+    let result = if is_stream { relay.stream(body).await } else { relay.whole(status, body).await };
     match result {
         Ok(reply) => Ok(Answered { status: reply.status, reply: Box::new(reply) }),
         Err(Broken::Transport(error)) => Err(CallFailure::transport(error, Some(status))),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::refusal::Refusal;
 use super::retry::{self, Class};
 use crate::dialect::{Failure, FailureOrigin};
-use crate::upstream::{CallError, Why};
+use crate::upstream::error::{Class as ErrorClass, Error, Retry};
 
 /// A call that led to no answer for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct CallFailure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// No usable response arrived.
-    Transport(CallError),
+    Transport(Error),
     /// The upstream answered with an error.
     Status(u16),
     /// The answer broke off or could not be parsed.
@@ -46,7 +46,7 @@ impl CallFailure {
     }
 
     /// A transport error, after a head of `status` if one arrived.
-    pub fn transport(error: CallError, status: Option<u16>) -> Self {
+    pub fn transport(error: Error, status: Option<u16>) -> Self {
         Self { status: error.status.or(status), ..Self::new(Cause::Transport(error)) }
     }
 
@@ -62,7 +62,7 @@ impl CallFailure {
     /// The class of the failure in the ledger.
     pub fn name(&self) -> &'static str {
         match self.cause {
-            Cause::Transport(error) => error.name,
+            Cause::Transport(error) => error.class.as_str(),
             Cause::Status(status) => retry::name_of_status(status),
             Cause::Interrupted => "interrupted",
             Cause::NoTarget => "no_target",
@@ -75,9 +75,7 @@ impl CallFailure {
     /// Consequence of the failure for the chain.
     pub fn class(&self) -> Class {
         match self.cause {
-            Cause::Transport(error) if error.why == Why::Forbidden => Class::Local,
-            // Not the provider's fault, and another try would need the same memory.
-            Cause::Transport(error) if error == CallError::NO_ROOM => Class::Local,
+            Cause::Transport(Error { retry: Retry::Never, .. }) => Class::Local,
             Cause::Transport(_) | Cause::Interrupted => Class::Transient,
             Cause::Status(status) => retry::class_of_status(status),
             Cause::NoTarget | Cause::NoCredential | Cause::Misdirected | Cause::Adapter => Class::Local,
@@ -86,16 +84,16 @@ impl CallFailure {
 
     /// Whether a pooled connection broke before a byte of the response arrived.
     pub fn may_be_stale(&self) -> bool {
-        matches!(self.cause, Cause::Transport(error) if error.may_be_stale)
+        matches!(self.cause, Cause::Transport(Error { retry: Retry::Immediately, .. }))
     }
 
     /// The refusal of a request whose last call failed like this (DESIGN.md section 5).
     pub fn refusal(&self) -> Refusal {
         let status = match self.cause {
-            Cause::Transport(error) if error.why == Why::Forbidden => return Refusal::UpstreamForbidden,
+            Cause::Transport(Error { class: ErrorClass::Denied(_), .. }) => return Refusal::UpstreamForbidden,
             Cause::Misdirected => return Refusal::UpstreamForbidden,
             Cause::NoCredential | Cause::Status(401..=403) => return Refusal::UpstreamAuthFailed,
-            Cause::Transport(error) if error.why == Why::TimedOut => 504,
+            Cause::Transport(error) if error.class.is_timeout() => 504,
             Cause::Status(408 | 504) => 504,
             // Clients know what to do with these.
             Cause::Status(status @ (429 | 503)) => status,
@@ -108,6 +106,7 @@ impl CallFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::error::Stage;
 
     fn reported(code: &str, origin: FailureOrigin) -> CallFailure {
         let failure = Failure { status: 400, code: Some(code.into()), origin, ..Failure::interrupted("m") };
@@ -128,8 +127,8 @@ mod tests {
         for (upstream, expected) in [(429, 429), (503, 503), (408, 504), (504, 504), (500, 502), (404, 502), (401, 502)] {
             assert_eq!(status(Cause::Status(upstream)), expected, "{upstream}");
         }
-        assert_eq!(status(Cause::Transport(CallError::TIMED_OUT)), 504);
-        assert_eq!(status(Cause::Transport(CallError::RESET)), 502);
+        assert_eq!(status(Cause::Transport(Error::timeout(Stage::Head))), 504);
+        assert_eq!(status(Cause::Transport(Error::new(Stage::Head, ErrorClass::Reset))), 502);
         assert_eq!(CallFailure::new(Cause::NoCredential).refusal(), Refusal::UpstreamAuthFailed);
         assert_eq!(CallFailure::new(Cause::Misdirected).refusal(), Refusal::UpstreamForbidden);
     }

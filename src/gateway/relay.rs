@@ -20,8 +20,8 @@ use super::record::Record;
 use crate::catalog::provider::Offer;
 use crate::deadline::timeout_lazy;
 use crate::dialect::{Failure, FailureOrigin, Flow, Reader};
-use crate::upstream::CallError;
-use crate::upstream::body::Incoming;
+use crate::upstream::body::ResponseBody;
+use crate::upstream::error::{Class, Error, Stage};
 use pump::{FRAMES, Pump, hold, size};
 
 /// An answer with a successful head, before its body is read.
@@ -47,7 +47,7 @@ pub struct Relay<'a> {
 /// The reason why an answer with a successful head could not be relayed.
 pub enum Broken {
     /// The body did not arrive.
-    Transport(CallError),
+    Transport(Error),
     /// The body reports a failure or cannot be parsed.
     Failed(Failure),
     /// A policy blocked the answer. The entry is filled in.
@@ -59,12 +59,12 @@ impl Relay<'_> {
     ///
     /// # Errors
     /// The answer cannot be relayed.
-    pub async fn whole(mut self, status: u16, body: Incoming) -> Result<Reply, Broken> {
+    pub async fn whole(mut self, status: u16, body: ResponseBody) -> Result<Reply, Broken> {
         let retry = &self.offer.provider.retry;
         let mut reservation = self.job.memory.reservation();
         let body = {
-            let reading = pin!(body.whole(self.job.limits.max_body, retry.idle_timeout, &mut reservation));
-            timeout_lazy(retry.total_timeout, reading).await.unwrap_or(Err(CallError::TIMED_OUT)).map_err(Broken::Transport)?
+            let reading = pin!(body.collect(self.job.limits.max_body, retry.idle_timeout, &mut reservation));
+            timeout_lazy(retry.total_timeout, reading).await.unwrap_or(Err(Error::timeout(Stage::Body))).map_err(Broken::Transport)?
         };
         let body = reservation.attach(self.reader.whole(body).map_err(|failure| self.failed(failure))?);
         self.record.answered(self.job, self.offer, status, self.reader.observed());
@@ -77,13 +77,13 @@ impl Relay<'_> {
     ///
     /// # Errors
     /// The stream failed before its first event.
-    pub async fn stream(mut self, mut body: Incoming) -> Result<Reply, Broken> {
+    pub async fn stream(mut self, mut body: ResponseBody) -> Result<Reply, Broken> {
         let mut frames = Vec::new();
         let mut reservation = self.job.memory.reservation();
         let flow = loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let flow = match body.next(left).await.map_err(Broken::Transport)? {
-                Some(piece) => self.reader.push(piece, &mut frames),
+                Some(chunk) => self.reader.push(chunk, &mut frames),
                 None => match self.reader.end(&mut frames) {
                     Flow::Opening => Flow::Failed(Failure::interrupted("the upstream ended the stream before its first event")),
                     flow => flow,
@@ -95,7 +95,7 @@ impl Relay<'_> {
                 }
                 Flow::Opening => {
                     let held = hold(&mut reservation, self.reader.as_ref(), &frames, self.job);
-                    held.map_err(|_| Broken::Transport(CallError::NO_ROOM))?;
+                    held.map_err(|_| Broken::Transport(Error::new(Stage::Body, Class::OutOfMemory)))?;
                 }
                 Flow::Failed(failure) if frames.is_empty() => return Err(self.failed(failure)),
                 flow => break flow,

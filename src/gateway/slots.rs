@@ -16,7 +16,7 @@ use crate::catalog::provider::Provider;
 use crate::catalog::snapshot::Snapshot;
 use crate::ledger::entry::Billing;
 use crate::terms::TenantId;
-use crate::upstream::{Network, Upstream};
+use crate::upstream::{Network, Upstream, UpstreamPolicy};
 
 /// The adapters of one worker.
 pub struct AdapterSlots {
@@ -70,7 +70,8 @@ impl AdapterSlots {
     }
 
     fn start(&self, provider: &Arc<Provider>, health: Arc<Health>) -> Rc<AdapterSlot> {
-        let adapter = Adapter::new(Upstream::new(&self.network, provider), Arc::clone(&health), self.filter.clone());
+        let policy = UpstreamPolicy { source: provider.source.clone(), connect_timeout: provider.retry.connect_timeout };
+        let adapter = Adapter::new(Upstream::new(&self.network, policy), Arc::clone(&health), self.filter.clone());
         Rc::new(AdapterSlot { provider: Arc::clone(provider), health, adapter: Supervisor::start(move |_| adapter) })
     }
 }

@@ -1,52 +1,49 @@
-//! The body of an answer as it comes in, from the network or from a script: with patience, within limits.
+//! Response bodies as they arrive, with timeouts and within limits.
 
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::CallError;
-use super::h1::{Cut, Receiving};
+use super::error::{Class, Error, Stage};
+use super::h1::{BodyError, BodyReader};
 use super::pool::Pool;
 use crate::deadline::timeout_lazy;
 use crate::memory::Reservation;
+use crate::memory::collect::{CollectError, Collector};
 
-/// As much is allocated because a head promises it; more only as it comes.
-const BELIEVED: usize = 1 << 20;
-
-/// A body as it comes in.
-pub enum Incoming {
-    /// From the network. Dropped before its end, it closes the connection.
-    Remote(Remote),
-    /// From a script.
-    Played(VecDeque<(Duration, Bytes)>),
+/// Response body as it arrives.
+pub enum ResponseBody {
+    /// Body read from a connection. Dropping it before its end closes the connection.
+    Network(NetworkBody),
+    /// Chunks known beforehand, each after a delay.
+    Scripted(VecDeque<(Duration, Bytes)>),
 }
 
-/// A body from the network, and where its connection goes when it has come to its end.
-pub struct Remote {
-    /// `None`: it has.
-    receiving: Option<Box<Receiving>>,
-    /// What the head promised.
-    promised: Option<u64>,
+/// Body read from a connection, which returns to its pool at the end.
+pub struct NetworkBody {
+    /// `None` at the end.
+    reader: Option<Box<BodyReader>>,
+    content_length: Option<u64>,
     pool: Rc<Pool>,
 }
 
-impl Remote {
-    /// A body whose head is in.
-    pub fn new(receiving: Receiving, pool: &Rc<Pool>) -> Self {
-        Self { promised: receiving.promised(), receiving: Some(Box::new(receiving)), pool: Rc::clone(pool) }
+impl NetworkBody {
+    /// Creates the body of a response whose head has been read.
+    pub fn new(reader: BodyReader, pool: &Rc<Pool>) -> Self {
+        Self { content_length: reader.content_length(), reader: Some(Box::new(reader)), pool: Rc::clone(pool) }
     }
 
-    async fn piece(&mut self) -> Result<Option<Bytes>, CallError> {
-        let Some(receiving) = &mut self.receiving else { return Ok(None) };
-        match receiving.next().await {
-            Ok(Some(piece)) => Ok(Some(piece)),
-            Err(Cut::Truncated) => Err(CallError::TRUNCATED),
-            Err(Cut::Reset) => Err(CallError::RESET),
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        match reader.chunk().await {
+            Ok(Some(chunk)) => Ok(Some(chunk)),
+            Err(BodyError::Truncated) => Err(Error::new(Stage::Body, Class::Truncated)),
+            Err(BodyError::Reset) => Err(Error::new(Stage::Body, Class::Reset)),
             Ok(None) => {
-                if let Some(connection) = self.receiving.take().and_then(|receiving| receiving.into_connection()) {
+                if let Some(connection) = self.reader.take().and_then(|reader| reader.into_connection()) {
                     self.pool.put(connection);
                 }
                 Ok(None)
@@ -55,66 +52,61 @@ impl Remote {
     }
 }
 
-impl Incoming {
-    /// The next piece, whenever it comes; `None`: the body is complete.
+impl ResponseBody {
+    /// Creates a body of known chunks, each of which follows the one before it after a delay.
+    pub fn scripted(chunks: Vec<(Duration, Bytes)>) -> Self {
+        Self::Scripted(chunks.into())
+    }
+
+    /// Returns the next chunk whenever it arrives, or `None` at the end of the body.
     ///
     /// # Errors
-    /// It broke or was cut short.
-    pub async fn piece(&mut self) -> Result<Option<Bytes>, CallError> {
+    /// The connection broke or was closed before the end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         match self {
-            Incoming::Remote(remote) => remote.piece().await,
-            Incoming::Played(pieces) => {
-                let Some((delay, _)) = pieces.front() else { return Ok(None) };
+            Self::Network(body) => body.chunk().await,
+            Self::Scripted(chunks) => {
+                let Some((delay, _)) = chunks.front() else { return Ok(None) };
                 if !delay.is_zero() {
                     tokio::time::sleep(*delay).await;
                 }
-                Ok(pieces.pop_front().map(|(_, piece)| piece))
+                Ok(chunks.pop_front().map(|(_, chunk)| chunk))
             }
         }
     }
 
-    /// As [`piece`](Self::piece), if it comes within `idle`.
+    /// Returns the next chunk if it arrives within `idle`.
     ///
     /// # Errors
-    /// As there, or nothing came in time.
-    pub async fn next(&mut self, idle: Duration) -> Result<Option<Bytes>, CallError> {
-        timeout_lazy(idle, pin!(self.piece())).await.unwrap_or(Err(CallError::TIMED_OUT))
+    /// As [`chunk`](Self::chunk), or a timeout.
+    pub async fn next(&mut self, idle: Duration) -> Result<Option<Bytes>, Error> {
+        timeout_lazy(idle, pin!(self.chunk())).await.unwrap_or(Err(Error::timeout(Stage::Body)))
     }
 
-    /// The whole body, at most `limit` bytes of it, which `reservation` is made to cover.
+    /// Returns the whole body, of at most `limit` bytes. `reservation` grows to cover it.
     ///
     /// # Errors
-    /// As [`next`](Self::next), or the body is larger, or the budget is used up.
-    pub async fn whole(mut self, limit: usize, idle: Duration, reservation: &mut Reservation) -> Result<Bytes, CallError> {
-        let Some(first) = self.next(idle).await? else { return Ok(Bytes::new()) };
-        let expected = match &self {
-            Incoming::Remote(remote) => remote.promised.and_then(|promised| usize::try_from(promised).ok()),
-            Incoming::Played(_) => None,
+    /// As [`next`](Self::next), or the body exceeds `limit`, or the memory capacity is exhausted.
+    pub async fn collect(mut self, limit: usize, idle: Duration, reservation: &mut Reservation) -> Result<Bytes, Error> {
+        let content_length = match &self {
+            Self::Network(body) => body.content_length.and_then(|length| usize::try_from(length).ok()),
+            Self::Scripted(_) => None,
         };
-        if first.len() > limit || expected.is_some_and(|expected| expected > limit) {
-            return Err(CallError::TOO_LARGE);
+        let mut collector = Collector::new(limit, content_length, reservation);
+        while let Some(chunk) = self.next(idle).await? {
+            collector.push(chunk).map_err(uncollected)?;
         }
-        reservation.resize(first.len()).map_err(|_| CallError::NO_ROOM)?;
-        let Some(second) = self.next(idle).await? else { return Ok(first) };
-        let mut body = BytesMut::new();
-        let mut pieces = [first, second].into_iter();
-        loop {
-            let next = match pieces.next() {
-                Some(piece) => Some(piece),
-                None => self.next(idle).await?,
-            };
-            let Some(piece) = next else { return Ok(body.freeze()) };
-            let length = body.len() + piece.len();
-            if length > limit {
-                return Err(CallError::TOO_LARGE);
-            }
-            if length > body.capacity() {
-                // What is promised is believed up to a point; past it room is doubled as the body comes.
-                let capacity = length.max(expected.unwrap_or(0).min(BELIEVED)).max((body.capacity() * 2).min(limit));
-                reservation.resize(capacity).map_err(|_| CallError::NO_ROOM)?;
-                body.reserve(capacity - body.len());
-            }
-            body.extend_from_slice(&piece);
-        }
+        Ok(collector.finish())
     }
 }
+
+fn uncollected(error: CollectError) -> Error {
+    let class = match error {
+        CollectError::TooLarge => Class::TooLarge,
+        CollectError::OutOfMemory => Class::OutOfMemory,
+    };
+    Error::new(Stage::Body, class)
+}
+
+#[cfg(test)]
+mod tests;

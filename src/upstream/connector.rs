@@ -1,7 +1,7 @@
-//! The only way out: every new connection to an upstream passes the SSRF guard (spec/security.md 2.4).
+//! Connector through which every connection to an upstream is opened, guarded against SSRF (spec/security.md 2.4).
 //!
-//! The rules are in [`crate::guard`]; this is where they meet sockets and the resolver. It is the connector that is guarded, and
-//! not just its resolver: literal and preset addresses pass here too. What is sent over a connection is not known here.
+//! [`crate::guard`] holds the rules; this module applies them to the resolver's answers and to sockets. The connector is guarded
+//! rather than the resolver alone, so that literal and preset addresses are checked as well.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -20,76 +20,61 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::connection::Wire;
+use super::connection::Transport;
+use super::error::{Class, Error, Stage};
 use crate::guard::{Denied, Origin, Policy, Reason, check_url, judge};
 
-/// Looks names up. A trait so that tests can script the answers.
+/// Resolver of host names. A trait, so that tests can script the answers.
 pub trait Resolve: Send + Sync {
-    /// Every address of `host`. The port only goes into the answers.
+    /// Returns all addresses of `host`, with `port`.
     fn lookup<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
 }
 
-/// The operating system's resolver, asked on the blocking pool.
+/// Resolver of the operating system. It runs on the blocking thread pool.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemResolver;
 
-/// Opens connections for one provider: resolves once, judges every address, dials what was judged, judges the peer.
+/// Connector of one upstream. It resolves once, checks every address, connects to the checked addresses only, and checks the
+/// peer.
 #[derive(Clone)]
 pub struct GuardedConnector {
     policy: Arc<Policy>,
     resolver: Arc<dyn Resolve>,
 }
 
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub enum DialError {
-    /// The guard refused the address.
-    #[error(transparent)]
-    Denied(Denied),
-    /// The name has no address.
-    #[error("the name was not found")]
-    Dns,
-    /// Nobody answered at its addresses.
-    #[error("no connection: {0}")]
-    Connect(io::Error),
-    /// The peer is not who it should be, or speaks no TLS.
-    #[error("no TLS: {0}")]
-    Tls(io::Error),
-    /// It took too long.
-    #[error("no connection in time")]
-    TimedOut,
-}
-
-/// TLS settings, one for the process: sessions are resumed across providers and workers.
+/// TLS settings of the process. They are shared, so that sessions are resumed across upstreams and workers.
 static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| Arc::new(tls()));
 
-/// The addresses of this machine's interfaces, for [`crate::guard::SelfListen`].
+/// Returns the addresses of this machine's interfaces, for [`crate::guard::SelfListen`].
 ///
 /// # Errors
-/// The operating system does not tell.
+/// The operating system cannot list them.
 pub fn interface_addresses() -> io::Result<Vec<IpAddr>> {
     Ok(if_addrs::get_if_addrs()?.iter().map(if_addrs::Interface::ip).collect())
 }
 
 impl GuardedConnector {
-    /// For one provider.
+    /// Creates the connector of one upstream.
     pub fn new(policy: Policy, resolver: Arc<dyn Resolve>) -> Self {
         Self { policy: Arc::new(policy), resolver }
     }
 
-    /// A connection to where `target` is, over TLS if it says https. `within` holds for TCP (with the look-up) and, apart, for TLS.
+    /// Opens a connection to the origin of `target`, with TLS for https. `limit` applies to name resolution and TCP together, and
+    /// again to TLS.
     ///
     /// # Errors
-    /// As [`DialError`] says. Its text may name addresses: it is for the operator's log alone.
-    pub async fn dial(&self, target: &Uri, within: Duration) -> Result<Wire, DialError> {
+    /// No address may be reached or none accepts the connection, the TLS handshake fails, or a stage takes too long. A refusal of
+    /// the guard is logged.
+    pub async fn open(&self, target: &Uri, limit: Duration) -> Result<Transport, Error> {
         let connecting = self.call(ConnectInfo::new(target.clone()));
-        let connection = timeout(within, connecting).await.map_err(|_| DialError::TimedOut)??;
+        let connection = timeout(limit, connecting).await.map_err(|_| timed_out(Stage::Connect))?.map_err(failure)?;
         if target.scheme() != Some(&Scheme::HTTPS) {
-            return Ok(Wire::Plain(connection.into_parts().0));
+            return Ok(Transport::Plain(connection.into_parts().0));
         }
-        let shaking_hands = TlsConnector::service(Arc::clone(&TLS)).call(connection);
-        let connection = timeout(within, shaking_hands).await.map_err(|_| DialError::TimedOut)?.map_err(DialError::Tls)?;
-        Ok(Wire::Tls(Box::new(connection.into_parts().0)))
+        let handshake = TlsConnector::service(Arc::clone(&TLS)).call(connection);
+        let connection =
+            timeout(limit, handshake).await.map_err(|_| timed_out(Stage::Tls))?.map_err(|_| Error::new(Stage::Tls, Class::Tls))?;
+        Ok(Transport::Tls(Box::new(connection.into_parts().0)))
     }
 
     async fn connect(self, info: ConnectInfo<Uri>) -> Result<Connection<Uri, TcpStream>, ConnectError> {
@@ -102,10 +87,10 @@ impl GuardedConnector {
         Ok(connection)
     }
 
-    /// What is to be dialled, judged anew: whoever built the URI, it is read by the rules of configuration.
+    /// Checks the URI by the same rules as the configuration does, regardless of its source.
     fn admit(&self, info: &ConnectInfo<Uri>) -> Result<Origin, Denied> {
         if info.addrs().len() != 0 {
-            return Err(Denied::new(Reason::PresetAddress, "a request with an address of its own"));
+            return Err(Denied::new(Reason::PresetAddress, "a request with a preset address"));
         }
         let uri = info.request();
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
@@ -114,7 +99,7 @@ impl GuardedConnector {
         check_url(&format!("{scheme}://{authority}"), &self.policy)
     }
 
-    /// The addresses of an origin, each of them judged. One that is refused refuses them all.
+    /// Returns the addresses of an origin. If one of them is refused, all are.
     async fn resolve(&self, origin: &Origin) -> Result<Vec<SocketAddr>, ConnectError> {
         let Some(name) = origin.name() else {
             return Ok(origin.literal().into_iter().collect());
@@ -149,29 +134,37 @@ impl Resolve for SystemResolver {
     }
 }
 
-impl From<ConnectError> for DialError {
-    fn from(error: ConnectError) -> Self {
-        match error {
-            ConnectError::Resolver(source) => source.downcast().map_or(DialError::Dns, |denied| DialError::Denied(*denied)),
-            ConnectError::NoRecords | ConnectError::Unresolved => DialError::Dns,
-            ConnectError::Io(error) => DialError::Connect(error),
-            other => DialError::Connect(io::Error::other(other.to_string())),
-        }
+fn timed_out(stage: Stage) -> Error {
+    Error::new(stage, Class::ConnectTimeout)
+}
+
+/// Returns the failure without its text, which may name addresses. A refusal of the guard is logged for the operator.
+fn failure(error: ConnectError) -> Error {
+    match error {
+        ConnectError::Resolver(source) => match source.downcast::<Denied>() {
+            Ok(denied) => {
+                log::warn!("the network guard refused an upstream address: {denied}");
+                Error::new(Stage::Guard, Class::Denied(denied.reason()))
+            }
+            Err(_) => Error::new(Stage::Resolve, Class::Dns),
+        },
+        ConnectError::NoRecords | ConnectError::Unresolved => Error::new(Stage::Resolve, Class::Dns),
+        _ => Error::new(Stage::Connect, Class::Connect),
     }
 }
 
-/// A refusal as connectors tell it; [`DialError`] finds it again.
+/// Wraps a refusal in the error type of actix's connectors, from which [`failure`] recovers it.
 fn refusal(denied: Denied) -> ConnectError {
     ConnectError::Resolver(Box::new(denied))
 }
 
-/// Mozilla's roots, ring, HTTP/1.1 alone.
+/// Returns TLS settings with Mozilla's root certificates, the ring provider, and HTTP/1.1 as the only protocol.
 fn tls() -> ClientConfig {
     let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    #[allow(clippy::expect_used, reason = "ring has suites for both TLS versions, whatever the input")]
+    #[allow(clippy::expect_used, reason = "independent of input: ring supports both TLS versions")]
     let versions =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("ring can do TLS 1.2 and 1.3");
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("ring supports TLS 1.2 and 1.3");
     let mut config = versions.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config

@@ -1,9 +1,10 @@
-//! One HTTP/1.1 exchange on one connection: a request goes out, a head and a body come in. No time-outs, no retries, no pool.
+//! One HTTP/1.1 exchange on one connection: sends a request, and receives a head and a body. It has no timeouts, no retries and
+//! no pool.
 //!
-//! `head` reads what comes first, `body` where the body ends. Head and body of the request leave in one write without being
-//! copied together; an answer that comes before all of it is sent (413, 429) is read all the same; and a body that was cut short
-//! is told from one that is complete. The codecs of larger libraries build a map of headers that nobody asks for, and step through
-//! chunks byte by byte: `benches/RESULTS.md` says what that costs.
+//! [`head`] parses the status line and the fields, [`body`] finds the end of the body. Head and body of the request leave in one
+//! vectored write, without being copied together. A response that arrives before the whole request is sent (413, 429) is read
+//! all the same. A truncated body is never taken for a complete one. General-purpose codecs build a header map that is hardly
+//! used and step through chunks byte by byte; `benches/RESULTS.md` states the cost.
 
 mod body;
 mod head;
@@ -18,164 +19,162 @@ use tokio::io::AsyncWrite;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 use super::connection::Connection;
-use body::{Framing, Piece};
-use head::NoHead;
+use super::error::{Class, Error, Retry, Stage};
+use body::{Decoded, Framing};
+use head::HeadError;
 
 pub use head::Head;
 
-/// Room for one read.
-const READ: usize = 8 << 10;
-/// Less room than this is not read into.
-const ROOM: usize = 1 << 10;
+/// Bytes added to the read buffer when it is full.
+const READ_SIZE: usize = 8 << 10;
+/// Smallest free space that is worth a read.
+const MIN_FREE: usize = 1 << 10;
 
-/// Why no head came.
-#[derive(Debug)]
-pub enum Broken {
-    /// The peer closed the connection before its head was complete.
-    Closed,
-    /// The connection broke while the head was awaited.
-    Reset,
-    /// The connection broke while the request was sent.
-    Send,
-    /// The head is larger than 128 KiB.
-    HeadTooLarge,
-    /// What came is no HTTP.
-    NotHttp,
-}
-
-/// Why a body did not come to its end.
+/// Reason why a body did not arrive completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// The connection was closed before.
+pub enum BodyError {
+    /// The peer closed the connection before the end.
     Truncated,
-    /// The connection broke, or what came is no body.
+    /// The connection broke, or the bytes violate the framing.
     Reset,
 }
 
-/// A body that is being received. Dropped before its end, it closes the connection.
-pub struct Receiving {
+/// Reader of a response body. Dropping it before the end closes the connection.
+pub struct BodyReader {
     connection: Connection,
     framing: Framing,
-    /// The connection can carry another exchange once the body is read.
+    /// Whether the connection can carry another exchange after the body.
     is_reusable: bool,
 }
 
-/// Sends `head` and `body` and waits for the answer's head.
+/// Sends `head` and `body` and waits for the head of the response.
 ///
 /// # Errors
-/// What broke, and the connection, which says whether it had been used before and whether a byte of an answer had come.
-pub async fn exchange(mut connection: Connection, head: Bytes, body: Bytes) -> Result<(Head, Receiving), (Broken, Connection)> {
+/// The connection broke, or the response has no valid head. [`Retry::Immediately`] says that the connection was a reused one and
+/// broke before the first byte of the response.
+pub async fn exchange(mut connection: Connection, head: Bytes, body: Bytes) -> Result<(Head, BodyReader), Error> {
     let mut outgoing = Buf::chain(head, body);
-    let mut send_error = None;
-    let answered = poll_fn(|cx| {
-        if send_error.is_none()
-            && let Poll::Ready(Err(error)) = poll_send(&mut connection, cx, &mut outgoing)
-        {
-            // An answer may have been given before the rest was refused.
-            send_error = Some(error);
+    let mut is_broken = false;
+    let response = poll_fn(|cx| {
+        if !is_broken && matches!(poll_send(&mut connection, cx, &mut outgoing), Poll::Ready(Err(_))) {
+            // The peer may have responded before it refused the rest of the request.
+            is_broken = true;
         }
         match poll_head(&mut connection, cx) {
-            Poll::Pending if send_error.is_some() => Poll::Ready(Err(Broken::Send)),
-            Poll::Ready(Err(Broken::Closed | Broken::Reset)) if send_error.is_some() => Poll::Ready(Err(Broken::Send)),
+            Poll::Pending if is_broken => Poll::Ready(Err(Error::new(Stage::Send, Class::Send))),
+            Poll::Ready(Err(Error { class: Class::Disconnected | Class::Reset, .. })) if is_broken => {
+                Poll::Ready(Err(Error::new(Stage::Send, Class::Send)))
+            }
             other => other,
         }
     });
-    let answered = answered.await.and_then(|head| Framing::of(&head).map(|framing| (head, framing)).map_err(|_| Broken::NotHttp));
-    match answered {
+    let response = response.await.and_then(|head| match Framing::of(&head) {
+        Ok(framing) => Ok((head, framing)),
+        Err(_) => Err(Error::new(Stage::Head, Class::NotHttp)),
+    });
+    match response {
         Ok((head, framing)) => {
-            let is_sent = send_error.is_none() && !outgoing.has_remaining();
-            let receiving = Receiving::new(connection, framing, &head, is_sent);
-            Ok((head, receiving))
+            let is_sent = !is_broken && !outgoing.has_remaining();
+            let reader = BodyReader::new(connection, framing, &head, is_sent);
+            Ok((head, reader))
         }
-        Err(broken) => Err((broken, connection)),
+        Err(error) => Err(with_retry(error, &connection)),
     }
 }
 
-/// Writes as much as the peer takes.
+/// Marks a failure that a stale pooled connection explains.
+fn with_retry(error: Error, connection: &Connection) -> Error {
+    let is_break = matches!(error.class, Class::Disconnected | Class::Reset | Class::Send);
+    let retry = if is_break && connection.is_reused && connection.buffer.is_empty() { Retry::Immediately } else { error.retry };
+    Error { retry, ..error }
+}
+
+/// Writes as much as the peer accepts.
 fn poll_send(connection: &mut Connection, cx: &mut Context<'_>, outgoing: &mut impl Buf) -> Poll<io::Result<()>> {
     while outgoing.has_remaining() {
-        if ready!(poll_write_buf(Pin::new(&mut connection.wire), cx, outgoing))? == 0 {
+        if ready!(poll_write_buf(Pin::new(&mut connection.transport), cx, outgoing))? == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
     }
-    Pin::new(&mut connection.wire).poll_flush(cx)
+    Pin::new(&mut connection.transport).poll_flush(cx)
 }
 
-fn poll_head(connection: &mut Connection, cx: &mut Context<'_>) -> Poll<Result<Head, Broken>> {
+fn poll_head(connection: &mut Connection, cx: &mut Context<'_>) -> Poll<Result<Head, Error>> {
+    let failed = |class| Poll::Ready(Err(Error::new(Stage::Head, class)));
     loop {
         if !connection.buffer.is_empty() {
             match Head::take(&mut connection.buffer) {
                 Ok(Some(head)) => return Poll::Ready(Ok(head)),
                 Ok(None) => {}
-                Err(NoHead::TooLarge) => return Poll::Ready(Err(Broken::HeadTooLarge)),
-                Err(NoHead::NotHttp) => return Poll::Ready(Err(Broken::NotHttp)),
+                Err(HeadError::TooLarge) => return failed(Class::HeadTooLarge),
+                Err(HeadError::NotHttp) => return failed(Class::NotHttp),
             }
         }
         match ready!(poll_fill(connection, cx)) {
-            Ok(0) => return Poll::Ready(Err(Broken::Closed)),
+            Ok(0) => return failed(Class::Disconnected),
             Ok(_) => {}
-            Err(_) => return Poll::Ready(Err(Broken::Reset)),
+            Err(_) => return failed(Class::Reset),
         }
     }
 }
 
 fn poll_fill(connection: &mut Connection, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    if connection.buffer.capacity() - connection.buffer.len() < ROOM {
-        connection.buffer.reserve(READ);
+    if connection.buffer.capacity() - connection.buffer.len() < MIN_FREE {
+        connection.buffer.reserve(READ_SIZE);
     }
-    poll_read_buf(Pin::new(&mut connection.wire), cx, &mut connection.buffer)
+    poll_read_buf(Pin::new(&mut connection.transport), cx, &mut connection.buffer)
 }
 
-impl Receiving {
+impl BodyReader {
     fn new(connection: Connection, framing: Framing, head: &Head, is_sent: bool) -> Self {
-        // Two ways of telling its length are one too many to trust what follows (RFC 9112 6.3).
-        let is_told_twice = matches!(framing, Framing::Chunked(_)) && head.get("content-length").is_some();
-        let is_reusable = is_sent && head.keeps_connection() && framing != Framing::UntilClosed && !is_told_twice;
+        // Two conflicting lengths make the bytes after the body suspect (RFC 9112 6.3).
+        let is_ambiguous = matches!(framing, Framing::Chunked(_)) && head.get("content-length").is_some();
+        let is_reusable = is_sent && head.keeps_connection() && framing != Framing::UntilClosed && !is_ambiguous;
         Self { connection, framing, is_reusable }
     }
 
-    /// How much of the body is still to come, if the head told its length.
-    pub fn promised(&self) -> Option<u64> {
+    /// Returns the number of bytes still to come, if the head states the length.
+    pub fn content_length(&self) -> Option<u64> {
         match self.framing {
             Framing::Length(length) => Some(length),
             Framing::Chunked(_) | Framing::UntilClosed => None,
         }
     }
 
-    /// Whether the end of the connection is the end of the body.
+    /// Whether the body ends when the connection is closed.
     pub fn ends_with_connection(&self) -> bool {
         self.framing == Framing::UntilClosed
     }
 
-    /// The next piece; `None`: the body is complete.
+    /// Returns the next chunk, or `None` at the end of the body.
     ///
     /// # Errors
-    /// It will never be.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Cut> {
-        poll_fn(|cx| self.poll_next(cx)).await
+    /// The body cannot become complete.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        poll_fn(|cx| self.poll_chunk(cx)).await
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Cut>> {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
         loop {
             match self.framing.next(&mut self.connection.buffer) {
-                Ok(Piece::Data(piece)) => return Poll::Ready(Ok(Some(piece))),
-                Ok(Piece::End) => return Poll::Ready(Ok(None)),
-                Ok(Piece::Short) => {}
-                Err(_) => return Poll::Ready(Err(Cut::Reset)),
+                Ok(Decoded::Data(chunk)) => return Poll::Ready(Ok(Some(chunk))),
+                Ok(Decoded::End) => return Poll::Ready(Ok(None)),
+                Ok(Decoded::Incomplete) => {}
+                Err(_) => return Poll::Ready(Err(BodyError::Reset)),
             }
             match ready!(poll_fill(&mut self.connection, cx)) {
                 Ok(0) if self.framing == Framing::UntilClosed => {
                     self.framing = Framing::Length(0);
                     return Poll::Ready(Ok(None));
                 }
-                Ok(0) => return Poll::Ready(Err(Cut::Truncated)),
+                Ok(0) => return Poll::Ready(Err(BodyError::Truncated)),
                 Ok(_) => {}
-                Err(_) => return Poll::Ready(Err(Cut::Reset)),
+                Err(_) => return Poll::Ready(Err(BodyError::Reset)),
             }
         }
     }
 
-    /// The connection, if the body was read to its end and another exchange can follow.
+    /// Returns the connection, if the body was read to its end and another exchange may follow.
     pub fn into_connection(self) -> Option<Connection> {
         let is_free = self.framing.has_ended() && self.is_reusable && self.connection.buffer.is_empty();
         is_free.then_some(self.connection)

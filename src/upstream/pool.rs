@@ -1,7 +1,7 @@
-//! Idle connections of one provider on one worker, used again from the newest.
+//! Pool of the idle connections to one upstream on one worker. The most recently used one is taken first.
 //!
-//! A connection that is taken has passed the guard when it was dialled and is not judged again: a pool is never shared between
-//! policies, and a changed policy is another provider with a pool of its own.
+//! The guard checks a connection when it is opened and not again when it is reused: a pool never serves two policies, because a
+//! provider whose policy changes gets a new pool.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -15,19 +15,20 @@ use futures_util::FutureExt;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::connection::{Connection, Origin};
-use super::connector::{DialError, GuardedConnector};
+use super::connector::GuardedConnector;
+use super::error::Error;
 
-/// How long an idle connection is kept: shorter than providers keep theirs.
+/// Longest idle time of a connection. Providers keep theirs for longer.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// How long a connection is used at all, so that changes in DNS are noticed.
+/// Longest lifetime of a connection, so that DNS changes take effect.
 const LIFETIME: Duration = Duration::from_secs(300);
 
-/// The connections of one provider that are not in use, and how more are made.
+/// Idle connections to one upstream, and the connector that opens more.
 pub struct Pool {
     connector: GuardedConnector,
     connect_timeout: Duration,
-    /// From the one that has been idle longest.
+    /// The connection that has been idle longest is first.
     idle: RefCell<VecDeque<Idle>>,
 }
 
@@ -37,45 +38,48 @@ struct Idle {
 }
 
 impl Pool {
-    /// An empty one. `connect_timeout` holds for TCP and, apart, for TLS.
+    /// Creates an empty pool. `connect_timeout` limits name resolution and TCP together, and TLS.
     pub fn new(connector: GuardedConnector, connect_timeout: Duration) -> Self {
         Self { connector, connect_timeout, idle: RefCell::default() }
     }
 
-    /// An idle connection to where `target` is, for an exchange that begins `now`.
+    /// Returns an idle connection to the origin of `target`, for an exchange that starts `now`.
     pub fn take(&self, target: &Uri, now: Instant) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         while idle.front().is_some_and(|oldest| now.saturating_duration_since(oldest.since) > KEEP_ALIVE) {
             idle.pop_front();
         }
-        let leads_there = |idle: &Idle| idle.connection.origin.is_of(target);
-        while let Some(mut newest) = idle.iter().rposition(leads_there).and_then(|at| idle.remove(at)) {
-            if now.saturating_duration_since(newest.connection.opened) < LIFETIME && is_quiet(&mut newest.connection) {
+        let is_match = |idle: &Idle| idle.connection.origin.is_of(target);
+        while let Some(mut newest) = idle.iter().rposition(is_match).and_then(|at| idle.remove(at)) {
+            if now.saturating_duration_since(newest.connection.opened_at) < LIFETIME && is_quiet(&mut newest.connection) {
                 return Some(newest.connection);
             }
         }
         None
     }
 
-    /// A new connection to where `target` is.
+    /// Opens a connection to the origin of `target`.
     ///
     /// # Errors
-    /// As [`GuardedConnector::dial`].
-    pub async fn open(&self, target: &Uri) -> Result<Connection, DialError> {
-        let wire = self.connector.dial(target, self.connect_timeout).await?;
-        Ok(Connection::new(wire, Origin::of(target), Instant::now()))
+    /// As [`GuardedConnector::open`].
+    pub async fn open(&self, target: &Uri) -> Result<Connection, Error> {
+        let transport = self.connector.open(target, self.connect_timeout).await?;
+        Ok(Connection::new(transport, Origin::of(target), Instant::now()))
     }
 
-    /// Keeps a connection that has carried an exchange to its end.
+    /// Returns a connection to the pool after a complete exchange.
     pub fn put(&self, mut connection: Connection) {
         connection.is_reused = true;
         self.idle.borrow_mut().push_back(Idle { connection, since: Instant::now() });
     }
 }
 
-/// Whether the peer has neither closed the connection nor said anything that nobody asked for.
+/// Whether the peer has neither closed the connection nor sent unsolicited bytes.
 fn is_quiet(connection: &mut Connection) -> bool {
     let mut byte = [0];
-    let read = poll_fn(|cx| Poll::Ready(Pin::new(&mut connection.wire).poll_read(cx, &mut ReadBuf::new(&mut byte)))).now_or_never();
+    let read = poll_fn(|cx| Poll::Ready(Pin::new(&mut connection.transport).poll_read(cx, &mut ReadBuf::new(&mut byte)))).now_or_never();
     connection.buffer.is_empty() && matches!(read, Some(Poll::Pending))
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,8 +19,8 @@ use crate::gateway::job::Job;
 use crate::gateway::record::{Record, StreamEnd};
 use crate::gateway::redact::Redactor;
 use crate::memory::{MemoryExhausted, Reservation};
-use crate::upstream::CallError;
-use crate::upstream::body::Incoming;
+use crate::upstream::body::ResponseBody;
+use crate::upstream::error::{Error, Stage};
 
 /// Capacity of the channel between pump and client in frames. A frame is the output of one upstream read, or a part of it.
 pub const FRAMES: usize = 16;
@@ -44,7 +44,7 @@ pub struct Pump {
     /// Reads the body.
     pub reader: Box<dyn Reader>,
     /// The upstream's body.
-    pub body: Incoming,
+    pub body: ResponseBody,
     /// Memory for data held beyond the buffer that each stream may have.
     pub reservation: Reservation,
     /// The credential of the call, which is removed from the upstream's error messages.
@@ -84,7 +84,7 @@ impl Pump {
         let stopping = self.job.stopping.child_token();
         let mut stopping = pin!(stopping.cancelled());
         let mut closed = pin!(client.closed());
-        // Reset only when it fires, not with each piece.
+        // Reset only when it fires, not with each chunk.
         let mut idle_timer = pin!(sleep_until(until.min(Instant::now() + idle)));
         loop {
             match flow {
@@ -99,25 +99,25 @@ impl Pump {
                 return end;
             }
             let due = until.min(Instant::now() + idle);
-            let mut next = pin!(self.body.piece());
-            let piece = loop {
+            let mut next = pin!(self.body.chunk());
+            let chunk = loop {
                 select! {
                     biased;
                     _ = revocation_poll.tick() => if !key_is_active(&self.job) { return StreamEnd::KeyRevoked },
-                    piece = &mut next => break piece,
+                    chunk = &mut next => break chunk,
                     () = &mut closed => return StreamEnd::ClientClosed,
                     () = &mut stopping => return StreamEnd::Broken(Failure::interrupted("the gateway stopped in the middle of the stream")),
                     () = &mut idle_timer => {
                         if Instant::now() >= due {
-                            break Err(CallError::TIMED_OUT);
+                            break Err(Error::timeout(Stage::Body));
                         }
                         idle_timer.as_mut().reset(due);
                     }
                 }
             };
-            flow = match piece {
-                Ok(Some(piece)) => self.reader.push(piece, frames),
-                Err(error) if error == CallError::TIMED_OUT => {
+            flow = match chunk {
+                Ok(Some(chunk)) => self.reader.push(chunk, frames),
+                Err(error) if error.class.is_timeout() => {
                     Flow::Failed(Failure::interrupted("the upstream stopped sending in the middle of the stream"))
                 }
                 // A connection that breaks after the terminal event has lost nothing. The reader can tell.

@@ -1,63 +1,63 @@
-//! Where an answer's body ends: by its stated length, by its last chunk, or with its connection (RFC 9112 6 and 7).
+//! Framing of response bodies: by length, in chunks, or up to the end of the connection (RFC 9112 6 and 7).
 //!
-//! Pieces are slices of what was read, never copies. What could be understood in two ways is refused: two lengths, an unknown
-//! transfer coding, a line end that is not CRLF.
+//! Data is returned as slices of the read buffer, never copied. Ambiguous framing is refused: two lengths, an unknown transfer
+//! coding, a line that does not end with CRLF.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::head::Head;
 
-/// How a body is delimited, and how far it has come.
+/// Framing of a body, and the progress within it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// So many bytes are still to come.
+    /// Body of known length: number of bytes still to come.
     Length(u64),
-    /// In chunks.
-    Chunked(Chunk),
-    /// All until the connection is closed.
+    /// Chunked body.
+    Chunked(ChunkState),
+    /// Body that ends when the connection is closed.
     UntilClosed,
 }
 
-/// What comes next of a body in chunks.
+/// Next element of a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chunk {
-    /// The line with the size of a chunk.
+pub enum ChunkState {
+    /// Line with the size of a chunk.
     Size,
-    /// So many bytes of a chunk.
+    /// Data of a chunk: number of bytes still to come.
     Data(u64),
-    /// The end of the line after a chunk.
+    /// Line end after a chunk.
     DataEnd,
-    /// Trailers, of which so many bytes may still come, up to an empty line.
+    /// Trailers up to an empty line: number of bytes still allowed.
     Trailers(usize),
-    /// Nothing.
+    /// End of the body.
     Ended,
 }
 
-/// What a look at the buffer gave.
+/// Result of decoding the front of the read buffer.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Piece {
+pub enum Decoded {
     /// Bytes of the body.
     Data(Bytes),
     /// The body is complete.
     End,
-    /// More has to be read.
-    Short,
+    /// More bytes must be read.
+    Incomplete,
 }
 
-/// What came is not framed as its head says, or cannot be understood in one way.
+/// The framing is invalid or ambiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// The longest line with a chunk's size and extensions.
-const LINE: usize = 4 << 10;
-/// The most bytes of trailers, which are passed over.
-const TRAILERS: usize = 16 << 10;
+/// Most bytes of a line with the size and the extensions of a chunk.
+const MAX_LINE: usize = 4 << 10;
+/// Most bytes of trailers, which are ignored.
+const MAX_TRAILERS: usize = 16 << 10;
 
 impl Framing {
-    /// Of an answer to a request that is no `HEAD`.
+    /// Returns the framing of a response to any request but `HEAD`.
     ///
     /// # Errors
-    /// The head says it in two ways, or in one that is not known.
+    /// The head states the framing twice, or in an unknown way.
     pub fn of(head: &Head) -> Result<Self, Malformed> {
         let length = only(head.all("content-length"))?.map(length).transpose()?;
         let coding = only(head.all("transfer-encoding"))?.map(<[u8]>::trim_ascii);
@@ -70,90 +70,90 @@ impl Framing {
         };
         Ok(match (head.status, length) {
             (..200 | 204 | 304, _) => Self::Length(0),
-            _ if is_chunked => Self::Chunked(Chunk::Size),
+            _ if is_chunked => Self::Chunked(ChunkState::Size),
             (_, Some(length)) => Self::Length(length),
             (_, None) => Self::UntilClosed,
         })
     }
 
-    /// Whether nothing more is to come.
+    /// Whether the body is complete.
     pub fn has_ended(&self) -> bool {
-        matches!(self, Self::Length(0) | Self::Chunked(Chunk::Ended))
+        matches!(self, Self::Length(0) | Self::Chunked(ChunkState::Ended))
     }
 
-    /// Takes the next piece from the front of `buffer`.
+    /// Takes the next part of the body from the front of `buffer`.
     ///
     /// # Errors
-    /// What stands there belongs to no body of this framing.
-    pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Piece, Malformed> {
+    /// The bytes violate the framing.
+    pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Decoded, Malformed> {
         match self {
-            Self::Length(0) => Ok(Piece::End),
+            Self::Length(0) => Ok(Decoded::End),
             Self::Length(left) => Ok(take(buffer, left)),
-            Self::Chunked(chunk) => chunk.next(buffer),
-            Self::UntilClosed if buffer.is_empty() => Ok(Piece::Short),
-            Self::UntilClosed => Ok(Piece::Data(buffer.split().freeze())),
+            Self::Chunked(state) => state.next(buffer),
+            Self::UntilClosed if buffer.is_empty() => Ok(Decoded::Incomplete),
+            Self::UntilClosed => Ok(Decoded::Data(buffer.split().freeze())),
         }
     }
 }
 
-impl Chunk {
-    fn next(&mut self, buffer: &mut BytesMut) -> Result<Piece, Malformed> {
+impl ChunkState {
+    fn next(&mut self, buffer: &mut BytesMut) -> Result<Decoded, Malformed> {
         loop {
             match self {
                 Self::Size => {
-                    let Some(line) = line(buffer, LINE)? else { return Ok(Piece::Short) };
+                    let Some(line) = line(buffer, MAX_LINE)? else { return Ok(Decoded::Incomplete) };
                     let taken = line.len() + 2;
                     let size = size(line)?;
                     buffer.advance(taken);
-                    *self = if size == 0 { Self::Trailers(TRAILERS) } else { Self::Data(size) };
+                    *self = if size == 0 { Self::Trailers(MAX_TRAILERS) } else { Self::Data(size) };
                 }
                 Self::Data(left) => {
-                    let piece = take(buffer, left);
+                    let decoded = take(buffer, left);
                     if *left == 0 {
                         *self = Self::DataEnd;
                     }
-                    return Ok(piece);
+                    return Ok(decoded);
                 }
                 Self::DataEnd => match line(buffer, 0)? {
-                    None => return Ok(Piece::Short),
+                    None => return Ok(Decoded::Incomplete),
                     Some(_) => {
                         buffer.advance(2);
                         *self = Self::Size;
                     }
                 },
                 Self::Trailers(left) => {
-                    let Some(line) = line(buffer, *left)? else { return Ok(Piece::Short) };
+                    let Some(line) = line(buffer, *left)? else { return Ok(Decoded::Incomplete) };
                     let (is_last, taken) = (line.is_empty(), line.len() + 2);
                     buffer.advance(taken);
                     *self = if is_last { Self::Ended } else { Self::Trailers(left.saturating_sub(taken)) };
                 }
-                Self::Ended => return Ok(Piece::End),
+                Self::Ended => return Ok(Decoded::End),
             }
         }
     }
 }
 
-/// As many of the bytes that are `left` as there are.
-fn take(buffer: &mut BytesMut, left: &mut u64) -> Piece {
+/// Takes at most `left` bytes from the buffer.
+fn take(buffer: &mut BytesMut, left: &mut u64) -> Decoded {
     if buffer.is_empty() {
-        return Piece::Short;
+        return Decoded::Incomplete;
     }
     let taken = usize::try_from(*left).map_or(buffer.len(), |left| left.min(buffer.len()));
     *left -= taken as u64;
-    Piece::Data(buffer.split_to(taken).freeze())
+    Decoded::Data(buffer.split_to(taken).freeze())
 }
 
-/// The line at the front of `bytes`, of at most `most` bytes without its end, CRLF; `None`: it is not complete yet.
-fn line(bytes: &[u8], most: usize) -> Result<Option<&[u8]>, Malformed> {
-    let bounded = &bytes[..bytes.len().min(most + 2)];
+/// Returns the line at the front of `bytes`, without its CRLF and of at most `max` bytes, or `None` if it is not complete yet.
+fn line(bytes: &[u8], max: usize) -> Result<Option<&[u8]>, Malformed> {
+    let bounded = &bytes[..bytes.len().min(max + 2)];
     match memchr::memchr(b'\n', bounded) {
         Some(end) => bounded[..end].strip_suffix(b"\r").map(Some).ok_or(Malformed),
-        None if bounded.len() < most + 2 && bounded.strip_suffix(b"\r").unwrap_or(bounded).len() <= most => Ok(None),
+        None if bounded.len() < max + 2 && bounded.strip_suffix(b"\r").unwrap_or(bounded).len() <= max => Ok(None),
         None => Err(Malformed),
     }
 }
 
-/// The size a chunk's line tells. Extensions are passed over.
+/// Parses the line before a chunk. Extensions are ignored.
 fn size(line: &[u8]) -> Result<u64, Malformed> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, extension) = line.split_at(digits);
@@ -164,16 +164,16 @@ fn size(line: &[u8]) -> Result<u64, Malformed> {
     str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or(Malformed)
 }
 
-/// The length that `content-length` states.
+/// Parses the value of `content-length`.
 fn length(value: &[u8]) -> Result<u64, Malformed> {
     let digits = str::from_utf8(value.trim_ascii()).map_err(|_| Malformed)?;
     if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().map_err(|_| Malformed) } else { Err(Malformed) }
 }
 
-/// The one of these; there may be none, but not two.
-fn only<T>(mut of: impl Iterator<Item = T>) -> Result<Option<T>, Malformed> {
-    let first = of.next();
-    if of.next().is_some() { Err(Malformed) } else { Ok(first) }
+/// Returns the only item, or `None` if there is none. Two are an error.
+fn only<T>(mut items: impl Iterator<Item = T>) -> Result<Option<T>, Malformed> {
+    let first = items.next();
+    if items.next().is_some() { Err(Malformed) } else { Ok(first) }
 }
 
 #[cfg(test)]
@@ -192,8 +192,8 @@ mod tests {
     #[test]
     fn a_length_or_chunks_and_nothing_that_could_be_either() {
         assert_eq!(framing("content-length: 12\r\n"), Ok(Framing::Length(12)));
-        assert_eq!(framing("Transfer-Encoding: Chunked\r\n"), Ok(Framing::Chunked(Chunk::Size)));
-        assert_eq!(framing("transfer-encoding: chunked\r\ncontent-length: 3\r\n"), Ok(Framing::Chunked(Chunk::Size)));
+        assert_eq!(framing("Transfer-Encoding: Chunked\r\n"), Ok(Framing::Chunked(ChunkState::Size)));
+        assert_eq!(framing("transfer-encoding: chunked\r\ncontent-length: 3\r\n"), Ok(Framing::Chunked(ChunkState::Size)));
         assert_eq!(framing("transfer-encoding: identity\r\ncontent-length: 3\r\n"), Ok(Framing::Length(3)));
         assert_eq!(framing(""), Ok(Framing::UntilClosed));
         for wrong in [
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn some_answers_have_no_body_whatever_their_fields_say() {
+    fn some_statuses_have_no_body_regardless_of_the_fields() {
         for status in [101, 204, 304] {
             let head = format!("HTTP/1.1 {status} X\r\ncontent-length: 5\r\n\r\n");
             assert_eq!(Framing::of(&Head::take(&mut BytesMut::from(head.as_str())).unwrap().unwrap()), Ok(Framing::Length(0)), "{status}");
@@ -219,17 +219,17 @@ mod tests {
         assert_eq!(Framing::of(&old), Err(Malformed));
     }
 
-    /// All of the body, and what is left in the buffer; `None` if it is not complete.
+    /// Returns the body and the number of bytes after it, or `None` if the body is not complete.
     fn read(bytes: &[u8], cuts: &[usize]) -> Result<Option<(Vec<u8>, usize)>, Malformed> {
-        let (mut chunks, mut buffer, mut body, mut fed) = (Framing::Chunked(Chunk::Size), BytesMut::new(), Vec::new(), 0);
+        let (mut chunks, mut buffer, mut body, mut fed) = (Framing::Chunked(ChunkState::Size), BytesMut::new(), Vec::new(), 0);
         for end in cuts.iter().copied().chain([bytes.len()]) {
             buffer.extend_from_slice(&bytes[fed..end.max(fed)]);
             fed = end.max(fed);
             loop {
                 match chunks.next(&mut buffer)? {
-                    Piece::Data(data) => body.extend_from_slice(&data),
-                    Piece::Short => break,
-                    Piece::End => return Ok(Some((body, buffer.len() + bytes.len() - fed))),
+                    Decoded::Data(data) => body.extend_from_slice(&data),
+                    Decoded::Incomplete => break,
+                    Decoded::End => return Ok(Some((body, buffer.len() + bytes.len() - fed))),
                 }
             }
         }
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_chunk_is_refused() {
+    fn invalid_chunks_are_refused() {
         for wrong in [
             "\r\n",
             "g\r\n",
@@ -260,13 +260,13 @@ mod tests {
         ] {
             assert_eq!(read(wrong.as_bytes(), &[]), Err(Malformed), "{wrong:?}");
         }
-        let endless = [("5;", LINE), ("0\r\na:", TRAILERS)].map(|(start, most)| format!("{start}{}", "x".repeat(most)));
+        let endless = [("5;", MAX_LINE), ("0\r\na:", MAX_TRAILERS)].map(|(start, max)| format!("{start}{}", "x".repeat(max)));
         assert!(endless.iter().all(|bytes| read(bytes.as_bytes(), &[]) == Err(Malformed)));
-        let many = format!("0\r\n{}", "a: b\r\n".repeat(TRAILERS / 6 + 2));
+        let many = format!("0\r\n{}", "a: b\r\n".repeat(MAX_TRAILERS / 6 + 2));
         assert_eq!(read(many.as_bytes(), &[]), Err(Malformed));
     }
 
-    /// Chunks, and pieces of such.
+    /// Chunks, and fragments of chunks.
     const WORDS: [&str; 12] = [
         "1\r\na\r\n",
         "2;x\r\nab\r\n",
@@ -282,8 +282,8 @@ mod tests {
         "\n",
     ];
 
-    /// What actix-http makes of the same bytes.
-    fn rival(bytes: &[u8]) -> Option<Vec<u8>> {
+    /// Decodes the same bytes with actix-http.
+    fn actix(bytes: &[u8]) -> Option<Vec<u8>> {
         let mut buffer = BytesMut::from("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
         let mut codec = ClientCodec::default();
         codec.decode(&mut buffer).unwrap().unwrap();
@@ -301,7 +301,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_sent_in_chunks_comes_out_again_however_it_is_cut(
+        fn a_chunked_body_is_decoded_regardless_of_read_boundaries(
             pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..6),
             cuts in prop::collection::vec(0..300_usize, 0..8),
         ) {
@@ -318,12 +318,12 @@ mod tests {
         }
     }
 
-    /// In a runtime, because making actix's codec starts a clock.
+    /// Runs within a runtime because the codec of actix starts a clock.
     #[actix_web::test]
-    async fn noise_never_panics_and_means_nothing_that_actix_does_not_read_the_same() {
+    async fn noise_never_panics_and_is_never_decoded_differently_from_actix() {
         let words = prop::collection::vec(prop::sample::select(WORDS.as_slice()), 0..6);
         let ends = prop::sample::select(["0\r\n\r\n", "00 ;x\r\nt: v\r\n\r\n", "0\r\n", "0\n\n", ""].as_slice());
-        let judge = |(words, end, cut): (Vec<&str>, &str, usize)| {
+        let check = |(words, end, cut): (Vec<&str>, &str, usize)| {
             let bytes = (words.concat() + end).into_bytes();
             let whole = read(&bytes, &[]);
             prop_assert_eq!(&read(&bytes, &[cut.min(bytes.len())]), &whole);
@@ -331,10 +331,10 @@ mod tests {
                 prop_assert!(matches!(whole, Ok(Some(_))), "{:?}", words);
             }
             if let Ok(Some((body, _))) = whole {
-                prop_assert_eq!(Some(body), rival(&bytes));
+                prop_assert_eq!(Some(body), actix(&bytes));
             }
             Ok(())
         };
-        TestRunner::default().run(&(words, ends, 0..60_usize), judge).unwrap();
+        TestRunner::default().run(&(words, ends, 0..60_usize), check).unwrap();
     }
 }
