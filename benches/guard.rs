@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::http::Uri;
 use actix_web::rt;
-use aigw::config::Reach;
+use aigw::guard::NetworkAccess;
 use aigw::guard::{Policy, SelfListen, Source};
 use aigw::upstream::connection::{Connection, Origin, Transport};
 use aigw::upstream::connector::{GuardedConnector, SystemResolver};
@@ -86,7 +86,7 @@ fn main() {
     rt::System::new().block_on(async {
         let address = upstream().await;
         let target: Uri = format!("http://{address}/v1/chat/completions").parse().unwrap();
-        let reach = Reach { allow_private: true, allow_cidrs: Vec::new(), allow_ports: vec![address.port()] };
+        let reach = NetworkAccess { allow_private: true, allow_cidrs: Vec::new(), allow_ports: vec![address.port()] };
         let policy = Policy { source: Source::Operator(reach), self_listen: SelfListen::default() };
         let pool = Pool::new(GuardedConnector::new(policy, Arc::new(SystemResolver)), Duration::from_secs(5));
         let socket = TcpStream::connect(address).await.unwrap();

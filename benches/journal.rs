@@ -11,13 +11,13 @@ use aigw::journal::sync_policy::SyncPolicy;
 use aigw::journal::writer::WriterOptions;
 use aigw::ledger::backlog::Backlog;
 use aigw::ledger::codec::{self, SETTLED};
-use aigw::ledger::entry::{AttemptRecord, Billing, Entry, Outcome, UsageSource};
+use aigw::ledger::entry::{AttemptRecord, Entry, Outcome, UsageSource};
 use aigw::ledger::journal::Journal;
 use aigw::ledger::reader::{EntryReader, StepResult};
 use aigw::ledger::settlement::Settlement;
 use aigw::ledger::{Batch, EntrySink, Observer, Positions, SinkError};
 use aigw::metrics::Metrics;
-use aigw::terms::{NanoUsd, Operation, Usage};
+use aigw::terms::{Billing, NanoUsd, Operation, Usage};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
 /// A sink that does nothing.

@@ -20,14 +20,14 @@ use aigw::journal::sync_policy::SyncPolicy;
 use aigw::journal::writer::WriterOptions;
 use aigw::ledger::Observer;
 use aigw::ledger::backlog::Backlog;
-use aigw::ledger::entry::{AttemptRecord, Billing, Entry, Outcome, UsageSource};
+use aigw::ledger::entry::{AttemptRecord, Entry, Outcome, UsageSource};
 use aigw::ledger::journal::Journal;
 use aigw::ledger::reader::{EntryReader, StepResult};
 use aigw::ledger::settlement::Settlement;
 use aigw::ledger::sink::MAX_BATCH;
 use aigw::metrics::Metrics;
 use aigw::secret::Secret;
-use aigw::terms::{NanoUsd, Operation, Usage};
+use aigw::terms::{Billing, NanoUsd, Operation, Usage};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dialect::{Dialect, Quirks};
+use crate::guard::NetworkAccess;
 use crate::json::JsonLimits;
 use crate::secret::Secret;
 use crate::terms::{KindName, ModelId, Operation, PicoUsd, ProviderName, TenantId};
@@ -265,7 +266,7 @@ pub struct Kind {
     /// What is peculiar about it.
     pub quirks: Arc<Quirks>,
     /// Which addresses it may reach.
-    pub reach: Reach,
+    pub network: NetworkAccess,
     /// Retry settings, the defaults of `[retry]` already laid under.
     pub retry: RetryPolicy,
 }
@@ -279,26 +280,6 @@ pub enum Auth {
     None,
     /// In a header of this name, in lower case.
     Header(String),
-}
-
-/// Which addresses a provider may reach besides public ones over https (spec/security.md 2.3).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// May resolve to private addresses.
-    pub allow_private: bool,
-    /// If not empty: only to these.
-    pub allow_cidrs: Vec<Cidr>,
-    /// Ports besides the usual ones.
-    pub allow_ports: Vec<u16>,
-}
-
-/// An address range.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cidr {
-    /// Any address of the range.
-    pub address: std::net::IpAddr,
-    /// How many leading bits count.
-    pub prefix: u8,
 }
 
 /// A brokered account of a kind.
@@ -321,7 +302,7 @@ pub struct Provider {
     /// Likewise.
     pub query: Vec<(String, String)>,
     /// Its kind's reach or its own.
-    pub reach: Reach,
+    pub network: NetworkAccess,
     /// Its kind's retry settings, with its own laid over.
     pub retry: RetryPolicy,
 }

@@ -31,6 +31,7 @@ use futures_util::future::BoxFuture;
 use orion::hazardous::hash::sha2::sha256::Sha256;
 
 use crate::catalog::snapshot::Snapshot;
+use crate::clock;
 use crate::config::Environment;
 use crate::guard::SelfListen;
 use crate::secret::Secret;
@@ -160,7 +161,7 @@ impl Control {
         S: FnOnce(&mut AnyConnection) -> Result<Mutation<T>, ControlError> + Send + 'static,
     {
         let store = self.store.clone();
-        let answer = blocking(move || store.mutate(&actor, now_ms(), statements)).await??;
+        let answer = blocking(move || store.mutate(&actor, clock::unix_millis(), statements)).await??;
         self.feed.catch_up().await.map_err(|error| ControlError::NotYetInEffect(error.to_string()))?;
         Ok(answer)
     }
@@ -168,11 +169,6 @@ impl Control {
 
 fn digest(text: &str) -> Option<[u8; 32]> {
     Sha256::digest(text.as_bytes()).ok()?.as_ref().try_into().ok()
-}
-
-/// Unix milliseconds.
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }
 
 #[cfg(test)]

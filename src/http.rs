@@ -4,7 +4,6 @@
 //! [`response`]; a refusal becomes HTTP in [`error`].
 
 pub mod body;
-pub mod clock;
 pub mod connections;
 pub mod cors;
 pub mod error;

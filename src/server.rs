@@ -19,12 +19,12 @@ use actix_web::{rt, web};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::catalog::offerings::{BrokeredProvider, Offerings};
+use crate::clock;
 use crate::config::Settings;
 use crate::control::publish::Publisher;
 use crate::control::sealing::rewrap;
 use crate::control::store::Store;
 use crate::guard::{SelfListen, Source};
-use crate::http::clock;
 use crate::upstream::connector::interface_addresses;
 use control::{GatewayLinks, Opened};
 use gateway::{Gateway, Inputs};
@@ -79,7 +79,7 @@ pub fn serve_with(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), 
 /// Runs both halves in one process.
 async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), StartError> {
     keep_memory_private();
-    let offerings = Arc::new(Offerings::build(&settings.catalog, None, clock::unix_millis() / 1000));
+    let offerings = Arc::new(Offerings::build(&settings.catalog, None, clock::unix_seconds()));
     let opened = Opened::open(&settings, Arc::clone(&offerings))?;
     log_warnings(&settings.warnings, &offerings);
     let self_listen = self_listen(&settings)?;

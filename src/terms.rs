@@ -3,6 +3,8 @@
 //! The lowest room of the house: everything may import it, it imports nothing of ours. No behaviour beyond what keeps a
 //! value what it says it is.
 
+pub mod natural;
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
@@ -108,6 +110,35 @@ name!(/// A model's public id in the catalog.
     ModelId);
 name!(/// The id a request is known by in headers, logs and the ledger.
     RequestId);
+
+/// Who is billed for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Billing {
+    /// The operator's provider keys; the tenant owes the operator.
+    Brokered,
+    /// The tenant's own provider keys; nothing is owed.
+    Byo,
+}
+
+impl Billing {
+    /// Returns the spelling in JSON, SQL and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Billing::Brokered => "brokered",
+            Billing::Byo => "byo",
+        }
+    }
+
+    /// Returns the value with this spelling.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "brokered" => Some(Billing::Brokered),
+            "byo" => Some(Billing::Byo),
+            _ => None,
+        }
+    }
+}
 
 /// Token counts of one request. `prompt_tokens` includes cached and cache-write tokens; `completion_tokens` includes
 /// reasoning tokens, as in OpenAI's usage object.

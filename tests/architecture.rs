@@ -14,7 +14,8 @@ const ACTORS_AND_NETWORK: &[&str] = &["actix", "actix_web", "actix_rt", "actix_t
 /// For rooms that speak of URIs and header names, and of nothing else of actix-web.
 const ACTORS_AND_SOCKETS: &[&str] = &["actix", "actix_rt", "actix_tls", "awc", "diesel", "tokio"];
 
-const ROOMS: [Room; 18] = [
+const ROOMS: [Room; 19] = [
+    Room { path: "clock", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "terms", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "json", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "secret", may_use: &[], never_names: ACTORS_AND_NETWORK },
@@ -22,13 +23,9 @@ const ROOMS: [Room; 18] = [
     Room { path: "deadline", may_use: &[], never_names: &["actix", "actix_web", "actix_rt", "actix_tls", "awc", "diesel"] },
     Room { path: "credential", may_use: &["secret"], never_names: ACTORS_AND_NETWORK },
     Room { path: "seal", may_use: &["secret", "credential", "terms", "guard"], never_names: ACTORS_AND_SOCKETS },
-    Room { path: "dialect", may_use: &["terms", "json", "config::duration"], never_names: ACTORS_AND_NETWORK },
-    Room { path: "guard", may_use: &["terms", "config"], never_names: ACTORS_AND_SOCKETS },
-    Room {
-        path: "config",
-        may_use: &["terms", "json", "secret", "dialect", "guard", "catalog::chain::natural_order"],
-        never_names: ACTORS_AND_SOCKETS,
-    },
+    Room { path: "dialect", may_use: &["terms", "json"], never_names: ACTORS_AND_NETWORK },
+    Room { path: "guard", may_use: &[], never_names: ACTORS_AND_SOCKETS },
+    Room { path: "config", may_use: &["terms", "json", "secret", "dialect", "guard"], never_names: ACTORS_AND_SOCKETS },
     Room { path: "journal", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "ledger", may_use: &["terms", "journal"], never_names: &["awc", "diesel", "actix_web"] },
     Room { path: "catalog", may_use: &["terms", "config", "dialect", "ledger::entry", "guard", "seal"], never_names: &["awc", "diesel"] },
@@ -59,6 +56,7 @@ const ROOMS: [Room; 18] = [
     Room {
         path: "http",
         may_use: &[
+            "clock",
             "terms",
             "json",
             "config",
@@ -77,7 +75,21 @@ const ROOMS: [Room; 18] = [
     },
     Room {
         path: "control",
-        may_use: &["terms", "json", "config", "secret", "credential", "seal", "dialect", "guard", "catalog", "ledger", "metrics", "http"],
+        may_use: &[
+            "clock",
+            "terms",
+            "json",
+            "config",
+            "secret",
+            "credential",
+            "seal",
+            "dialect",
+            "guard",
+            "catalog",
+            "ledger",
+            "metrics",
+            "http",
+        ],
         never_names: &["awc"],
     },
     Room {

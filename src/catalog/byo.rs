@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use super::account::{Account, ByoAuth};
 use super::caller::Tenant;
-use super::chain::{merge, natural_order, providers_for};
+use super::chain::{merge, providers_for};
 use super::offerings::{Model, Offerings};
 use super::provider::{Chain, Offer, Provider, static_headers};
 use crate::config::{Auth, Kind};
 use crate::guard::{Denied, Origin, Policy, SelfListen, Source, check_url};
-use crate::ledger::entry::Billing;
 use crate::seal::payload::Destination;
-use crate::terms::{ModelId, ProviderName};
+use crate::terms::natural::natural_order;
+use crate::terms::{Billing, ModelId, ProviderName};
 use high_water::HighWaterMarks;
 
 /// The own providers of one tenant.
@@ -153,7 +153,7 @@ fn byo_provider(tenant: &Tenant, account: &Account, kind: &Kind, private_upstrea
     let is_remote = kind.dialect.is_remote();
     let (base_url, source) = match &account.base_url {
         Some(url) => (Some(url.clone()), Source::TenantUrl { private_upstreams }),
-        None => (kind.base_url.clone(), Source::Operator(kind.reach.clone())),
+        None => (kind.base_url.clone(), Source::Operator(kind.network.clone())),
     };
     // A URL that today's policy refuses is dropped, even if it was accepted when stored.
     let base_url = base_url.filter(|_| is_remote).filter(|url| match origin(url, &source) {

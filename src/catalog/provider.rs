@@ -14,8 +14,7 @@ use super::account::ByoAuth;
 use crate::config::{self, Auth, Price, RetryPolicy};
 use crate::dialect::{Dialect, Quirks};
 use crate::guard::Source;
-use crate::ledger::entry::Billing;
-use crate::terms::{KindName, ModelId, Operation, ProviderName, TenantId};
+use crate::terms::{Billing, KindName, ModelId, Operation, ProviderName, TenantId};
 
 /// The offers tried for one request, in order. Cheap to clone: the common chain is shared by all
 /// tenants.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{self, Auth, Cooldown, Kind, Price, Reach, RetryPolicy, Served};
+use crate::config::{self, Auth, Cooldown, Kind, Price, RetryPolicy, Served};
+use crate::guard::NetworkAccess;
 use crate::secret::Secret;
 use crate::terms::Operation;
 
@@ -34,7 +35,7 @@ pub fn kind(name: &str, auth: Auth, paths: &[(Operation, &str)]) -> Arc<Kind> {
         query: vec![],
         paths: paths.iter().map(|(operation, path)| (*operation, (*path).to_owned())).collect(),
         quirks: Arc::default(),
-        reach: Reach::default(),
+        network: NetworkAccess::default(),
         retry: retry(),
     })
 }
@@ -49,7 +50,7 @@ pub fn provider(name: &str, kind: &Arc<Kind>, key: Option<&str>) -> config::Prov
         base_url: kind.base_url.clone(),
         headers: vec![("x-title".into(), "aigw".into())],
         query: vec![],
-        reach: Reach::default(),
+        network: NetworkAccess::default(),
         retry: retry(),
     }
 }

@@ -8,7 +8,7 @@ use ::toml::Table;
 use super::check::{Class, Notes, Problem, Problems, kinds, models, providers, retry, server};
 use super::toml::Section;
 use super::{Catalog, Environment, RetryPolicy, Settings};
-use crate::catalog::chain::natural_order;
+use crate::terms::natural::natural_order;
 
 /// What `aigw.toml` includes if it does not say.
 const DEFAULT_INCLUDE: &str = "providers/*.toml";

@@ -5,13 +5,14 @@ pub mod settings;
 use std::collections::HashSet;
 use std::time::Duration;
 
+use super::Control;
 use super::error::ControlError;
 use super::store::changes::{Actor, Change, Mutation};
 use super::store::connection::AnyConnection;
 use super::store::grants;
 use super::store::keys::{self, KeyRow};
 use super::tenants::get_tenant;
-use super::{Control, now_ms};
+use crate::clock;
 use crate::credential::{Credential, CredentialKind};
 pub use settings::KeyFields;
 use settings::{is_active, new_id};
@@ -37,7 +38,7 @@ impl Control {
     /// If a value is invalid, there is no such tenant, or the database fails.
     pub async fn create_key(&self, actor: Actor, tenant: String, new: KeyFields) -> Result<IssuedKey, ControlError> {
         let key = Credential::mint(CredentialKind::Virtual)?;
-        let row = new.validate()?.new_row(tenant, &key, now_ms() / 1_000);
+        let row = new.validate()?.new_row(tenant, &key, clock::unix_seconds());
         let (sealing, presented) = (self.sealing.clone(), actor.tenant_key.clone());
         self.mutate(actor, move |connection| {
             let tenant = get_tenant(connection, &row.tenant)?;
@@ -103,7 +104,7 @@ impl Control {
     /// # Errors
     /// If there is no such key, or the database fails.
     pub async fn revoke_key(&self, actor: Actor, tenant: String, id: String) -> Result<KeyRow, ControlError> {
-        let now = now_ms() / 1_000;
+        let now = clock::unix_seconds();
         self.mutate(actor, move |connection| {
             let mut row = find(connection, &tenant, &id)?;
             row.revoked_at.get_or_insert(now);
@@ -124,7 +125,7 @@ impl Control {
             return Err(ControlError::invalid("grace", "grace must be at most 30d"));
         }
         let key = Credential::mint(CredentialKind::Virtual)?;
-        let now = now_ms() / 1_000;
+        let now = clock::unix_seconds();
         let (sealing, presented) = (self.sealing.clone(), actor.tenant_key.clone());
         self.mutate(actor, move |connection| {
             let owner = get_tenant(connection, &tenant)?;

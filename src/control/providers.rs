@@ -11,7 +11,8 @@ use super::error::ControlError;
 use super::store::changes::{Actor, Change, Mutation};
 use super::store::providers::{self, ProviderRow};
 use super::tenants::get_tenant;
-use super::{Control, fields, now_ms};
+use super::{Control, fields};
+use crate::clock;
 use crate::config::check::names;
 use crate::config::{Auth, Kind};
 use crate::guard::{Denied, Policy, Source, check_url};
@@ -57,7 +58,7 @@ impl Control {
             return Err(ControlError::invalid("name", format!("{name:?} is not a valid provider name: {}", names::NAME_RULE)));
         }
         let (offerings, presented, policy) = (self.snapshot().offerings, actor.tenant_key.clone(), self.provider_policy());
-        let now = now_ms() / 1_000;
+        let now = clock::unix_seconds();
         self.mutate(actor, move |connection| {
             let owner = get_tenant(connection, &tenant)?;
             let root = sealing.root(connection, &owner, presented.as_ref())?;
@@ -111,7 +112,7 @@ impl Control {
     pub async fn reseal_provider(&self, actor: Actor, tenant: String, name: String) -> Result<ProviderRow, ControlError> {
         let sealing = self.sealing()?;
         let (offerings, presented, policy) = (self.snapshot().offerings, actor.tenant_key.clone(), self.provider_policy());
-        let now = now_ms() / 1_000;
+        let now = clock::unix_seconds();
         self.mutate(actor, move |connection| {
             let owner = get_tenant(connection, &tenant)?;
             let root = sealing.root(connection, &owner, presented.as_ref())?;
@@ -208,7 +209,7 @@ impl ProviderPolicy {
         }
         let missing = || ControlError::invalid("base_url", format!("base_url is required: kind {} has no default", kind.name));
         let url = kind.base_url.as_deref().ok_or_else(missing)?;
-        let policy = Policy { source: Source::Operator(kind.reach.clone()), self_listen: self.tenant_url.self_listen.clone() };
+        let policy = Policy { source: Source::Operator(kind.network.clone()), self_listen: self.tenant_url.self_listen.clone() };
         check_url(url, &policy).map(|origin| (&origin).into()).map_err(refused)
     }
 }

@@ -20,6 +20,7 @@ use super::store::{Store, StoreError};
 use crate::catalog::directory::DirectoryContext;
 use crate::catalog::offerings::Offerings;
 use crate::catalog::snapshot::Snapshot;
+use crate::clock;
 use crate::config::check::Problems;
 use crate::config::{self, Environment};
 use crate::seal::names::EdgeId;
@@ -175,7 +176,7 @@ impl SnapshotFeed {
         let (current, private_upstreams) = (self.snapshot(), self.private_upstreams);
         let built = blocking(move || {
             let settings = config::load(&file, environment.as_ref())?;
-            let built_at = super::now_ms() / 1_000;
+            let built_at = clock::unix_seconds();
             let offerings = Arc::new(Offerings::build(&settings.catalog, Some(&current.offerings), built_at));
             let snapshot = current.with_offerings(DirectoryContext { offerings, private_upstreams });
             Ok::<_, Problems>((snapshot, settings.warnings))
@@ -209,7 +210,7 @@ impl SnapshotFeed {
         let event = move |_: &mut AnyConnection| {
             Ok::<_, StoreError>(Mutation { answer: (), action: "provider.rolled_back", target, changes: vec![] })
         };
-        let recorded = blocking(move || store.mutate(&actor, super::now_ms(), event)).await.and_then(|recorded| Ok(recorded?));
+        let recorded = blocking(move || store.mutate(&actor, clock::unix_millis(), event)).await.and_then(|recorded| Ok(recorded?));
         if let Err(error) = recorded {
             log::warn!("cannot record the rollback: {error}");
         }

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use actix_web::rt::time::sleep;
 
+use super::Control;
 use super::blocking::blocking;
 use super::error::ControlError;
 use super::store::retention::RolledUp;
-use super::{Control, now_ms};
+use crate::clock;
 
 /// Entries per transaction: small enough for the ledger to write between two of them.
 const BATCH: i64 = 500;
@@ -27,7 +28,7 @@ impl Control {
     pub async fn retain(self: Arc<Self>, keep: Duration) {
         loop {
             let age = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-            let pause = match self.roll_up(now_ms().saturating_sub(age)).await {
+            let pause = match self.roll_up(clock::unix_millis().saturating_sub(age)).await {
                 Ok(0) => DAY,
                 Ok(count) => {
                     log::info!("rolled up {count} ledger entries older than {} into monthly totals", humantime::format_duration(keep));

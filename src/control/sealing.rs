@@ -16,6 +16,7 @@ use super::master::keyring::{Keyring, RootOf, Wrapped};
 use super::store::connection::AnyConnection;
 use super::store::roots::{self, RootRow, TenantKeyRow};
 use super::store::tenants::TenantRow;
+use crate::clock;
 use crate::credential::Credential;
 use crate::seal::context::TenantKeyRootContext;
 use crate::seal::derivation::{TenantRoot, TenantWrapKey};
@@ -98,7 +99,7 @@ impl Sealer {
             tenant: tenant.id.clone(),
             lookup: key.lookup().to_vec(),
             last4: key.text().last4().to_owned(),
-            created_at: super::now_ms() / 1_000,
+            created_at: clock::unix_seconds(),
         };
         self.insert_tenant_key(connection, &row, blob)?;
         Ok(IssuedTenantKey { row, key })

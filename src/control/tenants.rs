@@ -11,7 +11,8 @@ use super::store::changes::{Actor, Change, Mutation};
 use super::store::connection::AnyConnection;
 use super::store::roots::{self, TenantKeyRow};
 use super::store::tenants::{self, TenantRow};
-use super::{Control, fields, now_ms};
+use super::{Control, fields};
+use crate::clock;
 use crate::seal::blob::is_key_blob;
 use crate::seal::context::BlobType;
 
@@ -79,7 +80,7 @@ impl Control {
     /// # Errors
     /// If a value is invalid, the id is taken, or the database fails.
     pub async fn create_tenant(&self, actor: Actor, new: NewTenant) -> Result<CreatedTenant, ControlError> {
-        let now = now_ms() / 1_000;
+        let now = clock::unix_seconds();
         let (row, local) = new.check(now)?;
         if row.custody == CUSTODY_TENANT && self.sealing.is_none() {
             return Err(ControlError::SealingUnavailable);

@@ -3,11 +3,12 @@ use std::time::{Duration, Instant};
 
 use super::error::ControlError;
 use super::keys::KeyFields;
-use super::now_ms;
 use super::store::schema::{admin_events, change_log};
 use super::tenants::TenantChange;
 use super::testing::{ACTOR, ControlFixture, on_each};
 use diesel::prelude::*;
+
+use crate::clock;
 
 #[test]
 fn a_key_is_known_to_every_worker_when_its_creation_answers_and_unknown_when_its_revocation_does() {
@@ -78,7 +79,7 @@ fn a_rotated_key_works_for_its_grace_period_beside_its_successor() {
         let hour = Duration::from_secs(3_600);
         let new = rotate(&old.row.id, hour).await.unwrap();
         assert_eq!((fixture.known(&new).unwrap().rpm, fixture.known(&new).unwrap().expires_at), (Some(60), None));
-        let end = fixture.known(&old).unwrap().expires_at.unwrap() - now_ms() / 1_000;
+        let end = fixture.known(&old).unwrap().expires_at.unwrap() - clock::unix_seconds();
         assert!((3_590..=3_600).contains(&end), "{end}");
         assert!(matches!(rotate(&old.row.id, hour).await, Err(ControlError::Conflict { code: "key_rotated", .. })));
         let newest = rotate(&new.row.id, Duration::ZERO).await.unwrap();
@@ -93,7 +94,7 @@ fn a_rotated_key_works_for_its_grace_period_beside_its_successor() {
 fn a_grace_period_never_extends_a_key() {
     on_each(async |fixture: ControlFixture| {
         fixture.tenant("acme").await;
-        let soon = now_ms() / 1_000 + 60;
+        let soon = clock::unix_seconds() + 60;
         let brief = KeyFields { expires_at: Some(Some(soon)), ..KeyFields::default() };
         let old = fixture.control.create_key(ACTOR, "acme".to_owned(), brief).await.unwrap();
         let new = fixture.control.rotate_key(ACTOR, "acme".to_owned(), old.row.id.clone(), Duration::from_secs(3_600)).await.unwrap();

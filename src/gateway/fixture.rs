@@ -23,9 +23,9 @@ use crate::catalog::caller::{Caller, Tenant};
 use crate::catalog::offerings::Offerings;
 use crate::catalog::provider::{Offer, Provider};
 use crate::catalog::snapshot::Snapshot;
-use crate::config::{self, Auth, Cooldown, Kind, Price, Reach, RetryPolicy, Served};
+use crate::config::{self, Auth, Cooldown, Kind, Price, RetryPolicy, Served};
 use crate::dialect::Dialect;
-use crate::guard::SelfListen;
+use crate::guard::{NetworkAccess, SelfListen};
 use crate::json::{Document, JsonLimits};
 use crate::ledger::entry::Entry;
 use crate::ledger::handle::{self, LedgerHandle, LedgerOptions};
@@ -105,7 +105,7 @@ pub fn retry_policy() -> RetryPolicy {
 }
 
 fn offerings(providers: &[TestProvider]) -> Offerings {
-    let reach = Reach { allow_private: true, ..Reach::default() };
+    let network = NetworkAccess { allow_private: true, ..NetworkAccess::default() };
     let retry = retry_policy();
     let kind = |provider: &TestProvider| {
         Arc::new(Kind {
@@ -117,7 +117,7 @@ fn offerings(providers: &[TestProvider]) -> Offerings {
             query: Vec::new(),
             paths: [(Operation::Chat, "/chat/completions".to_owned())].into(),
             quirks: Arc::default(),
-            reach: reach.clone(),
+            network: network.clone(),
             retry: retry.clone(),
         })
     };
@@ -131,7 +131,7 @@ fn offerings(providers: &[TestProvider]) -> Offerings {
         base_url: kind.base_url.clone(),
         headers: Vec::new(),
         query: Vec::new(),
-        reach: reach.clone(),
+        network: network.clone(),
         retry: retry.clone(),
     };
     let model = |id: &str, kinds: &[Arc<Kind>]| config::Model {

@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use super::job::Forwarded;
 use super::retry;
-use crate::ledger::entry::Billing;
+use crate::terms::Billing;
 use crate::upstream::h1::Head;
 
 /// Client headers that go upstream as they are. `content-type` is ours: the body is JSON. Made once: a name that is looked for by

@@ -15,11 +15,11 @@ use super::retry;
 use crate::catalog::price;
 use crate::catalog::provider::Offer;
 use crate::dialect::{Failure, FailureOrigin, Observed};
-use crate::ledger::entry::{AttemptRecord, Billing, Entry, Outcome, UsageSource};
+use crate::ledger::entry::{AttemptRecord, Entry, Outcome, UsageSource};
 use crate::ledger::journal::Journal;
 use crate::ledger::settlement::Settlement;
 use crate::ledger::settlement_guard::SettlementGuard;
-use crate::terms::{ModelId, NanoUsd, Usage};
+use crate::terms::{Billing, ModelId, NanoUsd, Usage};
 
 /// A shared hold on the entry of one request. The entry is settled when the last hold is dropped or closed.
 #[derive(Clone)]

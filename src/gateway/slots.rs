@@ -14,8 +14,7 @@ use super::filter::Filter;
 use super::health::{Health, HealthBook};
 use crate::catalog::provider::Provider;
 use crate::catalog::snapshot::Snapshot;
-use crate::ledger::entry::Billing;
-use crate::terms::TenantId;
+use crate::terms::{Billing, TenantId};
 use crate::upstream::{Network, Upstream, UpstreamPolicy};
 
 /// The adapters of one worker.

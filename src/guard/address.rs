@@ -5,8 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{Denied, Policy, Reason, Scheme, SelfListen};
-use crate::config::Cidr;
+use super::denied::{Denied, Reason};
+use super::policy::{Cidr, Policy, Scheme, SelfListen};
 
 /// What an address is, before any opt-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ const GLOBAL_UNICAST: Cidr = v6([0x2000, 0, 0], 3);
 ///
 /// # Errors
 /// The first rule of spec/security.md 2.2 that refuses it.
-pub fn judge(address: SocketAddr, scheme: Scheme, policy: &Policy) -> Result<(), Denied> {
+pub fn check_address(address: SocketAddr, scheme: Scheme, policy: &Policy) -> Result<(), Denied> {
     let ip = address.ip();
     let refuse = |reason| Err(Denied::new(reason, format!("address {address}")));
     let class = classify(address);

@@ -56,7 +56,7 @@ struct Overrides {
 impl Settings {
     fn policy(&self, overrides: &Overrides) -> Policy {
         let source = match overrides.source.as_ref().unwrap_or(&self.source).as_str() {
-            "operator" => Source::Operator(Reach {
+            "operator" => Source::Operator(NetworkAccess {
                 allow_private: overrides.allow_private.unwrap_or(self.allow_private),
                 allow_cidrs: overrides.allow_cidrs.as_ref().unwrap_or(&self.allow_cidrs).iter().map(|text| cidr(text)).collect(),
                 allow_ports: overrides.allow_ports.clone().unwrap_or_else(|| self.allow_ports.clone()),
@@ -69,14 +69,14 @@ impl Settings {
 }
 
 impl Case {
-    fn judge(&self, policy: &Policy) -> Result<(), Denied> {
+    fn verdict(&self, policy: &Policy) -> Result<(), Denied> {
         if self.kind == "ip" {
             let scheme = if self.scheme.as_deref() == Some("http") { Scheme::Http } else { Scheme::Https };
             let ip = self.input.parse().expect("an address");
-            return judge(SocketAddr::new(ip, self.port.unwrap_or(443)), scheme, policy);
+            return check_address(SocketAddr::new(ip, self.port.unwrap_or(443)), scheme, policy);
         }
         let origin = check_url(&self.input, policy)?;
-        self.resolves.iter().try_for_each(|ip| judge(SocketAddr::new(*ip, origin.port()), origin.scheme(), policy))
+        self.resolves.iter().try_for_each(|ip| check_address(SocketAddr::new(*ip, origin.port()), origin.scheme(), policy))
     }
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn cidr(text: &str) -> Cidr {
 }
 
 pub(crate) fn operator() -> Policy {
-    Policy { source: Source::Operator(Reach::default()), self_listen: SelfListen::default() }
+    Policy { source: Source::Operator(NetworkAccess::default()), self_listen: SelfListen::default() }
 }
 
 pub(crate) fn private() -> Policy {
@@ -94,7 +94,7 @@ pub(crate) fn private() -> Policy {
 }
 
 pub(crate) fn listing(ranges: &[&str]) -> Policy {
-    let reach = Reach { allow_private: true, allow_cidrs: ranges.iter().map(|text| cidr(text)).collect(), allow_ports: Vec::new() };
+    let reach = NetworkAccess { allow_private: true, allow_cidrs: ranges.iter().map(|text| cidr(text)).collect(), allow_ports: Vec::new() };
     Policy { source: Source::Operator(reach), self_listen: SelfListen::default() }
 }
 
@@ -121,7 +121,7 @@ fn every_shared_vector_gets_exactly_its_code() {
     let vectors: Vectors = serde_json::from_str(&text).expect("vectors of the known shape");
     let mut wrong = Vec::new();
     for case in vectors.cases.iter().filter(|case| case.kind != "flow") {
-        let got = code(case.judge(&vectors.defaults.policy(&case.policy)));
+        let got = code(case.verdict(&vectors.defaults.policy(&case.policy)));
         let expected = if case.expect == "allow" { "allow" } else { case.code.as_deref().expect("a code") };
         if got != expected {
             wrong.push(format!("{} {}: {got}, not {expected}", case.id, case.input));
@@ -208,7 +208,7 @@ fn no_url_passes_whose_dialled_address_is_refused() {
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
         prop_assert_eq!(literal, origin.literal().map(|address| address.ip()));
         if let Some(ip) = literal {
-            prop_assert_eq!(judge(SocketAddr::new(ip, port), origin.scheme(), &policy), Ok(()));
+            prop_assert_eq!(check_address(SocketAddr::new(ip, port), origin.scheme(), &policy), Ok(()));
         }
         // A checked URL stays what it is when it is checked again.
         prop_assert_eq!(check_url(&origin.to_string(), &policy), Ok(origin));

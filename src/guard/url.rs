@@ -10,7 +10,9 @@ use actix_web::http::Uri;
 use actix_web::http::uri::InvalidUri;
 use url::Host;
 
-use super::{Denied, Policy, Reason, Scheme, judge};
+use super::address::check_address;
+use super::denied::{Denied, Reason};
+use super::policy::{Policy, Scheme};
 
 /// A checked upstream: scheme, host, port and base path, in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,7 +49,7 @@ const SERVICE_PORTS: [u16; 17] = [2049, 2375, 2376, 2379, 2380, 3306, 5432, 5672
 /// # Errors
 /// The first rule of spec/security.md 2.1 it breaks; for a literal address then the first of 2.2.
 pub fn check_url(text: &str, policy: &Policy) -> Result<Origin, Denied> {
-    let written = Written::take_apart(text)?;
+    let written = Written::parse(text)?;
     let origin = written.canonical(text)?;
     match &origin.host {
         Host::Domain(name) => check_name(name, policy)?,
@@ -61,7 +63,7 @@ pub fn check_url(text: &str, policy: &Policy) -> Result<Origin, Denied> {
         return Err(Denied::new(Reason::Port, format!("port {}", origin.port)));
     }
     if let Some(address) = origin.literal() {
-        judge(address, origin.scheme, policy)?;
+        check_address(address, origin.scheme, policy)?;
     }
     Ok(origin)
 }
@@ -129,7 +131,7 @@ impl fmt::Display for Origin {
 
 impl<'a> Written<'a> {
     /// Rules 2 and 3: the text alone.
-    fn take_apart(text: &'a str) -> Result<Self, Denied> {
+    fn parse(text: &'a str) -> Result<Self, Denied> {
         let malformed = |what: &str| Denied::new(Reason::UrlForm, what);
         if text.is_empty() || text.len() > MAX_URL {
             return Err(malformed("a URL of 0 or more than 2048 bytes"));

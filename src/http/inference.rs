@@ -7,7 +7,8 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
 use smol_str::SmolStr;
 
-use super::{AppState, body, clock, identity, response};
+use super::{AppState, body, identity, response};
+use crate::clock;
 use crate::gateway::byo::Presented;
 use crate::gateway::disconnect::ClientGone;
 use crate::gateway::headers;

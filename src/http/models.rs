@@ -5,10 +5,11 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use super::{AppState, clock, response};
+use super::{AppState, response};
 use crate::catalog::caller::Caller;
 use crate::catalog::price::decimal_usd;
 use crate::catalog::snapshot::{Resolved, Snapshot};
+use crate::clock;
 use crate::gateway::messages::Rejection;
 use crate::gateway::refusal::Refusal;
 
@@ -67,7 +68,7 @@ fn respond(
     let request_id = response::request_id(request.headers());
     let found = || {
         let worker = state.workers.current().map_err(|_| Refusal::Internal)?;
-        let caller = state.identify(request, &worker, clock::unix_millis() / 1000)?;
+        let caller = state.identify(request, &worker, clock::unix_seconds())?;
         answer_from(&worker.snapshot.borrow(), &caller)
     };
     match found() {

@@ -50,10 +50,9 @@ impl Extend<u8> for Appending<'_> {
 mod tests {
     use super::*;
     use crate::journal::frame::{self, HEADER, records_in};
-    use crate::ledger::entry::Billing;
     use crate::ledger::entry::{AttemptRecord, Outcome, UsageSource};
     use crate::ledger::tests::{draft, entry};
-    use crate::terms::{NanoUsd, Operation, Usage};
+    use crate::terms::{Billing, NanoUsd, Operation, Usage};
 
     /// A segment written by the first build with this version of the format.
     const SEGMENT: &[u8] = include_bytes!("../../tests/corpus/journal/version-2.journal");

@@ -5,7 +5,7 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 use smol_str::SmolStr;
 
-use crate::terms::{KeyId, KindName, ModelId, NanoUsd, Operation, ProviderName, RequestId, TenantId, Usage};
+use crate::terms::{Billing, KeyId, KindName, ModelId, NanoUsd, Operation, ProviderName, RequestId, TenantId, Usage};
 
 /// One request, settled once (DESIGN.md section 7).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,16 +93,6 @@ impl Entry {
     }
 }
 
-/// Whose bill a request goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Billing {
-    /// The operator's keys; the tenant owes the operator.
-    Brokered,
-    /// The tenant's own keys; nothing is owed.
-    Byo,
-}
-
 /// Ends of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -181,6 +171,5 @@ macro_rules! spelled {
         }
     };
 }
-spelled!(Billing { Brokered = "brokered", Byo = "byo" });
 spelled!(Outcome { Ok = "ok", ClientError = "client_error", UpstreamError = "upstream_error", Interrupted = "interrupted", ClientClosed = "client_closed" });
 spelled!(UsageSource { Upstream = "upstream", Estimated = "estimated", None = "none" });

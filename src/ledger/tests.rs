@@ -16,7 +16,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use super::backlog::Backlog;
-use super::entry::{Billing, Entry, Outcome, UsageSource};
+use super::entry::{Entry, Outcome, UsageSource};
 use super::journal::Journal;
 use super::observer::Observer;
 use super::reader::{EntryReader, StepResult};
@@ -25,7 +25,7 @@ use super::sink::{Batch, EntrySink, Positions, SinkError};
 use crate::journal::instance::Instance;
 use crate::journal::sync_policy::SyncPolicy;
 use crate::journal::writer::WriterOptions;
-use crate::terms::{NanoUsd, Operation, Usage};
+use crate::terms::{Billing, NanoUsd, Operation, Usage};
 
 /// Returns the entry of a successful request.
 pub fn entry(id: &str) -> Entry {

@@ -14,8 +14,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::ledger::entry::{Billing, Entry, Outcome};
-use crate::terms::{ModelId, NanoUsd, Operation, ProviderName};
+use crate::ledger::entry::{Entry, Outcome};
+use crate::terms::{Billing, ModelId, NanoUsd, Operation, ProviderName};
 
 /// Maximum number of model and provider pairs with labels of their own.
 const MAX_PAIRS: usize = 2_000;

@@ -1,9 +1,9 @@
 //! The output of a scrape.
 
 use super::*;
-use crate::ledger::entry::{AttemptRecord, Billing, Outcome};
+use crate::ledger::entry::{AttemptRecord, Outcome};
 use crate::ledger::tests::entry;
-use crate::terms::{NanoUsd, Usage};
+use crate::terms::{Billing, NanoUsd, Usage};
 
 fn shows(metrics: &Metrics, line: &str) {
     let text = metrics.encode();

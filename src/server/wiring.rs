@@ -9,11 +9,11 @@ use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use crate::catalog::snapshot::Snapshot;
+use crate::clock;
 use crate::control::LedgerFlush;
 use crate::control::publish::{ProviderHealth, Publisher};
 use crate::gateway::health::HealthStatus;
 use crate::gateway::worker::Workers;
-use crate::http::clock;
 use crate::ledger::handle::LedgerHandle;
 use crate::terms::{ProviderName, TenantId};
 

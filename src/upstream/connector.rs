@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::connection::Transport;
 use super::error::{Class, Error, Stage};
-use crate::guard::{Denied, Origin, Policy, Reason, check_url, judge};
+use crate::guard::{Denied, Origin, Policy, Reason, check_address, check_url};
 
 /// Resolver of host names. A trait, so that tests can script the answers.
 pub trait Resolve: Send + Sync {
@@ -82,7 +82,7 @@ impl GuardedConnector {
         let addresses = self.resolve(&origin).await?;
         let connection = TcpConnectorService::default().call(info.set_addrs(addresses)).await?;
         let peer = connection.io_ref().peer_addr().map_err(ConnectError::Io)?;
-        judge(peer, origin.scheme(), &self.policy).map_err(refusal)?;
+        check_address(peer, origin.scheme(), &self.policy).map_err(refusal)?;
         connection.io_ref().set_nodelay(true).map_err(ConnectError::Io)?;
         Ok(connection)
     }
@@ -110,7 +110,7 @@ impl GuardedConnector {
         }
         for address in &mut addresses {
             address.set_port(origin.port());
-            judge(*address, origin.scheme(), &self.policy).map_err(refusal)?;
+            check_address(*address, origin.scheme(), &self.policy).map_err(refusal)?;
         }
         Ok(addresses)
     }

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{BrokeredProvider, Model, Offerings};
-use crate::catalog::chain::natural_order;
 use crate::catalog::provider::{Offer, Provider, credential, static_headers};
 use crate::config::{self, Auth};
 use crate::guard::Source;
-use crate::ledger::entry::Billing;
+use crate::terms::Billing;
+use crate::terms::natural::natural_order;
 
 impl Offerings {
     /// Builds the offerings of `catalog` at `built_at` (Unix seconds). Providers that are unchanged
@@ -57,7 +57,7 @@ fn brokered(source: &config::Provider) -> Provider {
         base_url: source.base_url.clone(),
         headers: static_headers(&source.headers),
         credential: source.api_key.as_ref().and_then(|key| credential(&source.kind.auth, key.expose())),
-        source: Source::Operator(source.reach.clone()),
+        source: Source::Operator(source.network.clone()),
         retry: source.retry.clone(),
     }
 }

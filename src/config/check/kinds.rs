@@ -7,8 +7,9 @@ use ::toml::Value;
 
 use super::{did_you_mean, names, retry, wire};
 use crate::config::toml::Section;
-use crate::config::{Auth, Kind, Reach, RetryPolicy};
+use crate::config::{Auth, Kind, RetryPolicy};
 use crate::dialect::{self, Dialect, Quirks, Simulate};
+use crate::guard::NetworkAccess;
 use crate::terms::{KindName, Operation};
 
 /// The kinds of all files, by name.
@@ -36,8 +37,8 @@ fn kind(name: &str, section: &mut Section<'_>, defaults: &RetryPolicy) -> Kind {
     }
     let dialect = dialect(section);
     let auth = wire::auth(section, if dialect.is_remote() { Auth::Bearer } else { Auth::None });
-    let reach = wire::reach(section, &Reach::default());
-    let base_url = wire::base_url(section, &reach);
+    let network = wire::network_access(section, &NetworkAccess::default());
+    let base_url = wire::base_url(section, &network);
     if base_url.is_some() && !dialect.is_remote() {
         section.problem("base_url", format!("the dialect {} calls nobody", dialect.name()), "leave it out");
     }
@@ -50,7 +51,7 @@ fn kind(name: &str, section: &mut Section<'_>, defaults: &RetryPolicy) -> Kind {
         query: wire::query(section, &[]),
         paths: paths(section, dialect),
         quirks: Arc::new(quirks(section, dialect)),
-        reach,
+        network,
         retry: retry::read(section, defaults),
     }
 }

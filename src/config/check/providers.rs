@@ -48,17 +48,17 @@ fn kind<'a>(section: &mut Section<'_>, kinds: &'a Kinds) -> Option<&'a Arc<Kind>
 fn provider(name: &str, kind: &Arc<Kind>, section: &mut Section<'_>, environment: &dyn Environment) -> Provider {
     let enabled = section.flag("enabled").unwrap_or(true);
     let (api_key, no_key) = api_key(section, kind, environment);
-    let reach = wire::reach(section, &kind.reach);
+    let network = wire::network_access(section, &kind.network);
     Provider {
         name: name.into(),
         kind: kind.clone(),
         api_key,
         disabled: if enabled { no_key.map(Disabled::NoKey) } else { Some(Disabled::ByOperator) },
         tenants: tenants(section),
-        base_url: base_url(section, kind, &reach, enabled),
+        base_url: base_url(section, kind, &network, enabled),
         headers: wire::headers(section, &kind.auth, &kind.headers),
         query: wire::query(section, &kind.query),
-        reach,
+        network,
         retry: retry::read(section, &kind.retry),
     }
 }
@@ -109,9 +109,9 @@ fn tenants(section: &mut Section<'_>) -> Option<Vec<TenantId>> {
     Some(tenants.into_iter().map(TenantId::from).collect())
 }
 
-/// Its own base URL or its kind's, which must hold under its own reach too.
-fn base_url(section: &mut Section<'_>, kind: &Kind, reach: &crate::config::Reach, enabled: bool) -> Option<String> {
-    let own = wire::base_url(section, reach);
+/// Its own base URL or its kind's, which must hold under its own network too.
+fn base_url(section: &mut Section<'_>, kind: &Kind, network: &crate::guard::NetworkAccess, enabled: bool) -> Option<String> {
+    let own = wire::base_url(section, network);
     if !kind.dialect.is_remote() {
         if own.is_some() {
             section.problem("base_url", format!("the dialect {} calls nobody", kind.dialect.name()), "leave it out");
@@ -119,9 +119,9 @@ fn base_url(section: &mut Section<'_>, kind: &Kind, reach: &crate::config::Reach
         return None;
     }
     if let (None, Some(inherited)) = (&own, &kind.base_url)
-        && *reach != kind.reach
+        && *network != kind.network
     {
-        wire::check_base_url(section, inherited, reach);
+        wire::check_base_url(section, inherited, network);
     }
     let base_url = own.or_else(|| kind.base_url.clone());
     if base_url.is_none() && enabled {

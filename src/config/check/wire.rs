@@ -1,10 +1,10 @@
-//! What goes over the wire to a provider: base URL, reach, headers, query, paths. Kinds and providers share these.
+//! What goes over the wire to a provider: base URL, network access, headers, query, paths. Kinds and providers share these.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 
+use crate::config::Auth;
 use crate::config::toml::Section;
-use crate::config::{Auth, Cidr, Reach};
-use crate::guard::{Policy, SelfListen, Source, check_url};
+use crate::guard::{Cidr, NetworkAccess, Policy, SelfListen, Source, check_url};
 
 /// Headers that aigw frames itself or that would carry a credential past `api_key_env`.
 const RESERVED: [&str; 18] = [
@@ -74,14 +74,14 @@ fn lay_over(pairs: &mut Vec<(String, String)>, name: String, value: String) {
 }
 
 /// `allow_private`, `allow_cidrs` and `allow_ports`, laid over `base`.
-pub fn reach(section: &mut Section<'_>, base: &Reach) -> Reach {
+pub fn network_access(section: &mut Section<'_>, base: &NetworkAccess) -> NetworkAccess {
     let allow_private = section.flag("allow_private").unwrap_or(base.allow_private);
     let allow_cidrs = section.texts("allow_cidrs").map(|texts| texts.into_iter().filter_map(|text| cidr(section, text)).collect());
     let allow_ports = section.numbers("allow_ports").map(|ports| ports.into_iter().filter_map(|number| port(section, number)).collect());
     if allow_cidrs.is_some() && !allow_private {
         section.problem("allow_cidrs", "narrows private addresses, which are not allowed", "add allow_private = true or leave it out");
     }
-    Reach {
+    NetworkAccess {
         allow_private,
         allow_cidrs: allow_cidrs.unwrap_or_else(|| base.allow_cidrs.clone()),
         allow_ports: allow_ports.unwrap_or_else(|| base.allow_ports.clone()),
@@ -114,16 +114,16 @@ fn port(section: &Section<'_>, number: i64) -> Option<u16> {
     port
 }
 
-/// `base_url` without its trailing slash, checked by the guard's rules for what `reach` permits.
-pub fn base_url(section: &mut Section<'_>, reach: &Reach) -> Option<String> {
+/// `base_url` without its trailing slash, checked by the guard's rules for what `network` permits.
+pub fn base_url(section: &mut Section<'_>, network: &NetworkAccess) -> Option<String> {
     let text = section.text("base_url")?.trim_end_matches('/');
-    check_base_url(section, text, reach);
+    check_base_url(section, text, network);
     Some(text.to_owned())
 }
 
 /// Notes a problem with `base_url` if the guard would never let a call go there (spec/security.md 2.1).
-pub fn check_base_url(section: &Section<'_>, url: &str, reach: &Reach) {
-    let policy = Policy { source: Source::Operator(reach.clone()), self_listen: SelfListen::default() };
+pub fn check_base_url(section: &Section<'_>, url: &str, network: &NetworkAccess) {
+    let policy = Policy { source: Source::Operator(network.clone()), self_listen: SelfListen::default() };
     if let Err(denied) = check_url(url, &policy) {
         // The URL itself may hold a password, so it is not quoted.
         section.problem("base_url", format!("is refused ({}): {}", denied.code(), denied.what()), denied.remedy());

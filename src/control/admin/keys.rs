@@ -11,11 +11,12 @@ use super::error::AdminError;
 use super::gate::actor;
 use super::input::{JsonBody, Parameters};
 use super::page::Page;
+use crate::clock;
+use crate::control::Control;
 use crate::control::error::ControlError;
 use crate::control::keys::settings::is_active;
 use crate::control::keys::{IssuedKey, KeyFields};
 use crate::control::store::keys::KeyRow;
-use crate::control::{Control, now_ms};
 use crate::credential::CredentialKind;
 
 /// The body of a rotation.
@@ -155,7 +156,7 @@ fn shown<'a>(row: &'a KeyRow, key: Option<&'a str>, byo: bool) -> KeyJson<'a> {
 fn status(row: &KeyRow) -> &'static str {
     match row.revoked_at {
         Some(_) => "revoked",
-        None if is_active(row, now_ms() / 1_000) => "active",
+        None if is_active(row, clock::unix_seconds()) => "active",
         None => "expired",
     }
 }

@@ -18,8 +18,7 @@ use crate::control::error::ControlError;
 use crate::control::providers::ProviderFields;
 use crate::control::store::providers::ProviderRow;
 use crate::control::{Control, directory};
-use crate::ledger::entry::Billing;
-use crate::terms::TenantId;
+use crate::terms::{Billing, TenantId};
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Provider")]

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use super::routes;
 use crate::control::store::testing::sqlite;
 use crate::control::testing::{ControlFixture, TOKEN, on_each};
-use crate::ledger::entry::{AttemptRecord, Billing, Entry, Outcome, UsageSource};
+use crate::ledger::entry::{AttemptRecord, Entry, Outcome, UsageSource};
 use crate::ledger::{Batch, EntrySink};
-use crate::terms::{NanoUsd, Operation, Usage};
+use crate::terms::{Billing, NanoUsd, Operation, Usage};
 
 /// A complete response.
 struct Answer {

@@ -2,10 +2,10 @@
 //! sealed in them.
 
 use super::Sealer;
+use crate::clock;
 use crate::control::error::ControlError;
 use crate::control::keys::settings::is_active;
 use crate::control::master::keyring::{EdgeOf, Wrapped};
-use crate::control::now_ms;
 use crate::control::store::connection::AnyConnection;
 use crate::control::store::edges::{self, EdgeRow};
 use crate::control::store::grants::{self, EscrowRow, GrantRow, RingRow};
@@ -163,7 +163,7 @@ impl Sealer {
 
 /// Deletes the grants of expired keys.
 fn withdraw_expired(connection: &mut AnyConnection, tenant: &str) -> Result<(), ControlError> {
-    let now = now_ms() / 1_000;
+    let now = clock::unix_seconds();
     for key in keys::active_of(connection, tenant)?.iter().filter(|key| !is_active(key, now)) {
         grants::withdraw(connection, &key.id)?;
     }

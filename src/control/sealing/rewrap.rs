@@ -6,6 +6,7 @@
 
 use super::start::{KeyMaterial, KeyMaterialError};
 use super::{Sealer, kid_of};
+use crate::clock;
 use crate::config;
 use crate::control::error::ControlError;
 use crate::control::master::keyring::{EdgeOf, RootOf, Wrapped};
@@ -111,7 +112,7 @@ fn rewrapping(
     statements: impl FnOnce(&mut crate::control::store::connection::AnyConnection) -> Result<usize, ControlError>,
 ) -> Result<usize, ControlError> {
     let actor = Actor { who: "seal rotate", request_id: None, tenant_key: None };
-    store.mutate(&actor, crate::control::now_ms(), |connection| {
+    store.mutate(&actor, clock::unix_millis(), |connection| {
         let answer = statements(connection)?;
         Ok(Mutation { answer, action: "seal.rotate", target: format!("{answer} rows"), changes: Vec::new() })
     })

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{Sealer, holder_of, kid_of};
+use crate::clock;
 use crate::config::{self, EdgeIdentity};
 use crate::control::error::ControlError;
 use crate::control::master::keyring::{EdgeOf, Keyring, KeyringError};
@@ -129,7 +130,7 @@ impl Sealer {
     /// does.
     fn make_local_edge(&self, store: &Store, id: &EdgeId) -> Result<EdgeRow, KeyMaterialError> {
         let actor = Actor { who: "start", request_id: None, tenant_key: None };
-        let made = store.mutate(&actor, crate::control::now_ms(), |connection| {
+        let made = store.mutate(&actor, clock::unix_millis(), |connection| {
             let row = match edges::find(connection, id.as_str())? {
                 Some(row) => row,
                 None => {
@@ -155,7 +156,7 @@ impl Sealer {
         let credential = Credential::mint(CredentialKind::Edge)?;
         let key = EdgeKey::of(&credential).ok_or(crate::credential::NoRandomness)?;
         let wrapped = self.keyring.wrap(&EdgeOf(id), &key)?;
-        let created_at = crate::control::now_ms() / 1_000;
+        let created_at = clock::unix_seconds();
         let row = EdgeRow { id: id.to_string(), kid: wrapped.kid.to_string(), blob: wrapped.blob, tenants, created_at };
         Ok((row, credential))
     }

@@ -13,8 +13,8 @@ use super::connection::{AnyConnection, Backend};
 use super::keys::{object_pairs, object_text};
 use super::schema::{entries, entry_tags};
 use super::unreadable;
-use crate::ledger::entry::{Billing, Entry, Outcome, UsageSource};
-use crate::terms::{NanoUsd, Operation, Usage};
+use crate::ledger::entry::{Entry, Outcome, UsageSource};
+use crate::terms::{Billing, NanoUsd, Operation, Usage};
 
 /// Filter of ledger entries; a field that is `None` does not filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,10 +11,10 @@ use super::testing::{Fresh, on_each_database, sqlite};
 use super::usage::{BucketWidth, Dimension, Totals, UsageQuery, usage};
 use super::{Store, StoreError};
 use crate::config::DatabaseUrl;
-use crate::ledger::entry::{AttemptRecord, Billing, Entry, Outcome, UsageSource};
+use crate::ledger::entry::{AttemptRecord, Entry, Outcome, UsageSource};
 use crate::ledger::{Batch, EntrySink};
 use crate::secret::Secret;
-use crate::terms::{NanoUsd, Operation, Usage};
+use crate::terms::{Billing, NanoUsd, Operation, Usage};
 
 const ACTOR: Actor = Actor { who: "test", request_id: None, tenant_key: None };
 

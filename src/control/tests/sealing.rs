@@ -9,7 +9,7 @@ use diesel::prelude::*;
 
 use crate::catalog::caller::Caller;
 use crate::catalog::provider::Offer;
-use crate::config::{self, Auth, Catalog, Cooldown, Kind, Model, Price, Reach, RetryPolicy, Served};
+use crate::config::{self, Auth, Catalog, Cooldown, Kind, Model, Price, RetryPolicy, Served};
 use crate::control::edges::NewEdge;
 use crate::control::error::ControlError;
 use crate::control::keys::{IssuedKey, KeyFields};
@@ -24,6 +24,7 @@ use crate::control::store::testing::{Fresh, on_each_database};
 use crate::control::tenants::{NewTenant, TenantChange};
 use crate::control::testing::{ACTOR, ControlFixture};
 use crate::gateway::byo::{ByoError, ByoKeys, Presented};
+use crate::guard::NetworkAccess;
 use crate::secret::Secret;
 use crate::terms::Operation;
 
@@ -40,7 +41,7 @@ fn kind(name: &str, host: &str, auth: Auth) -> Arc<Kind> {
         query: vec![],
         paths: BTreeMap::from([(Operation::Chat, "/chat/completions".to_owned())]),
         quirks: Arc::default(),
-        reach: Reach::default(),
+        network: NetworkAccess::default(),
         retry: RetryPolicy {
             attempts: 1,
             backoff: second,

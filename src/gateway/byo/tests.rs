@@ -1,16 +1,15 @@
 use super::*;
 use crate::catalog::caller::Tenant;
 use crate::catalog::provider::Provider;
-use crate::config::{Cooldown, Price, Reach, RetryPolicy};
+use crate::config::{Cooldown, Price, RetryPolicy};
 use crate::credential::Credential;
-use crate::guard::{Policy, SelfListen, Source, check_url};
-use crate::ledger::entry::Billing;
+use crate::guard::{NetworkAccess, Policy, SelfListen, Source, check_url};
 use crate::seal::context::{GrantContext, SecretContext};
 use crate::seal::derivation::{EdgeKey, GrantKey, SpendKey, TenantRoot};
 use crate::seal::names::{EdgeId, Epoch, Ring, Version};
 use crate::seal::payload::{Destination, Presentation};
 use crate::seal::seal;
-use crate::terms::{KeyId, ProviderName, TenantId};
+use crate::terms::{Billing, KeyId, ProviderName, TenantId};
 
 const URL: &str = "https://api.example.com/v1";
 
@@ -23,7 +22,7 @@ struct World {
 }
 
 fn destination(url: &str) -> Destination {
-    let policy = Policy { source: Source::Operator(Reach::default()), self_listen: SelfListen::default() };
+    let policy = Policy { source: Source::Operator(NetworkAccess::default()), self_listen: SelfListen::default() };
     Destination::from(&check_url(url, &policy).unwrap())
 }
 
@@ -70,7 +69,7 @@ impl World {
             base_url: Some(URL.to_owned()),
             headers: vec![],
             credential: None,
-            source: Source::Operator(Reach::default()),
+            source: Source::Operator(NetworkAccess::default()),
             retry: second(),
         });
         let auth = ByoAuth { key: Some(Arc::new(sealed)), destination: Some(destination(URL)) };

@@ -2,11 +2,11 @@ use super::*;
 use crate::guard::tests::{code, listing, operator, private, tenant};
 
 fn https(ip: &str, policy: &Policy) -> &'static str {
-    code(judge(SocketAddr::new(ip.parse().expect("an address"), 443), Scheme::Https, policy))
+    code(check_address(SocketAddr::new(ip.parse().expect("an address"), 443), Scheme::Https, policy))
 }
 
 fn at(address: &str, scheme: Scheme, policy: &Policy) -> &'static str {
-    code(judge(address.parse().expect("an address"), scheme, policy))
+    code(check_address(address.parse().expect("an address"), scheme, policy))
 }
 
 /// First and last address of a range, and the neighbours on both sides.
@@ -274,7 +274,7 @@ fn listed_ranges_exclude_all_others_public_ones_too() {
 
 #[test]
 fn listed_ranges_mean_nothing_without_the_opt_in() {
-    let reach = crate::config::Reach {
+    let reach = crate::guard::NetworkAccess {
         allow_private: false,
         ..match listing(&["10.0.0.0/8"]).source {
             crate::guard::Source::Operator(reach) => reach,
@@ -335,5 +335,5 @@ fn our_own_listeners_are_not_reached() {
 #[test]
 fn a_scoped_address_is_never_reached() {
     let scoped = SocketAddr::V6(std::net::SocketAddrV6::new("2606:4700::1".parse().expect("an address"), 443, 0, 2));
-    assert_eq!(code(judge(scoped, Scheme::Https, &private())), "ssrf.addr_never");
+    assert_eq!(code(check_address(scoped, Scheme::Https, &private())), "ssrf.addr_never");
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::Reach;
+use crate::guard::NetworkAccess;
 use crate::guard::tests::{code, operator, private, tenant};
 use crate::guard::{SelfListen, Source};
 
@@ -10,7 +10,7 @@ fn all(policy: &Policy, expected: &str, texts: &[&str]) {
 }
 
 fn with_ports(allow_private: bool, ports: &[u16]) -> Policy {
-    let reach = Reach { allow_private, allow_cidrs: Vec::new(), allow_ports: ports.to_vec() };
+    let reach = NetworkAccess { allow_private, allow_cidrs: Vec::new(), allow_ports: ports.to_vec() };
     Policy { source: Source::Operator(reach), self_listen: SelfListen::default() }
 }
 

@@ -5,14 +5,14 @@ use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::config::Reach;
+use crate::guard::NetworkAccess;
 use crate::guard::{Policy, SelfListen, Source, check_url};
 use crate::seal::key::{BlobContent, Plaintext};
 
 const KEY: &str = "sk-proj-0123456789abcdef";
 
 fn destination(url: &str) -> Destination {
-    let reach = Reach { allow_private: true, ..Reach::default() };
+    let reach = NetworkAccess { allow_private: true, ..NetworkAccess::default() };
     let policy = Policy { source: Source::Operator(reach), self_listen: SelfListen::default() };
     Destination::from(&check_url(url, &policy).unwrap())
 }

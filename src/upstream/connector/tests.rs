@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::*;
-use crate::config::Reach;
+use crate::guard::NetworkAccess;
 use crate::guard::{SelfListen, Source};
 use crate::upstream::h1::exchange;
 use crate::upstream::pool::Pool;
@@ -86,13 +86,13 @@ impl Upstream {
 }
 
 fn operator(allow_private: bool) -> Policy {
-    let reach = Reach { allow_private, ..Reach::default() };
+    let reach = NetworkAccess { allow_private, ..NetworkAccess::default() };
     Policy { source: Source::Operator(reach), self_listen: SelfListen::default() }
 }
 
 /// A policy that lets https through to any port, so that the address is what is judged.
 fn open_port(port: u16) -> Policy {
-    let reach = Reach { allow_ports: vec![port], ..Reach::default() };
+    let reach = NetworkAccess { allow_ports: vec![port], ..NetworkAccess::default() };
     Policy { source: Source::Operator(reach), self_listen: SelfListen::default() }
 }
 
@@ -140,7 +140,7 @@ async fn a_name_that_is_rebound_after_the_check_is_judged_by_its_new_address() {
     let url = format!("https://rebind.test:{}/v1", upstream.address.port());
     let origin = check_url(&url, &policy).expect("a good URL");
     let first = resolver.lookup("rebind.test", origin.port()).await.expect("an answer");
-    assert_eq!(judge(first[0], origin.scheme(), &policy), Ok(()));
+    assert_eq!(check_address(first[0], origin.scheme(), &policy), Ok(()));
     assert_eq!(get(&client_of(policy, &resolver), &url).await, "ssrf.addr_private");
     assert_eq!((resolver.asked(), upstream.connections()), (2, 0));
 }
@@ -160,7 +160,7 @@ async fn the_shared_rebinding_vector_gets_exactly_its_code() {
         let resolver = Scripted::new(&answers.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let origin = check_url("https://rebind.test/v1", &operator(false)).expect("a good URL");
         let first = resolver.lookup("rebind.test", origin.port()).await.expect("an answer");
-        assert!(first.iter().all(|address| judge(*address, origin.scheme(), &operator(false)).is_ok()));
+        assert!(first.iter().all(|address| check_address(*address, origin.scheme(), &operator(false)).is_ok()));
         let got = get(&client_of(operator(false), &resolver), &origin.to_string()).await;
         assert_eq!((got.as_str(), resolver.asked()), (case["code"].as_str().expect("a code"), 2));
     }

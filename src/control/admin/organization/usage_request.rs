@@ -3,10 +3,10 @@
 
 use actix_web::HttpRequest;
 
+use crate::clock;
 use crate::control::admin::input::Parameters;
 use crate::control::admin::page;
 use crate::control::error::ControlError;
-use crate::control::now_ms;
 use crate::control::store::entries::LedgerFilter;
 use crate::control::store::usage::{Among, BucketWidth, Dimension, UsageQuery, UsageRow};
 use crate::terms::Operation;
@@ -100,7 +100,7 @@ impl UsageRequest {
     pub fn read(request: &HttpRequest, endpoint: &Endpoint) -> Result<(Self, u32), ControlError> {
         let mut parameters = Parameters::of(request);
         let fingerprint = parameters.fingerprint();
-        let parsed = Self::of(&mut parameters, endpoint, now_ms() / 1_000)?;
+        let parsed = Self::of(&mut parameters, endpoint, clock::unix_seconds())?;
         parameters.finish()?;
         Ok((parsed, fingerprint))
     }

@@ -10,9 +10,9 @@ use crate::control::store::entries::LedgerFilter;
 use crate::control::store::testing::{Fresh, on_each_database};
 use crate::control::store::usage::{BucketWidth, Dimension, Totals, UsageQuery, month_of, usage};
 use crate::control::store::{Store, StoreError, entries};
-use crate::ledger::entry::{Billing, Entry, Outcome, UsageSource};
+use crate::ledger::entry::{Entry, Outcome, UsageSource};
 use crate::ledger::{Batch, EntrySink};
-use crate::terms::{NanoUsd, Operation, Usage};
+use crate::terms::{Billing, NanoUsd, Operation, Usage};
 
 type Sums = BTreeMap<(Option<i64>, Vec<Option<String>>), Totals>;
 
