@@ -21,7 +21,7 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::catalog::caller::Caller;
-use crate::config::{Server, Upstream};
+use crate::config::{Server, UpstreamLimits};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::worker::{Worker, Workers};
 use crate::memory::MemoryCapacity;
@@ -38,7 +38,7 @@ pub struct AppState {
     /// `[server]`.
     pub server: Server,
     /// `[upstream]`.
-    pub limits: Upstream,
+    pub limits: UpstreamLimits,
     /// Memory for bodies in flight.
     pub memory: Arc<MemoryCapacity>,
     /// Where refusals are counted: no entry tells of them.

@@ -108,7 +108,7 @@ impl Caller {
     }
 
     /// Whether the key may use the model: `allowed_models` names its id or an alias.
-    pub fn may_use(&self, model: &config::Model) -> bool {
+    pub fn may_use(&self, model: &config::ModelSettings) -> bool {
         let names = |allowed: &String| *allowed == *model.id || model.aliases.contains(allowed);
         self.allowed_models.as_ref().is_none_or(|allowed| allowed.iter().any(names))
     }

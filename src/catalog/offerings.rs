@@ -39,7 +39,7 @@ pub struct BrokeredProvider {
 #[derive(Debug)]
 pub struct Model {
     /// Definition in the configuration.
-    pub definition: config::Model,
+    pub definition: config::ModelSettings,
     /// Enabled brokered offers, in natural order of their providers. Shared by every chain that
     /// equals it.
     pub offers: Chain,

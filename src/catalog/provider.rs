@@ -80,8 +80,8 @@ impl Provider {
 impl Offer {
     /// Combines what configuration says about a model at a kind with one provider of that kind.
     pub(super) fn build(
-        definition: &config::Model,
-        served: &config::Served,
+        definition: &config::ModelSettings,
+        served: &config::Offering,
         kind: &config::Kind,
         query: &[(String, String)],
         provider: &Arc<Provider>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{self, Auth, Cooldown, Kind, Price, RetryPolicy, Served};
+use crate::config::{self, Auth, Cooldown, Kind, Offering, Price, RetryPolicy};
 use crate::guard::NetworkAccess;
 use crate::secret::Secret;
 use crate::terms::Operation;
@@ -40,8 +40,8 @@ pub fn kind(name: &str, auth: Auth, paths: &[(Operation, &str)]) -> Arc<Kind> {
     })
 }
 
-pub fn provider(name: &str, kind: &Arc<Kind>, key: Option<&str>) -> config::Provider {
-    config::Provider {
+pub fn provider(name: &str, kind: &Arc<Kind>, key: Option<&str>) -> config::ProviderSettings {
+    config::ProviderSettings {
         name: name.into(),
         kind: kind.clone(),
         api_key: key.map(|key| Arc::new(Secret::new(key))),
@@ -55,9 +55,9 @@ pub fn provider(name: &str, kind: &Arc<Kind>, key: Option<&str>) -> config::Prov
     }
 }
 
-pub fn model(id: &str, aliases: &[&str], kinds: &[&str], price: Price) -> config::Model {
-    let served = Served { upstream_model: format!("up/{id}"), price: Arc::new(price) };
-    config::Model {
+pub fn model(id: &str, aliases: &[&str], kinds: &[&str], price: Price) -> config::ModelSettings {
+    let served = Offering { upstream_model: format!("up/{id}"), price: Arc::new(price) };
+    config::ModelSettings {
         id: id.into(),
         aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
         context_window: None,
@@ -68,13 +68,13 @@ pub fn model(id: &str, aliases: &[&str], kinds: &[&str], price: Price) -> config
 
 /// Kind `a` with chat and embeddings, kind `b` with chat; providers `10-b`, `2-a`, disabled
 /// `0-off`, and `1-acme` reserved for the tenant acme.
-pub fn catalog() -> config::Catalog {
+pub fn catalog() -> config::CatalogSettings {
     let a = kind("a", Auth::Bearer, &[CHAT, EMBEDDINGS]);
     let b = kind("b", Auth::Header("api-key".into()), &[CHAT]);
-    let acme = config::Provider { tenants: Some(vec!["acme".into()]), ..provider("1-acme", &b, Some("key of acme's own")) };
-    let off = config::Provider { disabled: Some(config::Disabled::ByOperator), ..provider("0-off", &a, Some("k")) };
+    let acme = config::ProviderSettings { tenants: Some(vec!["acme".into()]), ..provider("1-acme", &b, Some("key of acme's own")) };
+    let off = config::ProviderSettings { disabled: Some(config::Disabled::ByOperator), ..provider("0-off", &a, Some("k")) };
     let price = || Price { request: crate::terms::PicoUsd(1), ..Price::default() };
-    config::Catalog {
+    config::CatalogSettings {
         kinds: [("a".into(), a.clone()), ("b".into(), b.clone())].into(),
         providers: vec![provider("10-b", &b, Some("key-of-b-1234")), acme, off, provider("2-a", &a, Some("key-of-a-5678"))],
         models: vec![

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::config::check::Problems;
+use crate::config::Problems;
 
 /// A message for standard error, which may be empty, and the exit code.
 #[derive(Debug)]

@@ -1,13 +1,13 @@
-//! Durations as TOML and the admin API spell them: `"250ms"`, `"30s"`, `"5m"`.
+//! Durations in TOML and in the admin API: `"250ms"`, `"30s"`, `"5m"`.
 
 use std::time::Duration;
 
-/// The duration spelled so; `None` if it is none. A bare number is none: it names no unit.
+/// Parses a duration; `None` if it is invalid. A number without a unit is invalid.
 pub fn parse(text: &str) -> Option<Duration> {
     humantime::parse_duration(text).ok()
 }
 
-/// The duration for people, such as `1m 30s`; [`parse`] reads it back.
+/// Formats a duration such as `1m 30s`, which [`parse`] accepts.
 pub fn text(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }

@@ -1,13 +1,13 @@
-//! Sizes as TOML spells them: `"20MiB"`.
+//! Sizes in TOML: `"20MiB"`.
 
 use bytesize::ByteSize;
 
-/// The number of bytes spelled so; `None` if it is no size.
+/// Parses a size into bytes; `None` if it is invalid.
 pub fn parse(text: &str) -> Option<u64> {
     text.parse().ok().map(|ByteSize(bytes)| bytes)
 }
 
-/// The size for people, such as `20.0 MiB`.
+/// Formats a size such as `20.0 MiB`.
 pub fn text(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }

@@ -2,7 +2,7 @@
 
 use super::master::keyring::KeyringError;
 use super::store::StoreError;
-use crate::config::check::Problems;
+use crate::config::Problems;
 use crate::credential::NoRandomness;
 use crate::seal::SealError;
 

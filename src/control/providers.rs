@@ -13,7 +13,7 @@ use super::store::providers::{self, ProviderRow};
 use super::tenants::get_tenant;
 use super::{Control, fields};
 use crate::clock;
-use crate::config::check::names;
+use crate::config::names;
 use crate::config::{Auth, Kind};
 use crate::guard::{Denied, Policy, Source, check_url};
 use crate::seal::payload::{BadPayload, Destination, Payload, Presentation};

@@ -21,7 +21,7 @@ use crate::catalog::directory::DirectoryContext;
 use crate::catalog::offerings::Offerings;
 use crate::catalog::snapshot::Snapshot;
 use crate::clock;
-use crate::config::check::Problems;
+use crate::config::Problems;
 use crate::config::{self, Environment};
 use crate::seal::names::EdgeId;
 use crate::terms::{ProviderName, TenantId};

@@ -21,7 +21,7 @@ use crate::catalog::caller::Caller;
 use crate::catalog::directory::DirectoryContext;
 use crate::catalog::offerings::Offerings;
 use crate::catalog::snapshot::Snapshot;
-use crate::config::{self, Catalog, Environment};
+use crate::config::{self, CatalogSettings, Environment};
 use crate::guard::SelfListen;
 use crate::seal::spend::Edge;
 use crate::secret::Secret;
@@ -82,12 +82,12 @@ impl ControlFixture {
     }
 
     pub fn with(fresh: Arc<Fresh>, token: Option<&str>, settings: PathBuf) -> Self {
-        let offerings = Offerings::build(&Catalog::default(), None, 0);
+        let offerings = Offerings::build(&CatalogSettings::default(), None, 0);
         Self::serving(fresh, token, settings, offerings)
     }
 
     /// A control half with a master key and the providers of a catalog.
-    pub fn sealed(fresh: Arc<Fresh>, catalog: &Catalog, keys: config::Sealing) -> Self {
+    pub fn sealed(fresh: Arc<Fresh>, catalog: &CatalogSettings, keys: config::Sealing) -> Self {
         Self::sealing(fresh, Some(TOKEN), PathBuf::from("no/such/file.toml"), Offerings::build(catalog, None, 0), keys)
     }
 

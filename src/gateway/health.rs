@@ -1,7 +1,6 @@
-//! Health of providers: after too many failures a provider is in cooldown, then one request probes
-//! whether it has recovered.
+//! How a provider has been doing: after too many failures it rests, then one request probes whether it is back.
 //!
-//! One [`Health`] per provider is shared by all workers. Time is an argument.
+//! One [`Health`] per provider, shared by all workers, so that they agree. Time is an argument.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,11 +10,10 @@ use std::time::Instant;
 use crate::config::Cooldown;
 use crate::terms::{ProviderName, TenantId};
 
-/// Health of one provider.
+/// The record of one provider.
 #[derive(Debug, Default)]
 pub struct Health {
-    /// Whether the state differs from the default. The happy path checks this flag instead of
-    /// taking the lock.
+    /// Whether the state below is anything but spotless: what the happy path looks at instead of locking.
     has_failures: AtomicBool,
     state: Mutex<State>,
 }
@@ -29,20 +27,20 @@ struct State {
     last_error: Option<&'static str>,
 }
 
-/// Health as the admin API shows it.
+/// What the admin plane shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct HealthStatus {
-    /// End of the cooldown.
+    /// Until when it rests.
     pub cooldown_until: Option<Instant>,
-    /// Consecutive failures.
+    /// Failures in a row.
     pub failures: u32,
-    /// Class of the last failure since the last success.
+    /// The class of the last failure since the last success.
     pub last_error: Option<&'static str>,
 }
 
 impl Health {
-    /// Whether a request may be sent to this provider while others are available. The first caller
-    /// after a cooldown becomes the probe; the others are turned away until its result is known.
+    /// Whether a request may be sent there while others are available. After a rest the first to ask becomes the probe;
+    /// the others go on elsewhere until it has reported.
     pub fn admits(&self, now: Instant) -> bool {
         if !self.has_failures.load(Ordering::Acquire) {
             return true;
@@ -58,7 +56,7 @@ impl Health {
         }
     }
 
-    /// A call succeeded.
+    /// A call went well.
     pub fn succeeded(&self) {
         if self.has_failures.load(Ordering::Acquire) {
             *self.lock() = State::default();
@@ -66,7 +64,7 @@ impl Health {
         }
     }
 
-    /// A call failed, and the provider is at fault.
+    /// A call failed in a way that counts.
     pub fn failed(&self, error: &'static str, policy: &Cooldown, now: Instant) {
         if policy.failures == 0 {
             return;
@@ -85,15 +83,14 @@ impl Health {
         }
     }
 
-    /// The call says nothing about the provider's health. Frees the probe slot, so that another
-    /// request may probe.
+    /// A call ended without telling anything about the provider: a probe that was cut short may be repeated.
     pub fn inconclusive(&self) {
         if self.has_failures.load(Ordering::Acquire) {
             self.lock().is_probing = false;
         }
     }
 
-    /// Health at `now`.
+    /// What the admin plane shows.
     pub fn status(&self, now: Instant) -> HealthStatus {
         let state = self.lock();
         HealthStatus {
@@ -108,25 +105,25 @@ impl Health {
     }
 }
 
-/// Health of all providers, by name and, for a tenant's own, by tenant. Read when an adapter starts
-/// and by the admin API, never by a request.
+/// The records of all providers, by name and, for a tenant's own, by tenant. Looked into when an adapter starts and by the
+/// admin plane; never by a request.
 #[derive(Debug, Default)]
 pub struct HealthBook(Mutex<HashMap<Account, Arc<Health>>>);
 
-/// A provider, and the tenant that owns it, if any.
+/// A provider, and the tenant it belongs to if it is its own.
 type Account = (Option<TenantId>, ProviderName);
 
 impl HealthBook {
-    /// Health of one provider, created on first use.
+    /// The record of one provider, begun if need be.
     pub fn of(&self, owner: Option<&TenantId>, provider: &ProviderName) -> Arc<Health> {
         Arc::clone(self.lock().entry((owner.cloned(), provider.clone())).or_default())
     }
 
-    /// The brokered providers in cooldown at `now`.
+    /// The brokered providers that rest at this moment.
     pub fn in_cooldown(&self, now: Instant) -> Vec<ProviderName> {
-        let is_in_cooldown = |health: &Health| health.status(now).cooldown_until.is_some();
+        let rests = |health: &Health| health.status(now).cooldown_until.is_some();
         let book = self.lock();
-        book.iter().filter(|((owner, _), health)| owner.is_none() && is_in_cooldown(health)).map(|((_, name), _)| name.clone()).collect()
+        book.iter().filter(|((owner, _), health)| owner.is_none() && rests(health)).map(|((_, name), _)| name.clone()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Account, Arc<Health>>> {
@@ -147,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_is_in_cooldown_after_enough_failures_in_the_window() {
+    fn a_provider_rests_after_so_many_failures_in_the_window() {
         let (health, start) = (Health::default(), Instant::now());
         health.failed("reset", &POLICY, start);
         health.failed("reset", &POLICY, second(start, 1));
@@ -159,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_too_far_apart_do_not_add_up() {
+    fn failures_that_lie_too_far_apart_do_not_add_up() {
         let (health, start) = (Health::default(), Instant::now());
         for nth in 0..6 {
             health.failed("reset", &POLICY, second(start, nth * 16));
@@ -168,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_resets_the_failures() {
+    fn a_success_forgets_the_failures() {
         let (health, start) = (Health::default(), Instant::now());
         for _ in 0..5 {
             health.failed("reset", &POLICY, start);
@@ -180,19 +177,19 @@ mod tests {
     }
 
     #[test]
-    fn after_a_cooldown_one_request_probes_and_others_are_turned_away() {
+    fn after_the_rest_one_request_probes_and_the_others_wait_for_its_word() {
         let (health, start) = (Health::default(), Instant::now());
         for _ in 0..3 {
             health.failed("reset", &POLICY, start);
         }
-        let recovered = second(start, 15);
-        assert!(health.admits(recovered));
-        assert!(!health.admits(recovered), "a second request during the probe");
-        health.failed("reset", &POLICY, recovered);
-        assert!(!health.admits(second(start, 29)), "a failed probe starts another cooldown");
+        let rested = second(start, 15);
+        assert!(health.admits(rested));
+        assert!(!health.admits(rested), "a second request while the probe is out");
+        health.failed("reset", &POLICY, rested);
+        assert!(!health.admits(second(start, 29)), "a failed probe means another rest");
         assert!(health.admits(second(start, 30)));
         health.inconclusive();
-        assert!(health.admits(second(start, 30)), "an inconclusive probe may be repeated");
+        assert!(health.admits(second(start, 30)), "a probe that was cut short may be repeated");
         health.succeeded();
         assert!(health.admits(second(start, 30)) && health.admits(second(start, 30)));
     }

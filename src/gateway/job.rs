@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::disconnect::ClientGone;
 use crate::catalog::caller::Caller;
-use crate::config::Upstream;
+use crate::config::UpstreamLimits;
 use crate::json::Document;
 use crate::memory::MemoryCapacity;
 use crate::terms::{Operation, RequestId};
@@ -43,7 +43,7 @@ pub struct Job {
     /// Time that the client may leave a frame unread.
     pub write_timeout: Duration,
     /// Limits on the buffered part of an answer.
-    pub limits: Upstream,
+    pub limits: UpstreamLimits,
     /// Memory for buffered data.
     pub memory: Arc<MemoryCapacity>,
     /// Signals that the client has closed the connection.

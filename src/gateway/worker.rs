@@ -1,7 +1,6 @@
-//! The catalog and router of one worker thread, and the set of all workers, which hands new
-//! snapshots to each.
+//! A worker is one worker's catalog and router; the fleet is all of them, so that a new world reaches every worker.
 //!
-//! Only the addresses that receive a new snapshot leave a worker's thread.
+//! Nothing of a worker leaves its thread but the addresses that receive a new snapshot.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -29,37 +28,37 @@ use crate::upstream::Network;
 
 /// One worker's actors.
 pub struct Worker {
-    /// The worker's current snapshot.
+    /// What the worker's catalog holds.
     pub snapshot: watch::Receiver<Snapshot>,
-    /// The worker's router.
+    /// Where requests go.
     pub router: Addr<Router>,
 }
 
-/// All workers of the process. Each starts on first use.
+/// All workers of the process, present and to come.
 pub struct Workers {
-    /// Health of the providers, shared by all workers.
+    /// How providers have been doing, on all workers together.
     pub health: Arc<HealthBook>,
-    /// Cancelled after the grace period of a shutdown: each stream then ends with an error frame.
+    /// To be cancelled when streams have had their grace: each then ends with a word to its client.
     pub stopping: Arc<CancellationToken>,
     ledger: LedgerHandle,
     network: Network,
     options: WorkerOptions,
     in_flight: AtomicUsize,
     started_at: Instant,
-    /// Time at which the snapshot was last known to be current, in milliseconds after `started_at`.
+    /// Milliseconds after `started_at` at which the snapshot was last known to be up to date.
     confirmed: AtomicU64,
     subscribers: Mutex<Subscribers>,
 }
 
-/// Settings for all workers.
+/// What the operator has decided for all workers.
 pub struct WorkerOptions {
-    /// Number of requests in flight above which new ones are refused.
+    /// Requests in flight before new ones are refused.
     pub max_in_flight: usize,
-    /// Time for which keys stay valid while revocations cannot be checked.
+    /// How long keys are taken on trust when it cannot be known whether they are revoked.
     pub fail_static: Duration,
-    /// This gateway's half of every grant; `None` if it uses no tenant's keys.
+    /// This gateway's own half of every grant; `None`: it spends no tenant's keys.
     pub edge: Option<Arc<Edge>>,
-    /// Lifetime of an opened provider key in memory.
+    /// How long an opened provider key is kept.
     pub cache: Duration,
     /// The policy that admits requests.
     pub admission: Option<Arc<dyn Admission>>,
@@ -67,17 +66,16 @@ pub struct WorkerOptions {
     pub filter: Option<Arc<dyn Filter>>,
 }
 
-/// Receivers of new snapshots, and the snapshot for workers that start later.
+/// Who has to hear of a new snapshot, and what those start with who come later.
 struct Subscribers {
     latest: Snapshot,
     workers: Vec<[Recipient<Adopt>; 2]>,
 }
 
-/// Counts a request as in flight until it is dropped.
+/// A request's guard among those in flight; given back on drop.
 pub struct InFlightGuard(Arc<Workers>);
 
-/// Time after a successful poll of the change log in which the snapshot counts as current: two
-/// polls and their duration (spec/security.md 4.3).
+/// How long after a good poll of the change log its answer still counts as the present (spec/security.md 4.3).
 const POLLS: Duration = Duration::from_millis(1_500);
 
 thread_local! {
@@ -85,7 +83,7 @@ thread_local! {
 }
 
 impl Workers {
-    /// Creates the set without workers.
+    /// A fleet without workers: each worker adds its own when it starts.
     pub fn new(snapshot: Snapshot, ledger: LedgerHandle, network: Network, options: WorkerOptions) -> Arc<Self> {
         Arc::new(Self {
             health: Arc::default(),
@@ -129,27 +127,27 @@ impl Workers {
         Ok(Worker { snapshot, router })
     }
 
-    /// Hands a new snapshot to every worker. Resolves when all have it, so that a revoked key is
-    /// refused by all of them.
+    /// Hands a new snapshot to every worker; done when all have it, so that what is refused now is refused everywhere here.
     pub fn adopt(&self, snapshot: Snapshot) -> BoxFuture<'static, ()> {
         let workers = {
             let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
             subscribers.latest = snapshot.clone();
             subscribers.workers.clone()
         };
-        // A failed send means that the worker has ended.
+        // A worker that is gone has nothing left to adopt.
         let sends: Vec<_> = workers.iter().flatten().map(|worker| worker.send(Adopt(snapshot.clone()))).collect();
         join_all(sends).map(drop).boxed()
     }
 
-    /// Records that the snapshot is current now.
+    /// The snapshot is up to date, now.
     pub fn confirm(&self) {
         self.confirmed.store(self.age(), Ordering::Relaxed);
     }
 
-    /// Whether the snapshot was current recently enough to authenticate keys with it.
+    /// Whether the snapshot was up to date recently enough to let keys in by it.
     pub fn is_trusted(&self) -> bool {
         let unconfirmed = self.age().saturating_sub(self.confirmed.load(Ordering::Relaxed));
+        // Two polls and the time they may take count as now.
         Duration::from_millis(unconfirmed) <= self.options.fail_static + POLLS
     }
 
@@ -158,14 +156,14 @@ impl Workers {
         u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Counts one more request in flight; `None` if there are too many.
+    /// A guard for one more request; `None`: the process is full.
     pub fn admit(self: &Arc<Self>) -> Option<InFlightGuard> {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
         let guard = InFlightGuard(Arc::clone(self));
         (before < self.options.max_in_flight).then_some(guard)
     }
 
-    /// Number of requests in flight.
+    /// Requests in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }

@@ -141,7 +141,8 @@ mod tests {
     /// `admit` is given a snapshot and nothing else, so what a wrong key could cost is memory: here what the authenticator remembers.
     #[test]
     fn a_flood_of_wrong_keys_from_one_address_is_remembered_in_one_place_and_slowed_down() {
-        let snapshot = Snapshot { offerings: Arc::new(Offerings::build(&config::Catalog::default(), None, 0)), directory: Arc::default() };
+        let snapshot =
+            Snapshot { offerings: Arc::new(Offerings::build(&config::CatalogSettings::default(), None, 0)), directory: Arc::default() };
         let authenticator = Authenticator::new(600);
         let address = Some(IpAddr::from([192, 0, 2, 1]));
         let mut refusals = (0, 0);

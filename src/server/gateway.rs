@@ -166,7 +166,7 @@ pub fn bind(server: &config::Server) -> Result<TcpListener, StartError> {
     listen::bind(server.listen, server.reuse_port).map_err(refused)
 }
 
-fn journaling(ledger: &config::Ledger) -> LedgerOptions {
+fn journaling(ledger: &config::LedgerSettings) -> LedgerOptions {
     let sync = match ledger.durability {
         config::Durability::Process => SyncPolicy::Never,
         config::Durability::Power => SyncPolicy::EachPoll,

@@ -8,7 +8,7 @@ fn kind(name: &str, auth: Auth) -> Arc<Kind> {
     testing::kind(name, auth, &[CHAT])
 }
 
-fn brokered(name: &str, kind: &Arc<Kind>) -> config::Provider {
+fn brokered(name: &str, kind: &Arc<Kind>) -> config::ProviderSettings {
     provider(name, kind, Some("the operator's key"))
 }
 
@@ -16,7 +16,7 @@ fn brokered(name: &str, kind: &Arc<Kind>) -> config::Provider {
 fn offerings() -> Offerings {
     let (a, b) = (kind("a", Auth::Bearer), kind("b", Auth::None));
     let model = |id: &str, kinds: &[&str]| model(id, &[], kinds, Price::default());
-    let catalog = config::Catalog {
+    let catalog = config::CatalogSettings {
         providers: vec![brokered("1-a", &a), brokered("10-b", &b)],
         models: vec![model("both", &["a", "b"]), model("only-a", &["a"]), model("only-b", &["b"])],
         kinds: [a, b].into_iter().map(|kind| (kind.name.clone(), kind)).collect(),

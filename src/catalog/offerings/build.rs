@@ -15,8 +15,8 @@ use crate::terms::natural::natural_order;
 impl Offerings {
     /// Builds the offerings of `catalog` at `built_at` (Unix seconds). Providers that are unchanged
     /// since `before` are reused, so that their connections stay warm.
-    pub fn build(catalog: &config::Catalog, before: Option<&Offerings>, built_at: i64) -> Self {
-        let mut sources: Vec<&config::Provider> = catalog.providers.iter().collect();
+    pub fn build(catalog: &config::CatalogSettings, before: Option<&Offerings>, built_at: i64) -> Self {
+        let mut sources: Vec<&config::ProviderSettings> = catalog.providers.iter().collect();
         sources.sort_by(|a, b| natural_order(&a.name, &b.name));
         let providers: Vec<BrokeredProvider> = sources.iter().map(|source| BrokeredProvider::build(source, before)).collect();
         let models: Vec<Arc<Model>> =
@@ -35,7 +35,7 @@ impl Offerings {
 }
 
 impl BrokeredProvider {
-    fn build(source: &config::Provider, before: Option<&Offerings>) -> Self {
+    fn build(source: &config::ProviderSettings, before: Option<&Offerings>) -> Self {
         let built = brokered(source);
         let old = before.and_then(|before| before.providers.iter().find(|old| *old.provider == built));
         Self {
@@ -46,7 +46,7 @@ impl BrokeredProvider {
     }
 }
 
-fn brokered(source: &config::Provider) -> Provider {
+fn brokered(source: &config::ProviderSettings) -> Provider {
     Provider {
         name: source.name.clone(),
         kind: source.kind.name.clone(),
@@ -64,7 +64,7 @@ fn brokered(source: &config::Provider) -> Provider {
 
 impl Model {
     /// `sources` and `built` are the same providers in the same order.
-    fn build(definition: &config::Model, sources: &[&config::Provider], built: &[BrokeredProvider]) -> Self {
+    fn build(definition: &config::ModelSettings, sources: &[&config::ProviderSettings], built: &[BrokeredProvider]) -> Self {
         let offers: Vec<Arc<Offer>> = sources
             .iter()
             .zip(built)
@@ -80,6 +80,6 @@ impl Model {
 }
 
 /// Whether calls may use the provider: enabled, and with a key if its kind needs one.
-fn is_ready(source: &config::Provider) -> bool {
+fn is_ready(source: &config::ProviderSettings) -> bool {
     source.disabled.is_none() && (source.kind.auth == Auth::None || source.api_key.is_some())
 }

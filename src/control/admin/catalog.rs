@@ -8,7 +8,7 @@ use super::error::AdminError;
 use super::input::Parameters;
 use super::page::ListJson;
 use crate::catalog::offerings::Model;
-use crate::config::{Price, Rates, Served};
+use crate::config::{Offering, Price, Rates};
 use crate::control::Control;
 use crate::terms::PicoUsd;
 
@@ -72,7 +72,7 @@ fn shown(model: &Model) -> ModelJson<'_> {
     let definition = &model.definition;
     let served = definition.served_by.iter().map(|(kind, served)| {
         let offers = model.offers.iter().filter(|offer| offer.provider.kind == *kind);
-        let Served { upstream_model, price } = served;
+        let Offering { upstream_model, price } = served;
         ServedJson { kind, upstream_model, providers: offers.map(|offer| offer.provider.name.as_str()).collect(), price: price_json(price) }
     });
     ModelJson {

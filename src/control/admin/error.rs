@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::config::check::Problems;
+use crate::config::Problems;
 use crate::control::error::ControlError;
 use crate::control::store::StoreError;
 

@@ -9,7 +9,7 @@ use diesel::prelude::*;
 
 use crate::catalog::caller::Caller;
 use crate::catalog::provider::Offer;
-use crate::config::{self, Auth, Catalog, Cooldown, Kind, Model, Price, RetryPolicy, Served};
+use crate::config::{self, Auth, CatalogSettings, Cooldown, Kind, ModelSettings, Offering, Price, RetryPolicy};
 use crate::control::edges::NewEdge;
 use crate::control::error::ControlError;
 use crate::control::keys::{IssuedKey, KeyFields};
@@ -57,16 +57,16 @@ fn kind(name: &str, host: &str, auth: Auth) -> Arc<Kind> {
 
 /// The kinds `groq` (at `host`), `azure` (its key in a header) and `open` (without keys), all
 /// serving the model `m`.
-fn catalog(host: &str) -> Catalog {
+fn catalog(host: &str) -> CatalogSettings {
     let kinds = [
         kind("groq", host, Auth::Bearer),
         kind("azure", "azure.example", Auth::Header("api-key".to_owned())),
         kind("open", "open.example", Auth::None),
     ];
-    let served = Served { upstream_model: "m".to_owned(), price: Arc::new(Price::default()) };
+    let served = Offering { upstream_model: "m".to_owned(), price: Arc::new(Price::default()) };
     let served_by = kinds.iter().map(|kind| (kind.name.clone(), served.clone())).collect();
-    let model = Model { id: "m".into(), aliases: vec![], context_window: None, max_output_tokens: None, served_by };
-    Catalog { kinds: kinds.into_iter().map(|kind| (kind.name.clone(), kind)).collect(), providers: vec![], models: vec![model] }
+    let model = ModelSettings { id: "m".into(), aliases: vec![], context_window: None, max_output_tokens: None, served_by };
+    CatalogSettings { kinds: kinds.into_iter().map(|kind| (kind.name.clone(), kind)).collect(), providers: vec![], models: vec![model] }
 }
 
 fn master(byte: u8) -> Secret {

@@ -2,13 +2,44 @@
 
 use std::time::Duration;
 
-use crate::config::toml::Section;
-use crate::config::{Cooldown, RetryPolicy};
+use super::section::Section;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
+/// `[retry]` as it applies to one provider.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryPolicy {
+    /// Upstream calls per provider and request, at least 1.
+    pub attempts: u32,
+    /// Upper bound of the first pause; doubled each time, full jitter.
+    pub backoff: Duration,
+    /// Longest pause, and longest `retry-after` that is waited for.
+    pub max_backoff: Duration,
+    /// Time limit for the TCP connection and, separately, for the TLS handshake.
+    pub connect_timeout: Duration,
+    /// Time limit for the response head and for the first event of a stream.
+    pub first_byte_timeout: Duration,
+    /// Time limit between two reads of a body or stream.
+    pub idle_timeout: Duration,
+    /// Time limit for a whole answer.
+    pub total_timeout: Duration,
+    /// When a failing provider is skipped.
+    pub cooldown: Cooldown,
+}
+
+/// A provider that fails `failures` times in a row within `window` is skipped for `rest`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cooldown {
+    /// Consecutive failures within the window; 0 disables cooldown.
+    pub failures: u32,
+    /// Time span that the failures must fall into.
+    pub window: Duration,
+    /// Length of the cooldown.
+    pub rest: Duration,
+}
+
 impl Default for RetryPolicy {
-    /// As in DESIGN.md section 3; `total_timeout` as in spec/security.md 7.4.
+    /// Defaults of DESIGN.md section 3; `total_timeout` of spec/security.md 7.4.
     fn default() -> Self {
         Self {
             attempts: 2,
@@ -23,8 +54,8 @@ impl Default for RetryPolicy {
     }
 }
 
-/// The policy of `parent`'s table `retry`, with `base` laid under.
-pub fn read(parent: &mut Section<'_>, base: &RetryPolicy) -> RetryPolicy {
+/// Reads the table `retry` of `parent`. Missing keys are those of `base`.
+pub(super) fn read(parent: &mut Section<'_>, base: &RetryPolicy) -> RetryPolicy {
     let mut policy = base.clone();
     let Some(mut section) = parent.section("retry") else { return policy };
     if let Some(attempts) = section.number("attempts", 1..=100) {

@@ -1,4 +1,5 @@
-//! Credentials: where they are found, and which are too weak to start with (spec/security.md 4.5). No text here quotes one.
+//! Secrets from the environment or a file, and the checks that refuse weak ones (spec/security.md 4.5).
+//! No message quotes a secret.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -9,36 +10,36 @@ use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose};
 use zeroize::Zeroizing;
 
-use crate::config::Environment;
-use crate::config::toml::Section;
+use super::environment::Environment;
+use super::section::Section;
 use crate::secret::Secret;
 
-/// What came of looking for a credential.
+/// Result of looking up a secret.
 #[derive(Debug)]
 pub enum Found {
-    /// It is there.
-    Key(Secret),
-    /// The variable or the file of that name is not.
-    Absent(String),
-    /// TOML names no place, or a problem was noted.
-    Nowhere,
+    /// The secret.
+    Secret(Secret),
+    /// The named variable or file is missing or empty.
+    Missing(String),
+    /// TOML names no source, or a problem was recorded.
+    Nothing,
 }
 
-/// The three keys that tell where a credential comes from; only the first two may be used.
+/// The TOML keys of one secret. Only `env` and `file` may be used.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
-    /// Names an environment variable.
+pub struct SecretSource {
+    /// Key that names an environment variable.
     pub env: &'static str,
-    /// Names a file; `None` where a file is no choice.
+    /// Key that names a file; `None` where files are not supported.
     pub file: Option<&'static str>,
-    /// What an impatient operator would write the credential itself under.
+    /// Key under which an operator might write the secret itself, which is refused.
     pub literal: &'static str,
-    /// The variable looked at if none is named.
+    /// Variable that is read if no source is named.
     pub default: Option<&'static str>,
 }
 
-impl Place {
-    /// Finds the credential. A literal one is refused.
+impl SecretSource {
+    /// Looks up the secret. A literal one is refused.
     pub fn find(self, section: &mut Section<'_>, environment: &dyn Environment) -> Found {
         if section.has(self.literal) {
             section.value(self.literal);
@@ -47,28 +48,28 @@ impl Place {
                 self.env
             );
             section.key_problem(self.literal, "a literal credential in TOML is refused", remedy);
-            return Found::Nowhere;
+            return Found::Nothing;
         }
         let variable = section.text(self.env);
         let file = self.file.and_then(|key| section.text(key).map(|file| (key, file)));
         match (variable, file) {
             (Some(_), Some((key, _))) => {
-                section.problem(key, format!("{} names a place already", self.env), "keep one of the two");
-                Found::Nowhere
+                section.problem(key, format!("{} is set too", self.env), "keep one of the two");
+                Found::Nothing
             }
             (None, Some((key, file))) => from_file(section, key, file),
             (Some(variable), None) if !is_variable(variable) => {
-                // Not quoted: it may be the credential itself, put into the wrong place.
+                // Not quoted: it may be the secret itself in the wrong place.
                 section.key_problem(
                     self.env,
-                    "is no name of an environment variable",
+                    "is not the name of an environment variable",
                     "write the variable's name, such as OPENAI_API_KEY, not its value",
                 );
-                Found::Nowhere
+                Found::Nothing
             }
             (variable, None) => match variable.or(self.default) {
                 Some(variable) => from_variable(environment, variable),
-                None => Found::Nowhere,
+                None => Found::Nothing,
             },
         }
     }
@@ -81,58 +82,58 @@ fn is_variable(name: &str) -> bool {
 fn from_variable(environment: &dyn Environment, variable: &str) -> Found {
     let value = environment.var(variable).map(Zeroizing::new);
     match value.as_deref().map(|value| value.trim()) {
-        Some(value) if !value.is_empty() => Found::Key(Secret::new(value)),
-        _ => Found::Absent(variable.to_owned()),
+        Some(value) if !value.is_empty() => Found::Secret(Secret::new(value)),
+        _ => Found::Missing(variable.to_owned()),
     }
 }
 
 fn from_file(section: &Section<'_>, key: &str, file: &str) -> Found {
     match std::fs::read_to_string(file).map(Zeroizing::new) {
-        Ok(text) if text.trim().is_empty() => Found::Absent(file.to_owned()),
+        Ok(text) if text.trim().is_empty() => Found::Missing(file.to_owned()),
         Ok(text) => {
             if std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
-                section.notes().warning(format!(
-                    "{}: {}: {file} is open to other users; chmod 600 it",
+                section.diagnostics().warning(format!(
+                    "{}: {}: {file} is readable by other users; run chmod 600 on it",
                     section.file().display(),
                     section.path(key)
                 ));
             }
-            Found::Key(Secret::new(text.trim()))
+            Found::Secret(Secret::new(text.trim()))
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => Found::Absent(file.to_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Found::Missing(file.to_owned()),
         Err(error) => {
             section.key_problem(
                 key,
                 format!("{file} cannot be read ({error})"),
                 "let the user that runs aigw read it, or name another file",
             );
-            Found::Nowhere
+            Found::Nothing
         }
     }
 }
 
-/// Why a provider's key cannot travel in a header; `None` if it can.
+/// Returns problem and remedy of a provider key that cannot be sent in a header; `None` if it can.
 pub fn provider_key_fault(key: &Secret) -> Option<(&'static str, &'static str)> {
     let is_visible = key.expose().bytes().all(|byte| byte.is_ascii_graphic());
     (!is_visible)
-        .then_some(("the key has a space, a line break or another byte that no header may carry", "copy it again from the provider"))
+        .then_some(("the key contains a space, a line break or another byte that headers cannot carry", "copy it again from the provider"))
 }
 
-/// Texts that stand in tutorials and not in tokens.
+/// Well-known default tokens.
 const KNOWN_DEFAULTS: [&str; 8] = ["sk-1234", "changeme", "change-me", "change_me", "password", "passw0rd", "letmein", "qwertyuiop"];
 
-/// Why an admin token is refused; `None` if it is good.
+/// Returns the reason an admin token is refused; `None` if it is accepted.
 pub fn admin_token_fault(token: &Secret) -> Option<&'static str> {
     let token = token.expose();
     let lower = Zeroizing::new(token.to_ascii_lowercase());
     if token.len() < 32 {
         Some("the admin token has fewer than 32 characters")
     } else if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Some("the admin token has a byte that no header may carry")
+        Some("the admin token contains a byte that headers cannot carry")
     } else if token.bytes().collect::<BTreeSet<_>>().len() < 10 {
         Some("the admin token has fewer than 10 distinct characters")
     } else if KNOWN_DEFAULTS.iter().any(|known| lower.contains(known)) {
-        Some("the admin token holds a well-known default")
+        Some("the admin token contains a well-known default")
     } else if ["aigw-sk-", "aigw-tk-", "aigw-ek-"].iter().any(|prefix| token.starts_with(prefix)) {
         Some("the admin token has the form of a virtual key, tenant key or edge key")
     } else {
@@ -140,14 +141,14 @@ pub fn admin_token_fault(token: &Secret) -> Option<&'static str> {
     }
 }
 
-/// A master key, spelled in one way: standard base64 with padding.
+/// Normalizes a master key to standard base64 with padding.
 ///
 /// # Errors
-/// Why it is refused.
+/// Reason for the refusal.
 pub fn master_key(text: &Secret) -> Result<Secret, &'static str> {
     let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let decode = |alphabet| GeneralPurpose::new(alphabet, lenient).decode(text.expose());
-    let bytes = Zeroizing::new(decode(&STANDARD).or_else(|_| decode(&URL_SAFE)).map_err(|_| "the master key is no base64")?);
+    let bytes = Zeroizing::new(decode(&STANDARD).or_else(|_| decode(&URL_SAFE)).map_err(|_| "the master key is not base64")?);
     if bytes.len() != 32 {
         return Err("the master key is not 32 bytes long");
     }

@@ -1,74 +1,59 @@
-//! Every problem at once: file, key, remedy, nearest known name.
-//!
-//! One file below for each part of the configuration; each reads its sections and notes what is wrong with them, none
-//! stops at the first problem. What comes out is decided, but worth nothing if a problem was noted.
-
-pub mod kinds;
-pub mod models;
-pub mod names;
-pub mod prices;
-pub mod providers;
-pub mod retry;
-pub mod secrets;
-pub mod server;
-#[cfg(test)]
-mod tests;
-pub mod wire;
+//! Collects configuration problems and warnings: every problem is reported, with file, key and remedy.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::path::PathBuf;
 
-/// One thing wrong with the configuration.
+/// One problem of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file it is in.
+    /// File that contains the problem.
     pub file: PathBuf,
-    /// The dotted key, such as `server.listen`; empty for the file as a whole.
+    /// Dotted key such as `server.listen`; empty for the whole file.
     pub key: String,
-    /// What is wrong.
+    /// Description of the problem.
     pub what: String,
-    /// What to do about it.
+    /// Remedy.
     pub remedy: String,
-    /// What sort of problem it is.
-    pub class: Class,
+    /// Class of the problem.
+    pub class: ProblemClass,
 }
 
-/// What sort of problem it is. A start is refused for either with exit code 78.
+/// Class of a problem. Both classes refuse the start with exit code 78.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// A key, a value, a name, a file.
+pub enum ProblemClass {
+    /// A wrong key, value, name or file.
     Configuration,
-    /// A credential that is too weak, malformed or in the wrong place.
+    /// A weak, malformed or misplaced credential.
     KeyMaterial,
 }
 
-/// All that is wrong, at least one.
+/// All problems, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
-/// Collects what the checks find.
+/// Collector of problems and warnings.
 #[derive(Debug, Default)]
-pub struct Notes {
+pub struct Diagnostics {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<String>>,
 }
 
-impl Notes {
-    /// Notes a problem.
+impl Diagnostics {
+    /// Records a problem.
     pub fn problem(&self, problem: Problem) {
         self.problems.borrow_mut().push(problem);
     }
 
-    /// Notes what is legal but deserves a line at start.
+    /// Records something legal that deserves a log line at start.
     pub fn warning(&self, warning: String) {
         self.warnings.borrow_mut().push(warning);
     }
 
-    /// The warnings, if there is no problem.
+    /// Returns the warnings if there is no problem.
     ///
     /// # Errors
-    /// Every problem noted, file by file.
+    /// Every recorded problem, sorted by file.
     pub fn finish(self) -> Result<Vec<String>, Problems> {
         let mut problems = self.problems.into_inner();
         if problems.is_empty() {
@@ -79,17 +64,17 @@ impl Notes {
     }
 }
 
-/// The known name most like `name`.
+/// Returns the known name most similar to `name`.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let likeness = |candidate: &str| strsim::normalized_damerau_levenshtein(name, candidate);
-    known.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+    let similarity = |candidate: &str| strsim::normalized_damerau_levenshtein(name, candidate);
+    known.into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
 }
 
-/// The remedy for an unknown name: the nearest known one.
+/// Remedy for an unknown name: the nearest known one.
 pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     match nearest(name, known) {
-        Some(nearest) => format!("the nearest known one is {nearest:?}"),
-        None => "none is known here; leave it out".to_owned(),
+        Some(nearest) => format!("the nearest known name is {nearest:?}"),
+        None => "no name is known here; remove it".to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
-//! Reads TOML tables key by key: types, ranges and unknown keys, with every problem noted under its file and dotted key.
+//! Reads TOML tables key by key: checks types and ranges, and records each problem under file and dotted key.
 //!
-//! What is asked of a section is what it may hold; [`Section::done`] notes the rest as unknown. What values mean and
-//! whether they fit together is `check`'s business.
+//! Reading a key declares it as known; [`Section::done`] reports all other keys as unknown. The meaning of values
+//! is checked by the file of each section.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -11,39 +11,39 @@ use std::time::Duration;
 
 use ::toml::{Table, Value};
 
-use super::check::{Class, Notes, Problem, did_you_mean};
+use super::diagnostics::{Diagnostics, Problem, ProblemClass, did_you_mean};
 use super::{duration, size};
 
-/// A TOML table on its way to being read.
+/// A TOML table while it is read.
 pub struct Section<'a> {
     file: &'a Path,
-    /// The dotted key of the table itself; empty for a file's root.
+    /// Dotted key of the table; empty for the root of a file.
     at: String,
     table: &'a Table,
-    notes: &'a Notes,
+    diagnostics: &'a Diagnostics,
     known: BTreeSet<&'static str>,
 }
 
-/// A month: nothing that is waited for takes longer, and clocks can add it without overflow.
+/// Upper limit of every duration: a month, which clocks can add without overflow.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl<'a> Section<'a> {
-    /// The root table of a file.
-    pub fn root(file: &'a Path, table: &'a Table, notes: &'a Notes) -> Self {
-        Self { file, at: String::new(), table, notes, known: BTreeSet::new() }
+    /// Returns the root table of a file.
+    pub fn root(file: &'a Path, table: &'a Table, diagnostics: &'a Diagnostics) -> Self {
+        Self { file, at: String::new(), table, diagnostics, known: BTreeSet::new() }
     }
 
-    /// The file it stands in.
+    /// Returns the file that contains the table.
     pub fn file(&self) -> &'a Path {
         self.file
     }
 
-    /// Where warnings go.
-    pub fn notes(&self) -> &'a Notes {
-        self.notes
+    /// Returns the collector of problems and warnings.
+    pub fn diagnostics(&self) -> &'a Diagnostics {
+        self.diagnostics
     }
 
-    /// The dotted key of `key` in this table.
+    /// Returns the dotted key of `key` in this table.
     pub fn path(&self, key: &str) -> String {
         match (self.at.is_empty(), key.is_empty()) {
             (_, true) => self.at.clone(),
@@ -52,31 +52,31 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Notes a problem with `key`; with the table itself if it is empty.
+    /// Records a problem with `key`, or with the table itself if `key` is empty.
     pub fn problem(&self, key: &str, what: impl Into<String>, remedy: impl Into<String>) {
-        self.note(key, what.into(), remedy.into(), Class::Configuration);
+        self.record(key, what.into(), remedy.into(), ProblemClass::Configuration);
     }
 
-    /// Notes a problem with a credential. Never quote it.
+    /// Records a problem with a credential. The message must not quote it.
     pub fn key_problem(&self, key: &str, what: impl Into<String>, remedy: impl Into<String>) {
-        self.note(key, what.into(), remedy.into(), Class::KeyMaterial);
+        self.record(key, what.into(), remedy.into(), ProblemClass::KeyMaterial);
     }
 
-    fn note(&self, key: &str, what: String, remedy: String, class: Class) {
-        self.notes.problem(Problem { file: self.file.to_owned(), key: self.path(key), what, remedy, class });
+    fn record(&self, key: &str, what: String, remedy: String, class: ProblemClass) {
+        self.diagnostics.problem(Problem { file: self.file.to_owned(), key: self.path(key), what, remedy, class });
     }
 
-    /// Whether `key` is there at all.
+    /// Returns whether `key` is present.
     pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
-    /// The keys of a table of free names.
+    /// Returns the entries of a table whose keys are free names.
     pub fn entries(&self) -> impl Iterator<Item = (&'a str, &'a Value)> + use<'a> {
         self.table.iter().map(|(key, value)| (key.as_str(), value))
     }
 
-    /// The value of `key`, whatever it is.
+    /// Returns the value of `key`, of any type.
     pub fn value(&mut self, key: &'static str) -> Option<&'a Value> {
         self.known.insert(key);
         self.table.get(key)
@@ -91,17 +91,17 @@ impl<'a> Section<'a> {
         read
     }
 
-    /// A text that is not empty.
+    /// Reads a string that is not empty.
     pub fn text(&mut self, key: &'static str) -> Option<&'a str> {
         let text = self.typed(key, "text in quotes", Value::as_str)?;
         if text.trim().is_empty() {
-            self.problem(key, "is empty", "give it a value or leave it out");
+            self.problem(key, "is empty", "give it a value or remove it");
             return None;
         }
         Some(text)
     }
 
-    /// A text that `read` understands.
+    /// Reads a string that `read` accepts.
     pub fn parsed<T>(&mut self, key: &'static str, remedy: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         let text = self.text(key)?;
         let read = read(text);
@@ -111,12 +111,12 @@ impl<'a> Section<'a> {
         read
     }
 
-    /// `true` or `false`.
+    /// Reads a boolean.
     pub fn flag(&mut self, key: &'static str) -> Option<bool> {
         self.typed(key, "true or false", Value::as_bool)
     }
 
-    /// A whole number within `range`.
+    /// Reads an integer within `range`.
     pub fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let (low, high) = (*range.start(), *range.end());
         let wanted = if high == u64::MAX { format!("at least {low}") } else { format!("between {low} and {high}") };
@@ -128,12 +128,12 @@ impl<'a> Section<'a> {
         fits
     }
 
-    /// A duration between `least` and a month.
+    /// Reads a duration between `least` and a month.
     pub fn duration(&mut self, key: &'static str, least: Duration) -> Option<Duration> {
         let wanted = "a duration such as \"250ms\", \"30s\" or \"5m\"";
         let spelled = self.typed(key, wanted, Value::as_str)?;
         let Some(read) = duration::parse(spelled) else {
-            self.problem(key, format!("{spelled:?} is no duration"), format!("write {wanted}"));
+            self.problem(key, format!("{spelled:?} is not a duration"), format!("write {wanted}"));
             return None;
         };
         if !(least..=LONGEST).contains(&read) {
@@ -144,12 +144,28 @@ impl<'a> Section<'a> {
         Some(read)
     }
 
-    /// A size in bytes within `range`.
+    /// Reads an integer within `range` as `usize`.
+    pub fn count(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<usize> {
+        self.number(key, range).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+    }
+
+    /// Reads a duration between zero and `longest`.
+    pub fn duration_up_to(&mut self, key: &'static str, longest: Duration) -> Option<Duration> {
+        let read = self.duration(key, Duration::ZERO)?;
+        if read > longest {
+            let limit = duration::text(longest);
+            self.problem(key, format!("is more than {limit}"), format!("write a duration of at most {limit}"));
+            return None;
+        }
+        Some(read)
+    }
+
+    /// Reads a size within `range`, in bytes.
     pub fn size(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let spelled = self.typed(key, "a size such as \"20MiB\"", Value::as_str)?;
         let read = size::parse(spelled);
         match read {
-            None => self.problem(key, format!("{spelled:?} is no size"), "write a size such as \"20MiB\""),
+            None => self.problem(key, format!("{spelled:?} is not a size"), "write a size such as \"20MiB\""),
             Some(bytes) if !range.contains(&bytes) => {
                 let between = format!("write one between {} and {}", size::text(*range.start()), size::text(*range.end()));
                 self.problem(key, format!("{spelled:?} is out of range"), between);
@@ -159,43 +175,50 @@ impl<'a> Section<'a> {
         read.filter(|bytes| range.contains(bytes))
     }
 
-    /// A list of texts.
+    /// Reads a size within `range` as `usize`, in bytes.
+    pub fn bytes(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<usize> {
+        self.size(key, range).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
+    /// Reads a list of strings.
     pub fn texts(&mut self, key: &'static str) -> Option<Vec<&'a str>> {
         self.typed(key, "a list of texts such as [\"a\", \"b\"]", |value| value.as_array()?.iter().map(Value::as_str).collect())
     }
 
-    /// A list of whole numbers.
+    /// Reads a list of integers.
     pub fn numbers(&mut self, key: &'static str) -> Option<Vec<i64>> {
         self.typed(key, "a list of whole numbers such as [1, 2]", |value| value.as_array()?.iter().map(Value::as_integer).collect())
     }
 
-    /// A table of texts, in its order.
+    /// Reads a table of strings, in the order of the file.
     pub fn pairs(&mut self, key: &'static str) -> Option<Vec<(&'a str, &'a str)>> {
         let wanted = "a table of texts such as { name = \"value\" }";
         self.typed(key, wanted, |value| value.as_table()?.iter().map(|(name, value)| Some((name.as_str(), value.as_str()?))).collect())
     }
 
-    /// A table below this one.
+    /// Reads a table below this one.
     pub fn section(&mut self, key: &'static str) -> Option<Section<'a>> {
         let table = self.typed(key, "a table such as { name = \"value\" }", Value::as_table)?;
-        Some(Section { file: self.file, at: self.path(key), table, notes: self.notes, known: BTreeSet::new() })
+        Some(Section { file: self.file, at: self.path(key), table, diagnostics: self.diagnostics, known: BTreeSet::new() })
     }
 
-    /// A table below this one, an empty one if it is not there.
+    /// Reads a table below this one; an empty one if it is missing.
     pub fn section_or_empty(&mut self, key: &'static str) -> Section<'a> {
         static EMPTY: LazyLock<Table> = LazyLock::new(Table::new);
-        let empty = Section { file: self.file, at: self.path(key), table: &EMPTY, notes: self.notes, known: BTreeSet::new() };
+        let empty = Section { file: self.file, at: self.path(key), table: &EMPTY, diagnostics: self.diagnostics, known: BTreeSet::new() };
         self.section(key).unwrap_or(empty)
     }
 
-    /// The tables of a table of named tables, such as `[kind.groq]` and `[kind.openai]`.
+    /// Reads named tables such as `[kind.groq]` and `[kind.openai]`.
     pub fn sections(&mut self, key: &'static str) -> Vec<(&'a str, Section<'a>)> {
         self.section_or_empty(key).children()
     }
 
     fn children(&self) -> Vec<(&'a str, Section<'a>)> {
         let named = |(name, value): (&'a str, &'a Value)| match value.as_table() {
-            Some(table) => Some((name, Section { file: self.file, at: self.path(name), table, notes: self.notes, known: BTreeSet::new() })),
+            Some(table) => {
+                Some((name, Section { file: self.file, at: self.path(name), table, diagnostics: self.diagnostics, known: BTreeSet::new() }))
+            }
             None => {
                 self.problem(name, format!("is {}", article(value)), format!("make it a table: [{}]", self.path(name)));
                 None
@@ -204,7 +227,7 @@ impl<'a> Section<'a> {
         self.entries().filter_map(named).collect()
     }
 
-    /// Notes every key nobody asked for.
+    /// Records a problem for every key that was not read.
     pub fn done(self) {
         for key in self.table.keys().filter(|key| !self.known.contains(key.as_str())) {
             self.problem(key, "unknown key", did_you_mean(key, self.known.iter().copied()));
@@ -212,13 +235,13 @@ impl<'a> Section<'a> {
     }
 }
 
-/// A key as it must be written in a dotted key.
+/// Returns a key as it must be written in a dotted key.
 pub fn quoted(key: &str) -> String {
     let is_bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
     if is_bare { key.to_owned() } else { format!("{key:?}") }
 }
 
-/// What a value is, in words.
+/// Describes the type of a value.
 fn article(value: &Value) -> &'static str {
     match value {
         Value::String(_) => "text",

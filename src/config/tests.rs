@@ -104,7 +104,7 @@ fn the_environments_database_wins() {
 }
 
 #[test]
-fn a_provider_without_its_key_is_off_and_no_problem() {
+fn a_provider_without_its_key_is_inactive_without_a_problem() {
     let provider = |environment: &Variables| settings_of(GOOD, environment).catalog.providers.remove(0);
     assert_eq!(provider(&Variables::default()).disabled, Some(Disabled::NoKey("GROQ_API_KEY".into())));
     assert_eq!(provider(&variables(&[("GROQ_API_KEY", "")])).disabled, Some(Disabled::NoKey("GROQ_API_KEY".into())));
@@ -124,7 +124,7 @@ fn a_key_file_is_read_without_its_line_break_and_must_be_private() {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
         let settings = settings_of(&text, &Variables::default());
         assert_eq!(settings.catalog.providers[0].api_key.as_ref().unwrap().expose(), "sk-from-a-file");
-        let open = settings.warnings.iter().filter(|warning| warning.contains("open to other users")).count();
+        let open = settings.warnings.iter().filter(|warning| warning.contains("readable by other users")).count();
         assert_eq!(open, warnings, "{:?}", settings.warnings);
     }
     std::fs::remove_file(&key).unwrap();
