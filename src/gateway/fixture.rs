@@ -21,7 +21,7 @@ use super::slots::AdapterSlots;
 use crate::catalog::actor::Catalog;
 use crate::catalog::caller::{Caller, Tenant};
 use crate::catalog::offerings::Offerings;
-use crate::catalog::provider::{Offer, Provider};
+use crate::catalog::provider::Provider;
 use crate::catalog::snapshot::Snapshot;
 use crate::config::{self, Auth, Cooldown, Kind, Offering, Price, RetryPolicy};
 use crate::dialect::Dialect;
@@ -44,7 +44,6 @@ pub struct TestGateway {
     pub state: Rc<RouterState>,
     pub ledger: LedgerHandle,
     pub providers: Vec<Arc<Provider>>,
-    pub pair: Vec<Arc<Offer>>,
     observed: Arc<Observed>,
     _journals: tempfile::TempDir,
 }
@@ -163,7 +162,6 @@ impl TestGateway {
         let self_listen = SelfListen { listeners: Vec::new(), interfaces: Vec::new() };
         let network = Network { resolver: Arc::new(SystemResolver), self_listen };
         let snapshot = Snapshot { offerings, directory: Arc::default() };
-        let pair = snapshot.find(&caller(), "pair").unwrap().chain.to_vec();
         let state = Rc::new(RouterState {
             catalog: Catalog::new(snapshot).start(),
             journal: ledger.journal(0).unwrap(),
@@ -172,7 +170,7 @@ impl TestGateway {
             admission: policies.admission,
         });
         let router = Router::new(Rc::clone(&state)).start();
-        Self { router, state, ledger, providers, pair, observed, _journals: journals }
+        Self { router, state, ledger, providers, observed, _journals: journals }
     }
 
     /// Routes one request.

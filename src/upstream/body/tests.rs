@@ -32,9 +32,11 @@ async fn a_body_that_is_idle_for_too_long_times_out() {
 
 #[actix_web::test]
 async fn a_body_is_collected_within_its_limit_and_the_memory_capacity() {
-    let body = || scripted(&[(Duration::ZERO, "ab"), (Duration::ZERO, "cd"), (Duration::from_millis(1), "e")]);
-    assert_eq!(collect(body(), 5, LONG, 100).await.unwrap(), "abcde");
-    assert_eq!(collect(body(), 4, LONG, 100).await.unwrap_err().class, Class::TooLarge);
-    assert_eq!(collect(body(), 5, LONG, 4).await.unwrap_err().class, Class::OutOfMemory);
+    // Chunks well above the smallest allocation, which may be larger than what was asked for.
+    let (first, second, third) = ("0123456789abcdef", "ghijklmnopqrstuv", "w");
+    let body = || scripted(&[(Duration::ZERO, first), (Duration::ZERO, second), (Duration::from_millis(1), third)]);
+    assert_eq!(collect(body(), 33, LONG, 100).await.unwrap(), [first, second, third].concat());
+    assert_eq!(collect(body(), 32, LONG, 100).await.unwrap_err().class, Class::TooLarge);
+    assert_eq!(collect(body(), 33, LONG, 32).await.unwrap_err().class, Class::OutOfMemory);
     assert_eq!(collect(scripted(&[]), 5, LONG, 0).await.unwrap(), "");
 }
