@@ -21,9 +21,7 @@ pub const MASTER: &str = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
 pub const OTHER_MASTER: &str = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
 
 /// Starts a gateway with a master key, the kinds `alpha` and `beta`, and a brokered provider of
-/// each:
-
-/// `1-alpha`, `20-beta`.
+/// each: `1-alpha`, `20-beta`.
 pub fn setup(upstream: &Upstream) -> Setup {
     let base_url = |provider: &str| upstream.base_url(provider);
     Setup::new()

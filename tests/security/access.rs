@@ -83,9 +83,7 @@ fn every_admin_route_requires_the_operator() {
 }
 
 /// Configurations that must not start. Each is refused with one line that names the remedy and not
-/// the
-
-/// secret.
+/// the secret.
 #[test]
 fn an_unsafe_configuration_exits_with_78_and_one_line() {
     let upstream = Upstream::start();
