@@ -1,8 +1,8 @@
 //! Start and stop of the process: the order in which its parts are built, its signals, and the end
 //! without losing a ledger entry.
 //!
-//! A process runs two halves. [`control`] holds the database, the master key and the admin API;
-//! [`gateway`] holds the workers, the ledger's thread and the data plane. [`wiring`] connects the
+//! A process runs two halves. `control` holds the database, the master key and the admin API;
+//! `gateway` holds the workers, the ledger's thread and the data plane. `wiring` connects the
 //! two.
 
 mod control;

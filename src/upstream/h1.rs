@@ -1,7 +1,7 @@
 //! One HTTP/1.1 exchange on one connection: sends a request, and receives a head and a body. It has no timeouts, no retries and
 //! no pool.
 //!
-//! [`head`] parses the status line and the fields, [`body`] finds the end of the body. Head and body of the request leave in one
+//! `head` parses the status line and the fields, `body` finds the end of the body. Head and body of the request leave in one
 //! vectored write, without being copied together. A response that arrives before the whole request is sent (413, 429) is read
 //! all the same. A truncated body is never taken for a complete one. General-purpose codecs build a header map that is hardly
 //! used and step through chunks byte by byte; `benches/RESULTS.md` states the cost.
