@@ -210,7 +210,7 @@ STAGES = {
     "parse the upstream's head": ["httparse::ParserConfig::parse_response_with_uninit_headers", "aigw::gateway::headers::response"],
     "relay: read, meter": ["<aigw::dialect::openai::reader::OpenAiReader as aigw::dialect::Reader>::whole"],
     "relay: the answer's head": ["aigw::http::response::route_headers", "actix_http::h1::codec::Codec as tokio_util::codec::encoder::Encoder"],
-    "journal, settle": ["aigw::journal::writer::JournalWriter::gather", "aigw::journal::writer::JournalWriter::write"],
+    "open the entry, write the journal": ["aigw::ledger::journal::Journal::open", "aigw::journal::writer::JournalWriter::write"],
 }
 
 
@@ -234,8 +234,8 @@ def stages(dump, requests):
     for stage, functions in STAGES.items():
         taken = inclusive(counted, functions)
         left -= taken
-        print(f"    {stage:30} {taken / requests:>9,.0f}  {taken / total:5.1%}")
-    print(f"    {'other':30} {left / requests:>9,.0f}  {left / total:5.1%}")
+        print(f"    {stage:34} {taken / requests:>9,.0f}  {taken / total:5.1%}")
+    print(f"    {'other':34} {left / requests:>9,.0f}  {left / total:5.1%}")
 
 
 def main():
