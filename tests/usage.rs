@@ -84,7 +84,7 @@ fn impossible_usage_is_estimated_and_logged() {
         assert!((1..1_000).contains(&prompt), "{prompt}");
         assert_eq!(entry["cost_nanousd"], prompt * 590 + 7 * 790);
         let log = session.shared.gateway.log();
-        let warning = format!("provider 1-alpha reported usage that cannot be for request {}", entry["request_id"].as_str().unwrap());
+        let warning = format!("provider 1-alpha reported impossible usage for request {}", entry["request_id"].as_str().unwrap());
         assert!(log.contains(&warning), "{usage} is not in the log");
     }
 }

@@ -1,6 +1,8 @@
-//! The `Adapter` actor: one provider on one worker. It calls, retries with backoff, and reports to the provider's health.
+//! The `Adapter` actor: one provider on one worker. It calls, retries with backoff, and reports to
+//! the provider's health.
 //!
-//! Each attempt is a task of its own; the actor itself never waits. It knows no other provider: failover is the router's.
+//! Each attempt is a task of its own; the actor itself never waits. It knows no other provider:
+//! failover is the router's.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,8 +19,8 @@ use super::record::FinishedCall;
 use super::retry::{self, Class};
 use crate::upstream::Upstream;
 
-/// A pooled connection that broke without a response within this time may have been closed by the peer before the request
-/// arrived.
+/// A pooled connection that broke without a response within this time may have been closed by the
+/// peer before the request arrived.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
 
 /// One provider on one worker.

@@ -1,7 +1,7 @@
 //! Admission: the station for budgets and limits (DESIGN.md section 10).
 //!
-//! The router calls it once for each request, after the chain is resolved and before the ledger entry opens. Production has no
-//! policy here yet.
+//! The router calls it once for each request, after the chain is resolved and before the ledger
+//! entry opens. Production has no policy here yet.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::ledger::settlement_guard::SettlementGuard;
 
 /// Decides whether and when a request may go to a provider.
 pub trait Admission: Send + Sync {
-    /// Admits the request, now or after a wait. The guard, if any, is told exactly once how the request ended. The future is
-    /// dropped when the client closes the connection.
+    /// Admits the request, now or after a wait. The guard, if any, is told exactly once how the
+    /// request ended. The future is dropped when the client closes the connection.
     ///
     /// # Errors
     /// The refusal for the client. The request gets an entry in the ledger all the same.
@@ -43,3 +43,6 @@ impl Candidate<'_> {
         self.plan.chain.iter().filter(|offer| offer.can_do(self.job.operation))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
-//! Spending tenants' own provider keys, one worker's part of it (spec/security.md 1.6): from the virtual key that a request
-//! presents, the grant in the snapshot and this gateway's edge key to the header that pays for one call.
+//! Tenants' own provider keys (bring your own key) on one worker (spec/security.md 1.6). The
+//! virtual key of a request, the grant in the snapshot and this gateway's edge key together open
+//! the header that authorizes one call.
 //!
-//! What was opened is kept for a short while; the presented key, and what it derives, never longer than the call here. There is
-//! no way from here to an operator's credential.
+//! Opened keys are cached for a short time. The presented key and its derivations are kept no
+//! longer than the call. An operator's credential cannot be reached from here.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -22,27 +23,28 @@ use crate::seal::spend::{Edge, SpendError, SpendRequest};
 use crate::secret::Secret;
 use crate::terms::RequestId;
 
-/// What one worker spends with.
+/// Opens tenants' provider keys, with a cache for one worker.
 pub struct ByoKeys {
     edge: Option<Arc<Edge>>,
     opened: RefCell<OpenedSecrets>,
 }
 
-/// The virtual key that a request presented, checked already. Kept until its first byte is out, and only if its tenant has
-/// providers of its own.
+/// The virtual key of a request, already authenticated. Kept until the first byte of the answer,
+/// and only if its tenant has providers of its own.
 #[derive(Debug)]
 pub struct Presented(Secret);
 
-/// Why a call cannot be paid for.
+/// Reason why a call cannot be authorized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByoError {
-    /// There is no grant, or something does not open: as if the provider had refused the key.
+    /// There is no grant, or the key does not open. It counts as if the provider had rejected the
+    /// key.
     Unopened,
-    /// The key is not sealed for where the request would go: nothing is sent.
+    /// The key is not sealed for the provider's address. Nothing is sent.
     Misdirected,
 }
 
-/// What is missing before anything can be opened.
+/// Reason why a key does not open.
 enum Missing {
     Edge,
     Virtual,
@@ -52,7 +54,7 @@ enum Missing {
 }
 
 impl Presented {
-    /// Of a virtual key as presented.
+    /// Wraps a virtual key as presented.
     pub fn new(key: &str) -> Self {
         Self(Secret::new(key))
     }
@@ -63,15 +65,17 @@ impl Presented {
 }
 
 impl ByoKeys {
-    /// A byo_keys of this gateway's edge; without one nothing opens. `ttl`: how long what was opened is kept.
+    /// Keys opened with this gateway's edge key; without one nothing opens. `ttl` is the lifetime
+    /// of an opened key.
     pub fn new(edge: Option<Arc<Edge>>, ttl: Duration) -> Self {
         Self { edge, opened: RefCell::new(OpenedSecrets::new(ttl)) }
     }
 
-    /// The header that pays for a call of `offer`.
+    /// Returns the header that authorizes a call of `offer`.
     ///
     /// # Errors
-    /// If it cannot be had. The log has the type of what failed and ids; the client learns nothing.
+    /// The key cannot be opened or used. The log names the cause and ids; the client learns
+    /// nothing.
     pub fn authorize(
         &self,
         presented: Option<&Presented>,
@@ -83,13 +87,13 @@ impl ByoKeys {
         let about =
             || format!("tenant {}, key {}, provider {}, request {request_id}", caller.tenant.id, caller.key_id, offer.provider.name);
         let payload = self.open(presented, caller, offer, auth).map_err(|missing| {
-            log::warn!("a tenant's provider key does not open: {missing} ({})", about());
+            log::warn!("cannot open a tenant's provider key: {missing} ({})", about());
             ByoError::Unopened
         })?;
         let header = auth.destination.as_ref().ok_or(Misdirected).and_then(|destination| payload.header_for(destination));
         header.map_err(|misdirected| {
-            let destination = auth.destination.as_ref().map_or("an address that is refused", |destination| destination.as_str());
-            log::error!("nothing is sent to {destination}: {misdirected} ({})", about());
+            let destination = auth.destination.as_ref().map_or("a forbidden address", |destination| destination.as_str());
+            log::error!("request to {destination} not sent: {misdirected} ({})", about());
             ByoError::Misdirected
         })
     }
@@ -113,12 +117,12 @@ impl ByoKeys {
         })
     }
 
-    /// Forgets everything that was opened: something has changed.
+    /// Clears the cache, because keys or providers have changed.
     pub fn purge(&self) {
         self.opened.borrow_mut().purge();
     }
 
-    /// Forgets what has had its time.
+    /// Removes expired keys from the cache.
     pub fn sweep(&self) {
         let mut opened = self.opened.borrow_mut();
         if !opened.is_empty() {
@@ -135,7 +139,7 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Missing::Edge => f.write_str("this gateway has no edge key"),
-            Missing::Virtual => f.write_str("no virtual key came with the request"),
+            Missing::Virtual => f.write_str("the request has no virtual key"),
             Missing::Grant => f.write_str("no GRANT for this virtual key; it may be older than the master key: rotate it"),
             Missing::Secret => f.write_str("no SECRET for this provider; write its key again"),
             Missing::Open(error) => error.fmt(f),

@@ -1,5 +1,5 @@
-//! One call of one provider: translates and filters the request, sends it, and reads the answer up to the point where it can be
-//! relayed. Never retries.
+//! One call of one provider: translates and filters the request, sends it, and reads the answer up
+//! to the point where it can be relayed. Never retries.
 
 use std::time::{Instant, SystemTime};
 
@@ -77,8 +77,9 @@ fn seed(request_id: &str, attempts_made: u32) -> u64 {
     request_id.bytes().fold(u64::from(attempts_made), |seed, byte| seed.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte))
 }
 
-/// Makes one call that starts at `started_at`, up to an answer that can be relayed: complete, or as far as the first event.
-/// `request_id` is set to the upstream's as soon as it is known, whatever becomes of the call.
+/// Makes one call that starts at `started_at`, up to an answer that can be relayed: complete, or as
+/// far as the first event. `request_id` is set to the upstream's as soon as it is known, whatever
+/// becomes of the call.
 ///
 /// # Errors
 /// There is no answer for the client.
@@ -127,7 +128,8 @@ pub async fn call(
         let (limit, idle) = (job.limits.max_error_body, provider.retry.idle_timeout);
         let body = match body.collect(limit, idle, &mut reservation).await {
             Ok(body) => body,
-            // The client needs to know what is wrong with the request, and only the lost body said it: the call has failed.
+            // The client needs to know what is wrong with the request, and only the lost body said
+            // it: the call has failed.
             Err(error) if retry::class_of_status(status) == Class::Fault => return Err(CallFailure::transport(error, Some(status))),
             Err(_) => Bytes::new(),
         };

@@ -1,4 +1,5 @@
-//! The failure of one call for the client: its cause, its name in the ledger, its retry class, and the refusal it leads to.
+//! The failure of one call for the client: its cause, its name in the ledger, its retry class, and
+//! the refusal it leads to.
 
 use std::time::Duration;
 

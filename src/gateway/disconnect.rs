@@ -1,7 +1,7 @@
-//! From the client to those who work for it: they learn that it has gone.
+//! The signal that the client of a request has closed its connection.
 //!
-//! One is made for each request and almost none is ever cut. `CancellationToken`, which does the same for many who wait, takes a
-//! lock each time it is cloned, waited for and dropped.
+//! Each request has one, and almost none is ever raised. `CancellationToken` does the same for many
+//! waiters, but takes a lock each time it is cloned, awaited and dropped.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -10,36 +10,36 @@ use std::task::Poll;
 
 use futures_util::task::AtomicWaker;
 
-/// The end of those who work. One of them at a time waits.
+/// Receiver of the signal. At most one clone may wait at a time.
 #[derive(Clone, Debug)]
 pub struct ClientGone(Arc<Shared>);
 
-/// The client's end: dropped, it cuts the line.
+/// Sender of the signal: raises it when dropped.
 #[derive(Debug)]
 pub struct DisconnectGuard(Option<Arc<Shared>>);
 
 #[derive(Debug, Default)]
 struct Shared {
     is_closed: AtomicBool,
-    waits: AtomicWaker,
+    waiter: AtomicWaker,
 }
 
 impl ClientGone {
-    /// A line and the hold on it.
+    /// Creates a receiver and its sender.
     pub fn new() -> (Self, DisconnectGuard) {
-        let line = Arc::<Shared>::default();
-        (Self(Arc::clone(&line)), DisconnectGuard(Some(line)))
+        let shared = Arc::<Shared>::default();
+        (Self(Arc::clone(&shared)), DisconnectGuard(Some(shared)))
     }
 
-    /// Waits until the client has gone.
+    /// Waits until the client is gone.
     pub async fn closed(&self) {
         let is_closed = || self.0.is_closed.load(Ordering::Acquire);
         poll_fn(|cx| {
             if is_closed() {
                 return Poll::Ready(());
             }
-            self.0.waits.register(cx.waker());
-            // It may have been cut before anybody could be told.
+            self.0.waiter.register(cx.waker());
+            // It may have been raised before the waker was registered.
             if is_closed() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
@@ -47,7 +47,7 @@ impl ClientGone {
 }
 
 impl DisconnectGuard {
-    /// There is nothing left to cut off: the work is done.
+    /// Drops the sender without a signal: the request is finished.
     pub fn disarm(mut self) {
         self.0 = None;
     }
@@ -55,9 +55,9 @@ impl DisconnectGuard {
 
 impl Drop for DisconnectGuard {
     fn drop(&mut self) {
-        if let Some(line) = &self.0 {
-            line.is_closed.store(true, Ordering::Release);
-            line.waits.wake();
+        if let Some(shared) = &self.0 {
+            shared.is_closed.store(true, Ordering::Release);
+            shared.waiter.wake();
         }
     }
 }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[actix_web::test]
-    async fn whoever_waits_learns_that_the_client_has_gone_before_or_after() {
+    async fn a_waiter_gets_the_signal_whether_it_came_before_or_after() {
         let (line, hold) = ClientGone::new();
         assert_eq!(line.closed().now_or_never(), None);
         let waits = actix_web::rt::spawn({
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_released_is_never_cut() {
+    fn a_disarmed_guard_raises_no_signal() {
         let (line, hold) = ClientGone::new();
         hold.disarm();
         assert_eq!(line.closed().now_or_never(), None);

@@ -1,6 +1,7 @@
 //! The walk along a chain of providers until one of them answers (DESIGN.md section 5).
 //!
-//! Providers in cooldown are skipped as long as there are others. Retries of one provider are the adapter's.
+//! Providers in cooldown are skipped as long as there are others. Retries of one provider are the
+//! adapter's.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -71,7 +72,8 @@ impl Failover<'_> {
         self.exhausted(offer, failure)
     }
 
-    /// Sends one offer to its adapter. An adapter that dies of it is replaced, and the call is repeated.
+    /// Sends one offer to its adapter. An adapter that dies of it is replaced, and the call is
+    /// repeated.
     async fn attempt(&self, offer: &Arc<Offer>) -> Step {
         let (job, record) = (self.job, self.record);
         let auth_header = match &offer.byo_auth {
@@ -126,7 +128,8 @@ impl Failover<'_> {
         }
     }
 
-    /// The tenant's own key is unavailable: nothing is sent, and it counts as if the provider had rejected the key.
+    /// The tenant's own key is unavailable: nothing is sent, and it counts as if the provider had
+    /// rejected the key.
     fn without_credential(&self, offer: &Offer, error: ByoError) -> Step {
         let failure = CallFailure::new(match error {
             ByoError::Unopened => Cause::NoCredential,

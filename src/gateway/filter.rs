@@ -1,7 +1,9 @@
-//! Filter: the station for content policies such as data loss prevention and audit (DESIGN.md section 10).
+//! Filter: the station for content policies such as data loss prevention and audit (DESIGN.md
+//! section 10).
 //!
-//! It stands around the request's document before a dialect sees it, and around the [`Reader`] of the answer. Each attempt gets
-//! a filter of its own, so retry and failover reset it. Production has no policy here yet.
+//! It stands around the request's document before a dialect sees it, and around the [`Reader`] of
+//! the answer. Each attempt gets a filter of its own, so retry and failover reset it. Production
+//! has no policy here yet.
 
 use super::job::Job;
 use super::refusal::Refusal;
@@ -17,14 +19,19 @@ pub trait Filter: Send + Sync {
 
 /// The filter of one attempt.
 pub trait AttemptFilter {
-    /// Inspects the request's document. Returns the document to send in its place, `None` to leave it as it is.
+    /// Inspects the request's document. Returns the document to send in its place, `None` to leave
+    /// it as it is.
     ///
     /// # Errors
     /// The refusal for the client. No provider is called any more.
     fn request(&mut self, document: &Document) -> Result<Option<Document>, Refusal>;
 
     /// Wraps the reader of the answer. The wrapper may change, hold back and end the answer; its
-    /// [`held`](Reader::held) must include the bytes that it holds back. To block an answer it returns a
-    /// [`Failure`](crate::dialect::Failure) of origin [`Policy`](crate::dialect::FailureOrigin::Policy), which is not retried.
+    /// [`held`](Reader::held) must include the bytes that it holds back. To block an answer it
+    /// returns a [`Failure`](crate::dialect::Failure) of origin
+    /// [`Policy`](crate::dialect::FailureOrigin::Policy), which is not retried.
     fn answer(self: Box<Self>, reader: Box<dyn Reader>) -> Box<dyn Reader>;
 }
+
+#[cfg(test)]
+mod tests;

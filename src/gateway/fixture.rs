@@ -1,30 +1,32 @@
 //! A worker's router over a real ledger, for the tests of the gateway.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr};
+use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
 use actix_web::rt;
 use bytes::Bytes;
 use serde_json::json;
 
+use super::adapter::Adapter;
 use super::admission::Admission;
 use super::byo::ByoKeys;
 use super::disconnect::ClientGone;
 use super::filter::Filter;
 use super::job::{Forwarded, Job};
-use super::messages::{Answer, Route};
+use super::messages::{Answer, Body, Reply, Route};
 use super::router::{Router, RouterState};
 use super::slots::AdapterSlots;
 use crate::catalog::actor::Catalog;
 use crate::catalog::caller::{Caller, Tenant};
 use crate::catalog::offerings::Offerings;
-use crate::catalog::provider::Provider;
+use crate::catalog::provider::{Offer, Provider};
 use crate::catalog::snapshot::Snapshot;
 use crate::config::{self, Auth, Cooldown, Kind, Offering, Price, RetryPolicy};
-use crate::dialect::Dialect;
+use crate::dialect::openai::OpenAi;
+use crate::dialect::{Ask, Call, Dialect, Failure, Prepared, Refused, Script};
 use crate::guard::{NetworkAccess, SelfListen};
 use crate::json::{Document, JsonLimits};
 use crate::ledger::entry::Entry;
@@ -38,12 +40,14 @@ use crate::upstream::connector::SystemResolver;
 /// Patience of a test, far beyond what any step takes.
 pub const LONG: Duration = Duration::from_secs(20);
 
-/// A router with two models: `pair` at the first and then the second provider, `other` at the last alone.
+/// A router with two models: `pair` at the first and then the second provider, `other` at the last
+/// alone.
 pub struct TestGateway {
     pub router: Addr<Router>,
     pub state: Rc<RouterState>,
     pub ledger: LedgerHandle,
     pub providers: Vec<Arc<Provider>>,
+    pub pair: Vec<Arc<Offer>>,
     observed: Arc<Observed>,
     _journals: tempfile::TempDir,
 }
@@ -55,11 +59,37 @@ pub struct TestProvider {
     pub base_url: String,
 }
 
+/// OpenAI's dialect, answered in process. It keeps the bodies that it would have sent.
+#[derive(Default)]
+pub struct Scripted {
+    answers: Mutex<VecDeque<Script>>,
+    sent: Mutex<Vec<String>>,
+}
+
 /// The policies of a [`TestGateway`].
 #[derive(Default)]
 pub struct Policies {
     pub admission: Option<Arc<dyn Admission>>,
     pub filter: Option<Arc<dyn Filter>>,
+}
+
+/// Ends an actor.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "()")]
+pub enum Fault {
+    Panic,
+    Stop,
+}
+
+impl Handler<Fault> for Adapter {
+    type Result = ();
+
+    fn handle(&mut self, fault: Fault, ctx: &mut Context<Self>) {
+        match fault {
+            Fault::Panic => panic!("panic on request"),
+            Fault::Stop => ctx.stop(),
+        }
+    }
 }
 
 /// Every entry as it was settled.
@@ -89,6 +119,63 @@ impl EntrySink for NullSink {
     }
 }
 
+impl Scripted {
+    /// A dialect that gives these answers, one for each call.
+    pub fn new(answers: impl IntoIterator<Item = Script>) -> &'static Self {
+        Box::leak(Box::new(Self { answers: Mutex::new(answers.into_iter().collect()), ..Self::default() }))
+    }
+
+    /// The bodies sent so far.
+    pub fn sent(&self) -> Vec<String> {
+        self.sent.lock().unwrap().clone()
+    }
+}
+
+impl Dialect for Scripted {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn path(&self, operation: Operation) -> Option<&'static str> {
+        OpenAi.path(operation)
+    }
+
+    fn request(&self, ask: &Ask<'_>) -> Result<Prepared, Refused> {
+        let prepared = OpenAi.request(ask)?;
+        let Call::Http { body, .. } = prepared.call else { panic!("not an HTTP call") };
+        self.sent.lock().unwrap().push(String::from_utf8(body.to_vec()).unwrap());
+        let script = self.answers.lock().unwrap().pop_front().expect("an answer for each call");
+        Ok(Prepared { call: Call::Played(script), ..prepared })
+    }
+
+    fn failure(&self, status: u16, body: &[u8]) -> Failure {
+        OpenAi.failure(status, body)
+    }
+}
+
+/// An answer that is complete at once.
+pub fn whole(content: &str) -> Script {
+    let usage = json!({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5});
+    let choice = json!({"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"});
+    let body = json!({"object": "chat.completion", "choices": [choice], "usage": usage}).to_string();
+    Script { status: 200, content_type: "application/json", pieces: vec![(Duration::ZERO, body.into())] }
+}
+
+/// A stream of one event for each text, each in a piece of its own. It breaks off before its
+/// terminal event if `is_cut`.
+pub fn stream(texts: &[&str], is_cut: bool) -> Script {
+    let event = |text: &&str| format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": {"content": text}}]}));
+    let end = format!("data: {}\n\ndata: [DONE]\n\n", json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}));
+    let events = texts.iter().map(event).chain((!is_cut).then_some(end));
+    Script { status: 200, content_type: "text/event-stream", pieces: events.map(|event| (Duration::ZERO, event.into())).collect() }
+}
+
+/// An error.
+pub fn error(status: u16) -> Script {
+    let body = json!({"error": {"message": "no", "type": "t", "code": "c"}}).to_string();
+    Script { status, content_type: "application/json", pieces: vec![(Duration::ZERO, body.into())] }
+}
+
 /// Two attempts, almost no backoff, long timeouts, cooldown after one failure.
 pub fn retry_policy() -> RetryPolicy {
     RetryPolicy {
@@ -98,7 +185,7 @@ pub fn retry_policy() -> RetryPolicy {
         connect_timeout: LONG,
         first_byte_timeout: LONG,
         idle_timeout: LONG,
-        total_timeout: LONG,
+        total_timeout: LONG * 3,
         cooldown: Cooldown { failures: 1, window: Duration::from_secs(60), rest: Duration::from_secs(60) },
     }
 }
@@ -162,6 +249,7 @@ impl TestGateway {
         let self_listen = SelfListen { listeners: Vec::new(), interfaces: Vec::new() };
         let network = Network { resolver: Arc::new(SystemResolver), self_listen };
         let snapshot = Snapshot { offerings, directory: Arc::default() };
+        let pair = snapshot.find(&caller(), "pair").unwrap().chain.to_vec();
         let state = Rc::new(RouterState {
             catalog: Catalog::new(snapshot).start(),
             journal: ledger.journal(0).unwrap(),
@@ -170,7 +258,13 @@ impl TestGateway {
             admission: policies.admission,
         });
         let router = Router::new(Rc::clone(&state)).start();
-        Self { router, state, ledger, providers, observed, _journals: journals }
+        Self { router, state, ledger, providers, pair, observed, _journals: journals }
+    }
+
+    /// Starts a router over alpha and beta, which answer in process.
+    pub fn scripted(alpha: &'static Scripted, beta: &'static Scripted, policies: Policies) -> Self {
+        let provider = |name, dialect| TestProvider { name, dialect, base_url: "http://127.0.0.1:1".to_owned() };
+        Self::start(&[provider("alpha", alpha), provider("beta", beta)], policies)
     }
 
     /// Routes one request.
@@ -178,7 +272,8 @@ impl TestGateway {
         self.router.send(Route { job: Arc::new(job), presented: None }).await.unwrap()
     }
 
-    /// Every settled entry by request id, after the ledger has stopped. Each request must have exactly one.
+    /// Every settled entry by request id, after the ledger has stopped. Each request must have
+    /// exactly one.
     pub async fn entries(self) -> HashMap<String, Entry> {
         until("every request to be settled", || self.ledger.open_settlements() == 0).await;
         self.ledger.stop(LONG).await.unwrap();
@@ -220,6 +315,20 @@ pub fn job(model: &str, nth: usize, stream: bool) -> Job {
         client_gone,
         stopping: Arc::default(),
     }
+}
+
+/// The reply's body, of a stream all its frames.
+pub async fn body(reply: Reply) -> String {
+    let mut all = Vec::new();
+    match reply.body {
+        Body::Whole(bytes) => all.extend_from_slice(&bytes),
+        Body::Stream(mut frames) => {
+            while let Some(frame) = frames.recv().await {
+                all.extend_from_slice(&frame);
+            }
+        }
+    }
+    String::from_utf8(all).unwrap()
 }
 
 /// Yields to other tasks until `holds`.

@@ -1,4 +1,5 @@
-//! Which headers pass, both ways: allow lists (spec/security.md 7.2, 7.3). What is not named here does not pass.
+//! Allow lists of the headers that pass, in both directions (spec/security.md 7.2, 7.3). All others
+//! are removed.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,8 +11,8 @@ use super::retry;
 use crate::terms::Billing;
 use crate::upstream::h1::Head;
 
-/// Client headers that go upstream as they are. `content-type` is ours: the body is JSON. Made once: a name that is looked for by
-/// its text is parsed each time.
+/// Client headers that go upstream unchanged. `content-type` is not among them: the dialect sets
+/// it. Built once, because a lookup by text parses the name each time.
 static FORWARDED: [HeaderName; 5] = [
     ACCEPT,
     HeaderName::from_static("openai-beta"),
@@ -20,17 +21,17 @@ static FORWARDED: [HeaderName; 5] = [
     HeaderName::from_static("idempotency-key"),
 ];
 
-/// How upstreams call their id of a call.
+/// Upstream headers that may hold the id of a call.
 const REQUEST_IDS: [&str; 2] = ["x-request-id", "request-id"];
 
-/// What an upstream's id of a call is called at the client, where `x-request-id` is ours.
+/// Header under which the client gets the upstream's id; `x-request-id` holds the gateway's.
 pub const UPSTREAM_REQUEST_ID: &str = "x-upstream-request-id";
 
-/// Longer ids of upstreams are not kept.
+/// Longest upstream id that is kept, in bytes.
 const LONGEST_ID: usize = 200;
 
-/// Upstream headers that say how much of a rate limit is left, and Anthropic's names for them; the operator's own are
-/// nobody else's business.
+/// Upstream headers that tell the state of a rate limit, and Anthropic's names for them. Only the
+/// owner of the key gets them.
 const RATE_LIMITS: [(&str, Option<&str>); 6] = [
     ("x-ratelimit-limit-requests", Some("anthropic-ratelimit-requests-limit")),
     ("x-ratelimit-limit-tokens", Some("anthropic-ratelimit-tokens-limit")),
@@ -40,16 +41,17 @@ const RATE_LIMITS: [(&str, Option<&str>); 6] = [
     ("x-ratelimit-reset-tokens", None),
 ];
 
-/// What passes of an upstream's head.
+/// Upstream headers for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseHeaders {
     /// The content type, empty if there was none.
     pub content_type: SmolStr,
-    /// The rest, under the names the client sees.
+    /// The others, under the names that the client gets.
     pub headers: Vec<(&'static str, String)>,
 }
 
-/// What passes of a client's head. What `connection` names is between the client and us alone (RFC 9110 7.6.1).
+/// Returns the client's headers that go upstream. Headers named in `connection` are hop-by-hop (RFC
+/// 9110 7.6.1).
 pub fn request(headers: &HeaderMap) -> Forwarded {
     let is_hop = |name: &str| headers.get_all(CONNECTION).any(|value| value.to_str().is_ok_and(|names| lists(names, name)));
     let passes = |name: &'static HeaderName| {
@@ -70,7 +72,7 @@ impl Forwarded {
     }
 }
 
-/// What passes of an upstream's head.
+/// Returns the upstream's headers that go to the client.
 pub fn response(head: &Head, billing: Billing) -> ResponseHeaders {
     let text = |name: &str| head.text(name).map(str::to_owned);
     let mut headers = Vec::new();
@@ -81,36 +83,38 @@ pub fn response(head: &Head, billing: Billing) -> ResponseHeaders {
         headers.push(("retry-after", wait));
     }
     if billing == Billing::Byo {
-        let said = |name, theirs: Option<&str>| text(name).or_else(|| text(theirs?));
-        headers.extend(RATE_LIMITS.into_iter().filter_map(|(name, theirs)| Some((name, said(name, theirs)?))));
+        let value = |name, alias: Option<&str>| text(name).or_else(|| text(alias?));
+        headers.extend(RATE_LIMITS.into_iter().filter_map(|(name, alias)| Some((name, value(name, alias)?))));
     }
     ResponseHeaders { content_type: head.text("content-type").unwrap_or_default().into(), headers }
 }
 
 impl ResponseHeaders {
-    /// A head of ours for an answer of ours: JSON, and the upstream's id of the call that came to nothing.
+    /// Headers of an answer that the gateway writes itself: JSON, and the upstream's id of the
+    /// failed call.
     pub fn json(upstream_request_id: Option<String>) -> Self {
         let headers = upstream_request_id.map(|id| (UPSTREAM_REQUEST_ID, id));
         Self { content_type: "application/json".into(), headers: headers.into_iter().collect() }
     }
 
-    /// The upstream's own id of the call, if its head gave one of a sane length.
+    /// The upstream's own id of the call, if the head has one of a valid length.
     pub fn upstream_request_id(&self) -> Option<&str> {
         let (_, id) = self.headers.iter().find(|(name, _)| *name == UPSTREAM_REQUEST_ID)?;
         (id.len() <= LONGEST_ID).then_some(id.as_str())
     }
 
-    /// Takes the id the body gave where the head gave none, and gives it back if it is one: visible, of a sane length.
+    /// Adopts the id of the body if the head has none. Returns it if it is valid: visible ASCII of
+    /// a valid length.
     pub fn adopt_body_request_id(&mut self, id: &str) -> Option<String> {
-        let is_one = !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
-        if !is_one || self.headers.iter().any(|(name, _)| *name == UPSTREAM_REQUEST_ID) {
+        let is_valid = !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_valid || self.headers.iter().any(|(name, _)| *name == UPSTREAM_REQUEST_ID) {
             return None;
         }
         self.headers.push((UPSTREAM_REQUEST_ID, id.to_owned()));
         Some(id.to_owned())
     }
 
-    /// The same without the values that show a credential.
+    /// Removes the values for which `is_secret` holds.
     pub fn retain_safe(mut self, is_secret: impl Fn(&str) -> bool) -> Self {
         self.headers.retain(|(_, value)| !is_secret(value));
         if is_secret(&self.content_type) {
@@ -119,7 +123,7 @@ impl ResponseHeaders {
         self
     }
 
-    /// How long the upstream asks to wait.
+    /// Delay requested by the upstream.
     pub fn retry_after(&self, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
         let (_, value) = self.headers.iter().find(|(name, _)| *name == "retry-after")?;
         retry::retry_after(value, now())
@@ -134,12 +138,12 @@ mod tests {
 
     use super::*;
 
-    /// A client's.
+    /// Headers of a client.
     fn head(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         lines.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
     }
 
-    /// An upstream's.
+    /// Response head of an upstream.
     fn answer<'a>(lines: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Head {
         let mut bytes = BytesMut::from("HTTP/1.1 200 OK\r\n");
         for part in lines.into_iter().flat_map(|(name, value)| [name.as_bytes(), b": ", value, b"\r\n"]) {
@@ -150,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_cookies_and_our_own_headers_never_go_upstream() {
+    fn credentials_cookies_and_the_gateways_own_headers_never_go_upstream() {
         let sent = head(&[
             ("authorization", "Bearer a"),
             ("x-api-key", "b"),
@@ -176,13 +180,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_connection_header_names_does_not_pass() {
+    fn headers_named_in_connection_do_not_pass() {
         let sent = head(&[("connection", "keep-alive, OpenAI-Beta"), ("openai-beta", "assistants=v2"), ("accept", "*/*")]);
         assert_eq!(request(&sent), Forwarded { headers: vec![("accept", "*/*".to_owned())] });
     }
 
     #[test]
-    fn only_listed_headers_come_back_and_rate_limits_only_to_their_owner() {
+    fn only_listed_headers_reach_the_client_and_rate_limits_only_their_owner() {
         let lines = [
             ("Content-Type", "application/json"),
             ("set-cookie", "a=1"),
@@ -207,7 +211,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_head_holds_only_listed_names_pass(
+        fn only_listed_names_pass_of_any_head(
             lines in prop::collection::vec(("[a-z0-9!#$%&'*+.^_`|~-]{1,30}|accept|openai-beta|cookie|authorization|request-id|retry-after|set-cookie", prop::collection::vec(any::<u8>(), 0..40)), 0..40),
             is_byo in any::<bool>(),
         ) {

@@ -1,6 +1,7 @@
-//! How a provider has been doing: after too many failures it rests, then one request probes whether it is back.
+//! Health of providers: after too many failures a provider is in cooldown, then one request probes
+//! whether it has recovered.
 //!
-//! One [`Health`] per provider, shared by all workers, so that they agree. Time is an argument.
+//! One [`Health`] per provider is shared by all workers. Time is an argument.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +11,11 @@ use std::time::Instant;
 use crate::config::Cooldown;
 use crate::terms::{ProviderName, TenantId};
 
-/// The record of one provider.
+/// Health of one provider.
 #[derive(Debug, Default)]
 pub struct Health {
-    /// Whether the state below is anything but spotless: what the happy path looks at instead of locking.
+    /// Whether the state differs from the default. The happy path checks this flag instead of
+    /// taking the lock.
     has_failures: AtomicBool,
     state: Mutex<State>,
 }
@@ -27,20 +29,20 @@ struct State {
     last_error: Option<&'static str>,
 }
 
-/// What the admin plane shows.
+/// Health as the admin API shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct HealthStatus {
-    /// Until when it rests.
+    /// End of the cooldown.
     pub cooldown_until: Option<Instant>,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub failures: u32,
-    /// The class of the last failure since the last success.
+    /// Class of the last failure since the last success.
     pub last_error: Option<&'static str>,
 }
 
 impl Health {
-    /// Whether a request may be sent there while others are available. After a rest the first to ask becomes the probe;
-    /// the others go on elsewhere until it has reported.
+    /// Whether a request may be sent to this provider while others are available. The first caller
+    /// after a cooldown becomes the probe; the others are turned away until its result is known.
     pub fn admits(&self, now: Instant) -> bool {
         if !self.has_failures.load(Ordering::Acquire) {
             return true;
@@ -56,7 +58,7 @@ impl Health {
         }
     }
 
-    /// A call went well.
+    /// A call succeeded.
     pub fn succeeded(&self) {
         if self.has_failures.load(Ordering::Acquire) {
             *self.lock() = State::default();
@@ -64,7 +66,7 @@ impl Health {
         }
     }
 
-    /// A call failed in a way that counts.
+    /// A call failed, and the provider is at fault.
     pub fn failed(&self, error: &'static str, policy: &Cooldown, now: Instant) {
         if policy.failures == 0 {
             return;
@@ -83,14 +85,15 @@ impl Health {
         }
     }
 
-    /// A call ended without telling anything about the provider: a probe that was cut short may be repeated.
+    /// The call says nothing about the provider's health. Frees the probe slot, so that another
+    /// request may probe.
     pub fn inconclusive(&self) {
         if self.has_failures.load(Ordering::Acquire) {
             self.lock().is_probing = false;
         }
     }
 
-    /// What the admin plane shows.
+    /// Health at `now`.
     pub fn status(&self, now: Instant) -> HealthStatus {
         let state = self.lock();
         HealthStatus {
@@ -105,25 +108,25 @@ impl Health {
     }
 }
 
-/// The records of all providers, by name and, for a tenant's own, by tenant. Looked into when an adapter starts and by the
-/// admin plane; never by a request.
+/// Health of all providers, by name and, for a tenant's own, by tenant. Read when an adapter starts
+/// and by the admin API, never by a request.
 #[derive(Debug, Default)]
 pub struct HealthBook(Mutex<HashMap<Account, Arc<Health>>>);
 
-/// A provider, and the tenant it belongs to if it is its own.
+/// A provider, and the tenant that owns it, if any.
 type Account = (Option<TenantId>, ProviderName);
 
 impl HealthBook {
-    /// The record of one provider, begun if need be.
+    /// Health of one provider, created on first use.
     pub fn of(&self, owner: Option<&TenantId>, provider: &ProviderName) -> Arc<Health> {
         Arc::clone(self.lock().entry((owner.cloned(), provider.clone())).or_default())
     }
 
-    /// The brokered providers that rest at this moment.
+    /// The brokered providers in cooldown at `now`.
     pub fn in_cooldown(&self, now: Instant) -> Vec<ProviderName> {
-        let rests = |health: &Health| health.status(now).cooldown_until.is_some();
+        let is_in_cooldown = |health: &Health| health.status(now).cooldown_until.is_some();
         let book = self.lock();
-        book.iter().filter(|((owner, _), health)| owner.is_none() && rests(health)).map(|((_, name), _)| name.clone()).collect()
+        book.iter().filter(|((owner, _), health)| owner.is_none() && is_in_cooldown(health)).map(|((_, name), _)| name.clone()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Account, Arc<Health>>> {
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_rests_after_so_many_failures_in_the_window() {
+    fn a_provider_is_in_cooldown_after_enough_failures_in_the_window() {
         let (health, start) = (Health::default(), Instant::now());
         health.failed("reset", &POLICY, start);
         health.failed("reset", &POLICY, second(start, 1));
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_that_lie_too_far_apart_do_not_add_up() {
+    fn failures_too_far_apart_do_not_add_up() {
         let (health, start) = (Health::default(), Instant::now());
         for nth in 0..6 {
             health.failed("reset", &POLICY, second(start, nth * 16));
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_forgets_the_failures() {
+    fn a_success_resets_the_failures() {
         let (health, start) = (Health::default(), Instant::now());
         for _ in 0..5 {
             health.failed("reset", &POLICY, start);
@@ -177,19 +180,19 @@ mod tests {
     }
 
     #[test]
-    fn after_the_rest_one_request_probes_and_the_others_wait_for_its_word() {
+    fn after_a_cooldown_one_request_probes_and_others_are_turned_away() {
         let (health, start) = (Health::default(), Instant::now());
         for _ in 0..3 {
             health.failed("reset", &POLICY, start);
         }
-        let rested = second(start, 15);
-        assert!(health.admits(rested));
-        assert!(!health.admits(rested), "a second request while the probe is out");
-        health.failed("reset", &POLICY, rested);
-        assert!(!health.admits(second(start, 29)), "a failed probe means another rest");
+        let recovered = second(start, 15);
+        assert!(health.admits(recovered));
+        assert!(!health.admits(recovered), "a second request during the probe");
+        health.failed("reset", &POLICY, recovered);
+        assert!(!health.admits(second(start, 29)), "a failed probe starts another cooldown");
         assert!(health.admits(second(start, 30)));
         health.inconclusive();
-        assert!(health.admits(second(start, 30)), "a probe that was cut short may be repeated");
+        assert!(health.admits(second(start, 30)), "an inconclusive probe may be repeated");
         health.succeeded();
         assert!(health.admits(second(start, 30)) && health.admits(second(start, 30)));
     }

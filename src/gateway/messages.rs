@@ -51,7 +51,8 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// The header that authorizes the call: the tenant's own key or the operator's. A provider has at most one of them.
+    /// The header that authorizes the call: the tenant's own key or the operator's. A provider has
+    /// at most one of them.
     pub fn credential(&self) -> Option<&(HeaderName, HeaderValue)> {
         self.auth_header.as_ref().or(self.offer.provider.credential.as_ref())
     }
@@ -92,7 +93,8 @@ pub struct Reply {
 pub enum Body {
     /// A complete body.
     Whole(Bytes),
-    /// Frames as they arrive. The channel closes at the end of the stream; dropping the receiver cancels the upstream call.
+    /// Frames as they arrive. The channel closes at the end of the stream; dropping the receiver
+    /// cancels the upstream call.
     Stream(mpsc::Receiver<Bytes>),
 }
 

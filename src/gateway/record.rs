@@ -1,7 +1,8 @@
-//! The ledger entry of a request in progress. This is the only file that fills in the fields of an [`Entry`].
+//! The ledger entry of a request in progress. This is the only file that fills in the fields of an
+//! [`Entry`].
 //!
-//! An entry is opened as a draft that holds if the process is killed, then follows the request: rerouted to another provider,
-//! one record for each upstream call, and one ending.
+//! An entry is opened as a draft that holds if the process is killed, then follows the request:
+//! rerouted to another provider, one record for each upstream call, and one ending.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +22,8 @@ use crate::ledger::settlement::Settlement;
 use crate::ledger::settlement_guard::SettlementGuard;
 use crate::terms::{Billing, ModelId, NanoUsd, Usage};
 
-/// A shared hold on the entry of one request. The entry is settled when the last hold is dropped or closed.
+/// A shared hold on the entry of one request. The entry is settled when the last hold is dropped or
+/// closed.
 #[derive(Clone)]
 pub struct Record(Settlement);
 
@@ -58,7 +60,8 @@ pub enum StreamEnd {
 enum Extent {
     /// To its end: the provider's own figures hold.
     Complete,
-    /// Not to its end: figures are estimated from what was seen, and never below what the provider reported.
+    /// Not to its end: figures are estimated from what was seen, and never below what the provider
+    /// reported.
     Partial,
 }
 
@@ -68,8 +71,8 @@ impl Record {
         Self(Settlement::open_guarded(journal, draft(job, model, first), job.received, guard))
     }
 
-    /// Moves the entry to `offer`, if that is another provider or another account. The new draft is journaled, so that a killed
-    /// process bills the provider that was called last.
+    /// Moves the entry to `offer`, if that is another provider or another account. The new draft is
+    /// journaled, so that a killed process bills the provider that was called last.
     pub fn reroute(&self, job: &Job, offer: &Offer) {
         let provider = &offer.provider;
         if self.0.with(|entry| entry.provider != provider.name || entry.billing != provider.billing) {
@@ -112,7 +115,8 @@ impl Record {
         self.0.with(|entry| entry.attempts.push(attempt));
     }
 
-    /// Adds an attempt that was given up before anything was sent, because its credential is unavailable.
+    /// Adds an attempt that was given up before anything was sent, because its credential is
+    /// unavailable.
     pub fn not_attempted(&self, offer: &Offer, error: &'static str) {
         let provider = offer.provider.name.clone();
         let attempt = AttemptRecord { provider, status: None, error: Some(error.into()), ms: 0, request_id: None };
@@ -153,7 +157,8 @@ impl Record {
         });
     }
 
-    /// A policy blocked an answer before anything of it reached the client. The provider is paid for it all the same.
+    /// A policy blocked an answer before anything of it reached the client. The provider is paid
+    /// for it all the same.
     pub fn answer_blocked(&self, job: &Job, offer: &Offer, observed: Observed, failure: &Failure) {
         self.metered(job, offer, observed, Extent::Partial, |entry| {
             (entry.status, entry.outcome) = (failure.status, Outcome::ClientError);
@@ -170,7 +175,8 @@ impl Record {
         });
     }
 
-    /// The last upstream of an exhausted chain does not know the model, and the client gets its answer.
+    /// The last upstream of an exhausted chain does not know the model, and the client gets its
+    /// answer.
     pub fn not_found_upstream(&self, job: &Job, failure: &Failure) {
         self.rejected_upstream(failure);
         self.0.with(|entry| {
@@ -185,13 +191,14 @@ impl Record {
         self.0.with(|entry| {
             nothing_used(entry);
             entry.status = details.status;
-            entry.outcome = if details.error_type == "upstream_error" { Outcome::UpstreamError } else { Outcome::ClientError };
+            entry.outcome = if refusal.is_upstream_failure() { Outcome::UpstreamError } else { Outcome::ClientError };
             entry.error_code = Some(details.code.into());
             entry.latency_ms = millis(job.received.elapsed());
         });
     }
 
-    /// The client closed the connection before there was an answer. The provider may have read the prompt, so it is billed.
+    /// The client closed the connection before there was an answer. The provider may have read the
+    /// prompt, so it is billed.
     pub fn abandoned(&self, job: &Job) {
         self.0.with(|entry| {
             (entry.status, entry.outcome) = (499, Outcome::ClientClosed);
@@ -227,7 +234,8 @@ impl Record {
     }
 }
 
-/// The entry that holds if nothing more is learned: the request was sent and its prompt must be paid for.
+/// The entry that holds if nothing more is learned: the request was sent and its prompt must be
+/// paid for.
 fn draft(job: &Job, model: &ModelId, first: &Offer) -> Entry {
     let caller = &job.caller;
     let mut entry = Entry {
@@ -263,8 +271,8 @@ fn draft(job: &Job, model: &ModelId, first: &Offer) -> Entry {
     entry
 }
 
-/// A unique id that sorts by the time the request was received, in unix milliseconds. `Uuid::now_v7` is not used because its
-/// process-wide counter is a lock between the workers.
+/// A unique id that sorts by the time the request was received, in unix milliseconds.
+/// `Uuid::now_v7` is not used because its process-wide counter is a lock between the workers.
 fn entry_id(received_at: i64) -> String {
     let milliseconds = u64::try_from(received_at).unwrap_or_default();
     let within_second = (milliseconds % 1_000) as u32 * 1_000_000;
@@ -291,7 +299,8 @@ fn failure_code(failure: &Failure) -> SmolStr {
     failure.code.as_deref().unwrap_or(retry::name_of_status(failure.status)).into()
 }
 
-/// Fills in usage and cost. The size of the prompt stands in for a count that the provider did not report.
+/// Fills in usage and cost. The size of the prompt stands in for a count that the provider did not
+/// report.
 fn meter(entry: &mut Entry, offer: &Offer, observed: Observed, extent: Extent, prompt_bytes: u64) {
     let output = Usage::estimate(observed.output_bytes);
     (entry.usage, entry.usage_source) = match (observed.usage, extent) {

@@ -1,6 +1,7 @@
-//! Keeps the credential we sent out of what the upstream says when it fails (spec/security.md 7.3). Some quote it back.
+//! Removes the credential of a call from the upstream's error messages, because some upstreams
+//! quote it (spec/security.md 7.3).
 //!
-//! What passes of a success is the body the client asked for, byte for byte; its headers are looked at all the same.
+//! The body of a successful answer passes unchanged; its headers are checked.
 
 use std::collections::HashSet;
 
@@ -10,25 +11,27 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use memchr::memmem;
 
-/// As few bytes of a key in a row are taken for the key.
+/// Number of consecutive bytes of a key that count as the key.
 const RUN: usize = 12;
 const REDACTED: &[u8] = b"[redacted]";
 
-/// Knows a credential again: whole, in base64, or any 12-byte run of it. Made when a call has failed; it holds the secret.
+/// Finds a credential: whole, in base64, or any 12-byte run of it. Built when a call has failed.
+/// Holds the secret.
 #[derive(Default)]
 pub struct Redactor {
     runs: Vec<Runs>,
 }
 
-/// The runs of one length. A text is passed over once, whatever an upstream puts into it.
+/// The runs of one length. A search is linear in the text, for any text.
 struct Runs {
     length: usize,
     known: HashSet<Box<[u8]>>,
-    /// Which two bytes follow each other in a run: one bit for each pair, some shared.
+    /// Bloom filter of the byte pairs in the runs.
     pairs: [u64; 64],
 }
 
-/// Whether `text` quotes a run of the credential as it is. Cheap: it is asked of the headers of every answer.
+/// Whether `text` contains a run of the credential in plain form. Cheap, because the headers of
+/// every answer are checked.
 pub fn contains_key_fragment(text: &str, sent: Option<&HeaderValue>) -> bool {
     let key = sent.map(key_of).unwrap_or_default();
     let length = RUN.min(key.len());
@@ -54,13 +57,13 @@ fn key_of(value: &HeaderValue) -> &[u8] {
 }
 
 impl Redactor {
-    /// For the credential that is sent as `value`.
+    /// A redactor of the credential that was sent as `value`.
     pub fn of(value: Option<&HeaderValue>) -> Self {
         let mut redactor = Self { runs: Vec::new() };
         let Some(value) = value else { return redactor };
         let key = key_of(value);
         redactor.learn(key);
-        // In base64 three bytes become four characters: what stands before the key shifts them.
+        // Base64 maps three bytes to four characters, so text before the key shifts its encoding.
         for skipped in (0..3).filter(|skipped| skipped + RUN <= key.len() || *skipped == 0) {
             redactor.learn(STANDARD_NO_PAD.encode(&key[skipped..]).as_bytes());
             redactor.learn(URL_SAFE_NO_PAD.encode(&key[skipped..]).as_bytes());
@@ -85,19 +88,19 @@ impl Redactor {
         }
     }
 
-    /// `body` without the credential; byte for byte where there is none of it.
+    /// `body` with the credential replaced. Without a match the bytes are returned unchanged.
     pub fn body(&self, body: Bytes) -> Bytes {
         self.runs.iter().fold(body, |body, runs| runs.without(&body).map_or(body, Bytes::from))
     }
 
-    /// Whether `text` shows something of the credential.
+    /// Whether `text` contains a run of the credential.
     pub fn matches(&self, text: &str) -> bool {
         self.runs.iter().any(|runs| runs.find(text.as_bytes(), 0).is_some())
     }
 }
 
 impl Runs {
-    /// The text with each run replaced; `None` if it holds none.
+    /// The text with each run replaced; `None` if it contains none.
     fn without(&self, text: &[u8]) -> Option<Vec<u8>> {
         let mut begin = self.find(text, 0)?;
         let (mut clean, mut kept) = (Vec::with_capacity(text.len()), 0);
@@ -105,7 +108,7 @@ impl Runs {
             clean.extend_from_slice(&text[kept..begin]);
             clean.extend_from_slice(REDACTED);
             let mut end = begin + self.length;
-            // What continues the run belongs to it.
+            // Extend the match over overlapping runs.
             while end < text.len() && self.known.contains(&text[end + 1 - self.length..=end]) {
                 end += 1;
             }
@@ -119,17 +122,18 @@ impl Runs {
         Some(clean)
     }
 
-    /// Where the first run at or after `from` begins.
+    /// Position of the first run at or after `from`.
     fn find(&self, text: &[u8], from: usize) -> Option<usize> {
         let mut at = from;
         while let Some(window) = text.get(at..at + self.length) {
-            // A pair that no run has is in none: go on behind its first byte.
-            let strange = window.windows(2).rposition(|pair| {
+            // A pair that is in no run rules out all windows that contain it: continue after its
+            // first byte.
+            let foreign = window.windows(2).rposition(|pair| {
                 let (word, bit) = slot(pair);
                 self.pairs[word] & bit == 0
             });
-            match strange {
-                Some(strange) => at += strange + 1,
+            match foreign {
+                Some(foreign) => at += foreign + 1,
                 None if self.known.contains(window) => return Some(at),
                 None => at += 1,
             }
@@ -170,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_whole_encoded_or_in_part_is_taken_out() {
+    fn the_key_whole_encoded_or_in_part_is_removed() {
         assert_eq!(redacted(&format!("bad key {KEY}, {KEY}!")), "bad key [redacted], [redacted]!");
         assert_eq!(redacted(&format!("<{}>", STANDARD.encode(KEY))).trim_end_matches(['=', '>']), "<[redacted]");
         assert_eq!(redacted("ends in 9abcdefghij-"), "ends in 9abcdefghij-");
@@ -179,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_of_a_text_around_the_key_shows_no_run_of_it() {
+    fn base64_of_a_text_around_the_key_is_redacted() {
         for before in ["", "a", "ab", "Bearer ", "user:"] {
             let encoded = STANDARD.encode(format!("{before}{KEY}!"));
             let clean = redacted(&encoded);
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_key_is_taken_out_whole() {
+    fn a_short_key_is_removed_whole() {
         let clean = redactor("sk-7").body(Bytes::from_static(b"no sk-7 here, sk-8 there"));
         assert_eq!(clean, "no [redacted] here, sk-8 there");
         assert_eq!(redactor("").body(Bytes::from_static(b"all of it")), "all of it");
@@ -197,7 +201,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_run_of_the_key_survives_whatever_surrounds_it(key in "[!-~]{12,60}", before in ".{0,40}", after in ".{0,40}", begin in any::<prop::sample::Index>()) {
+        fn no_run_of_the_key_survives_in_any_context(key in "[!-~]{12,60}", before in ".{0,40}", after in ".{0,40}", begin in any::<prop::sample::Index>()) {
             let begin = begin.index(key.len() - RUN + 1);
             let text = format!("{before}{}{after}", &key[begin..]);
             prop_assert!(contains_key_fragment(&text, Some(&HeaderValue::from_str(&["Bearer ", &key].concat()).unwrap())));

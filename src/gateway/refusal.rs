@@ -1,13 +1,16 @@
-//! Every way the gateway itself refuses a request, and the one table of their statuses, types and codes (DESIGN.md section 5).
+//! Every way the gateway itself refuses a request, and the one table of their statuses, types and
+//! codes (DESIGN.md section 5).
 //!
-//! Both readers of the table, the ledger entry and the client's answer, go through [`Refusal::details`].
+//! Both readers of the table, the ledger entry and the client's answer, go through
+//! [`Refusal::details`].
 
 use std::time::Duration;
 
 use crate::dialect::Refused;
 use crate::terms::{ModelId, Operation};
 
-/// A request refused by the gateway. The text is the client's error message; it holds nothing of the prompt.
+/// A request refused by the gateway. The text is the client's error message; it holds nothing of
+/// the prompt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The key is missing, malformed, unknown, revoked or expired. The answer does not tell which.
@@ -124,11 +127,17 @@ pub struct Details<'a> {
     pub param: Option<&'a str>,
     /// Delay after which the client may try again.
     pub retry_after: Option<Duration>,
-    /// Whether the connection must close after the answer: the rest of the body is unread, or its framing is doubtful.
+    /// Whether the connection must close after the answer: the rest of the body is unread, or its
+    /// framing is doubtful.
     pub closes_connection: bool,
 }
 
 impl Refusal {
+    /// Whether the providers are at fault, and not the request.
+    pub fn is_upstream_failure(&self) -> bool {
+        matches!(self, Self::AllProvidersFailed { .. } | Self::UpstreamAuthFailed | Self::UpstreamForbidden)
+    }
+
     /// This refusal's row of the table.
     pub fn details(&self) -> Details<'_> {
         const INVALID: &str = "invalid_request_error";

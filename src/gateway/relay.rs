@@ -1,7 +1,8 @@
-//! From an upstream's response head to the client: complete answers at once, streams frame by frame as they arrive.
+//! From an upstream's response head to the client: complete answers at once, streams frame by frame
+//! as they arrive.
 //!
-//! Nothing of a stream is relayed before its first event, so that until then another provider may still answer. After that a
-//! [`pump`] owns upstream, channel and ledger entry.
+//! Nothing of a stream is relayed before its first event, so that until then another provider may
+//! still answer. After that a [`pump`] owns upstream, channel and ledger entry.
 
 pub mod pump;
 
@@ -116,7 +117,8 @@ impl Relay<'_> {
         Ok(Reply::new(self.job, self.offer, 200, self.response_headers, self.dropped, Body::Stream(receiver)))
     }
 
-    /// Tells a failure of the provider from an answer that a policy blocked, which the provider is paid for.
+    /// Tells a failure of the provider from an answer that a policy blocked, which the provider is
+    /// paid for.
     fn failed(&self, failure: Failure) -> Broken {
         if failure.origin != FailureOrigin::Policy {
             return Broken::Failed(failure);

@@ -1,32 +1,33 @@
-//! Retry decisions, pure: what kind of failure is it, and how long until the next try? Nothing here sleeps.
+//! Retry decisions: the class of a failure and the pause before the next call. Pure; nothing here
+//! sleeps.
 
 use std::time::{Duration, SystemTime};
 
 use crate::config::RetryPolicy;
 
-/// What a failed call means for the chain (DESIGN.md section 6).
+/// Consequence of a failed call for the chain (DESIGN.md section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// The same provider again, then the next.
+    /// Retry the same provider, then the next.
     Transient,
-    /// The next provider at once.
+    /// Go to the next provider at once.
     Local,
-    /// The request is wrong: straight back to the client.
+    /// The request is invalid: relay the answer to the client.
     Fault,
 }
 
-/// The class of an upstream status that is no success.
+/// Class of an upstream status outside 200-299.
 pub fn class_of_status(status: u16) -> Class {
     match status {
         408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=529 => Class::Transient,
         401..=404 => Class::Local,
         400..=499 => Class::Fault,
-        // Informational and redirecting answers, and whatever else a server fails with, are the provider's own affair.
+        // Informational answers, redirects and other server errors are specific to the provider.
         _ => Class::Local,
     }
 }
 
-/// What the ledger calls a failure by status.
+/// Name of a failure by status in the ledger.
 pub fn name_of_status(status: u16) -> &'static str {
     match status {
         300..=399 => "redirect",
@@ -39,10 +40,10 @@ pub fn name_of_status(status: u16) -> &'static str {
     }
 }
 
-/// The pause before the next try of the same provider; `None`: do not wait for it, go on to the next.
+/// Pause before the next call to the same provider; `None` means to go to the next provider.
 ///
-/// `attempts_made` calls have been made; `chance` is uniform in 0..1 (full jitter). A `retry_after` is honoured up to
-/// `max_backoff`.
+/// `attempts_made` calls were made; `chance` is uniform in 0..1 (full jitter). A `retry_after` of
+/// at most `max_backoff` is honored.
 pub fn pause(policy: &RetryPolicy, attempts_made: u32, retry_after: Option<Duration>, chance: f64) -> Option<Duration> {
     if attempts_made >= policy.attempts || retry_after.is_some_and(|wait| wait > policy.max_backoff) {
         return None;
@@ -51,7 +52,8 @@ pub fn pause(policy: &RetryPolicy, attempts_made: u32, retry_after: Option<Durat
     Some(retry_after.unwrap_or(ceiling.mul_f64(chance)))
 }
 
-/// Reads a `retry-after` header: seconds or an HTTP date (RFC 9110 10.2.3). Nonsense is as good as absent.
+/// Parses a `retry-after` header: seconds or an HTTP date (RFC 9110 10.2.3). `None` if it is
+/// neither.
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse::<u64>() {
@@ -101,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_after_is_honoured_up_to_max_backoff_and_no_further() {
+    fn a_retry_after_is_honored_up_to_max_backoff() {
         assert_eq!(pause(&policy(), 1, Some(Duration::from_secs(2)), 0.0), Some(Duration::from_secs(2)));
         assert_eq!(pause(&policy(), 1, Some(Duration::from_millis(2001)), 0.0), None);
     }
@@ -118,8 +120,8 @@ mod tests {
         assert_eq!(retry_after(" 7 ", now), Some(Duration::from_secs(7)));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(Duration::from_secs(7)));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:00 GMT", now), Some(Duration::ZERO));
-        for nonsense in ["", "soon", "-1", "1.5"] {
-            assert_eq!(retry_after(nonsense, now), None, "{nonsense:?}");
+        for invalid in ["", "soon", "-1", "1.5"] {
+            assert_eq!(retry_after(invalid, now), None, "{invalid:?}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The `Router` actor: asks the catalog for a chain, has the request admitted, opens its ledger entry and walks the chain.
+//! The `Router` actor: asks the catalog for a chain, has the request admitted, opens its ledger
+//! entry and walks the chain.
 //!
 //! It sends no HTTP and reads no body.
 

@@ -1,6 +1,8 @@
-//! The adapters of one worker: one for each provider, started on first use and replaced when it dies.
+//! The adapters of one worker: one for each provider, started on first use and replaced when it
+//! dies.
 //!
-//! This is the adapters' actual supervisor. actix restarts an actor that stops, but not one that panics.
+//! This is the adapters' actual supervisor. actix restarts an actor that stops, but not one that
+//! panics.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,7 +24,8 @@ pub struct AdapterSlots {
     health: Arc<HealthBook>,
     network: Network,
     filter: Option<Arc<dyn Filter>>,
-    /// By identity of the provider: a provider with other settings is another provider, with another pool.
+    /// By identity of the provider: a provider with other settings is another provider, with
+    /// another pool.
     slots: RefCell<HashMap<*const Provider, Rc<AdapterSlot>>>,
 }
 
@@ -51,8 +54,8 @@ impl AdapterSlots {
         Rc::clone(slot)
     }
 
-    /// Replaces a slot whose adapter is dead. Returns `false` if the adapter is alive or was replaced before: a call that
-    /// panics by itself does not end its adapter.
+    /// Replaces a slot whose adapter is dead. Returns `false` if the adapter is alive or was
+    /// replaced before: a call that panics by itself does not end its adapter.
     pub fn replace(&self, dead: &Rc<AdapterSlot>) -> bool {
         let mut slots = self.slots.borrow_mut();
         let Some(slot) = slots.get_mut(&Arc::as_ptr(&dead.provider)) else { return false };
@@ -63,7 +66,8 @@ impl AdapterSlots {
         is_dead
     }
 
-    /// Retires the adapters of providers that `snapshot` no longer has. Their calls finish; idle connections are closed.
+    /// Retires the adapters of providers that `snapshot` no longer has. Their calls finish; idle
+    /// connections are closed.
     pub fn retain(&self, snapshot: &Snapshot) {
         self.slots.borrow_mut().retain(|_, slot| is_current(snapshot, &slot.provider));
     }

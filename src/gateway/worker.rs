@@ -1,6 +1,7 @@
-//! A worker is one worker's catalog and router; the fleet is all of them, so that a new world reaches every worker.
+//! The catalog and router of one worker thread, and the set of all workers, which hands new
+//! snapshots to each.
 //!
-//! Nothing of a worker leaves its thread but the addresses that receive a new snapshot.
+//! Only the addresses that receive a new snapshot leave a worker's thread.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -28,37 +29,37 @@ use crate::upstream::Network;
 
 /// One worker's actors.
 pub struct Worker {
-    /// What the worker's catalog holds.
+    /// The worker's current snapshot.
     pub snapshot: watch::Receiver<Snapshot>,
-    /// Where requests go.
+    /// The worker's router.
     pub router: Addr<Router>,
 }
 
-/// All workers of the process, present and to come.
+/// All workers of the process. Each starts on first use.
 pub struct Workers {
-    /// How providers have been doing, on all workers together.
+    /// Health of the providers, shared by all workers.
     pub health: Arc<HealthBook>,
-    /// To be cancelled when streams have had their grace: each then ends with a word to its client.
+    /// Cancelled after the grace period of a shutdown: each stream then ends with an error frame.
     pub stopping: Arc<CancellationToken>,
     ledger: LedgerHandle,
     network: Network,
     options: WorkerOptions,
     in_flight: AtomicUsize,
     started_at: Instant,
-    /// Milliseconds after `started_at` at which the snapshot was last known to be up to date.
+    /// Time at which the snapshot was last known to be current, in milliseconds after `started_at`.
     confirmed: AtomicU64,
     subscribers: Mutex<Subscribers>,
 }
 
-/// What the operator has decided for all workers.
+/// Settings for all workers.
 pub struct WorkerOptions {
-    /// Requests in flight before new ones are refused.
+    /// Number of requests in flight above which new ones are refused.
     pub max_in_flight: usize,
-    /// How long keys are taken on trust when it cannot be known whether they are revoked.
+    /// Time for which keys stay valid while revocations cannot be checked.
     pub fail_static: Duration,
-    /// This gateway's own half of every grant; `None`: it spends no tenant's keys.
+    /// This gateway's half of every grant; `None` if it uses no tenant's keys.
     pub edge: Option<Arc<Edge>>,
-    /// How long an opened provider key is kept.
+    /// Lifetime of an opened provider key in memory.
     pub cache: Duration,
     /// The policy that admits requests.
     pub admission: Option<Arc<dyn Admission>>,
@@ -66,16 +67,17 @@ pub struct WorkerOptions {
     pub filter: Option<Arc<dyn Filter>>,
 }
 
-/// Who has to hear of a new snapshot, and what those start with who come later.
+/// Receivers of new snapshots, and the snapshot for workers that start later.
 struct Subscribers {
     latest: Snapshot,
     workers: Vec<[Recipient<Adopt>; 2]>,
 }
 
-/// A request's guard among those in flight; given back on drop.
+/// Counts a request as in flight until it is dropped.
 pub struct InFlightGuard(Arc<Workers>);
 
-/// How long after a good poll of the change log its answer still counts as the present (spec/security.md 4.3).
+/// Time after a successful poll of the change log in which the snapshot counts as current: two
+/// polls and their duration (spec/security.md 4.3).
 const POLLS: Duration = Duration::from_millis(1_500);
 
 thread_local! {
@@ -83,7 +85,7 @@ thread_local! {
 }
 
 impl Workers {
-    /// A fleet without workers: each worker adds its own when it starts.
+    /// Creates the set without workers.
     pub fn new(snapshot: Snapshot, ledger: LedgerHandle, network: Network, options: WorkerOptions) -> Arc<Self> {
         Arc::new(Self {
             health: Arc::default(),
@@ -127,27 +129,27 @@ impl Workers {
         Ok(Worker { snapshot, router })
     }
 
-    /// Hands a new snapshot to every worker; done when all have it, so that what is refused now is refused everywhere here.
+    /// Hands a new snapshot to every worker. Resolves when all have it, so that a revoked key is
+    /// refused by all of them.
     pub fn adopt(&self, snapshot: Snapshot) -> BoxFuture<'static, ()> {
         let workers = {
             let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
             subscribers.latest = snapshot.clone();
             subscribers.workers.clone()
         };
-        // A worker that is gone has nothing left to adopt.
+        // A failed send means that the worker has ended.
         let sends: Vec<_> = workers.iter().flatten().map(|worker| worker.send(Adopt(snapshot.clone()))).collect();
         join_all(sends).map(drop).boxed()
     }
 
-    /// The snapshot is up to date, now.
+    /// Records that the snapshot is current now.
     pub fn confirm(&self) {
         self.confirmed.store(self.age(), Ordering::Relaxed);
     }
 
-    /// Whether the snapshot was up to date recently enough to let keys in by it.
+    /// Whether the snapshot was current recently enough to authenticate keys with it.
     pub fn is_trusted(&self) -> bool {
         let unconfirmed = self.age().saturating_sub(self.confirmed.load(Ordering::Relaxed));
-        // Two polls and the time they may take count as now.
         Duration::from_millis(unconfirmed) <= self.options.fail_static + POLLS
     }
 
@@ -156,14 +158,14 @@ impl Workers {
         u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// A guard for one more request; `None`: the process is full.
+    /// Counts one more request in flight; `None` if there are too many.
     pub fn admit(self: &Arc<Self>) -> Option<InFlightGuard> {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
         let guard = InFlightGuard(Arc::clone(self));
         (before < self.options.max_in_flight).then_some(guard)
     }
 
-    /// Requests in flight.
+    /// Number of requests in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }

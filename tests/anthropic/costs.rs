@@ -112,7 +112,7 @@ fn impossible_usage_is_estimated_and_logged() {
         let prompt = entry["prompt_tokens"].as_u64().unwrap();
         assert!((1..1_000).contains(&prompt), "{entry}");
         assert_eq!(entry["cost_nanousd"], prompt * 3_000 + 7 * 15_000);
-        let warning = format!("{} reported usage that cannot be for request {}", provider.name, entry["request_id"].as_str().unwrap());
+        let warning = format!("{} reported impossible usage for request {}", provider.name, entry["request_id"].as_str().unwrap());
         assert!(shared_gateway().gateway.log().contains(&warning), "not in the log: {warning}");
     };
     for usage in [

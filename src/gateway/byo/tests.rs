@@ -13,7 +13,8 @@ use crate::terms::{Billing, KeyId, ProviderName, TenantId};
 
 const URL: &str = "https://api.example.com/v1";
 
-/// A tenant with a provider key, a virtual key that may spend it, and the gateway that it may be spent at.
+/// A tenant with a provider key, a virtual key that may spend it, and the gateway that it may be
+/// spent at.
 struct World {
     key: Credential,
     caller: Caller,

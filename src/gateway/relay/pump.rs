@@ -1,5 +1,6 @@
-//! The pump of one stream: moves frames from the upstream to the client until one of them, a timeout, a revoked key or a
-//! shutdown ends it. It settles the ledger entry exactly once and never holds more than the frames of one upstream read.
+//! The pump of one stream: moves frames from the upstream to the client until one of them, a
+//! timeout, a revoked key or a shutdown ends it. It settles the ledger entry exactly once and never
+//! holds more than the frames of one upstream read.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -22,15 +23,16 @@ use crate::memory::{MemoryExhausted, Reservation};
 use crate::upstream::body::ResponseBody;
 use crate::upstream::error::{Error, Stage};
 
-/// Capacity of the channel between pump and client in frames. A frame is the output of one upstream read, or a part of it.
+/// Capacity of the channel between pump and client in frames. A frame is the output of one upstream
+/// read, or a part of it.
 pub const FRAMES: usize = 16;
 
-/// Time to wait for the end of a body whose last event has arrived. A connection can be reused only if its body was read to the
-/// end.
+/// Time to wait for the end of a body whose last event has arrived. A connection can be reused only
+/// if its body was read to the end.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Interval at which a stream checks whether its key was revoked. Together with the poll of the change log it ends a stream
-/// within two seconds of the revocation.
+/// Interval at which a stream checks whether its key was revoked. Together with the poll of the
+/// change log it ends a stream within two seconds of the revocation.
 const REVOCATION_POLL: Duration = Duration::from_secs(1);
 
 /// A stream being relayed.
@@ -52,13 +54,15 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// Relays the stream to `client`, beginning with `frames` and the state `flow` after them, and fills in the entry.
+    /// Relays the stream to `client`, beginning with `frames` and the state `flow` after them, and
+    /// fills in the entry.
     pub async fn run(mut self, client: mpsc::Sender<Bytes>, flow: Flow, mut frames: Vec<Bytes>) {
         // A reader that panics must not leave its client without a last frame.
         let relayed = AssertUnwindSafe(self.relay(&client, flow, &mut frames)).catch_unwind().await;
         let end = relayed.unwrap_or_else(|_| StreamEnd::Broken(Failure::interrupted("the gateway failed in the middle of the stream")));
         let is_complete = matches!(end, StreamEnd::Complete);
-        // Settled before the last frame leaves: a client that has seen the end of a stream finds its entry.
+        // Settled before the last frame leaves: a client that has seen the end of a stream finds
+        // its entry.
         if let Some(record) = self.settle(&end) {
             record.close().await;
         }
@@ -120,7 +124,8 @@ impl Pump {
                 Err(error) if error.class.is_timeout() => {
                     Flow::Failed(Failure::interrupted("the upstream stopped sending in the middle of the stream"))
                 }
-                // A connection that breaks after the terminal event has lost nothing. The reader can tell.
+                // A connection that breaks after the terminal event has lost nothing. The reader
+                // can tell.
                 Ok(None) | Err(_) => match self.reader.end(frames) {
                     Flow::Opening | Flow::Flowing => Flow::Failed(Failure::interrupted("the upstream ended the stream too early")),
                     flow => flow,
@@ -167,7 +172,8 @@ impl Pump {
 }
 
 impl Drop for Pump {
-    /// A pump that is dropped before its end, because its worker stopped, still meters the answer so far.
+    /// A pump that is dropped before its end, because its worker stopped, still meters the answer
+    /// so far.
     fn drop(&mut self) {
         drop(self.settle(&StreamEnd::Broken(Failure::interrupted("the gateway stopped"))));
     }
@@ -179,7 +185,8 @@ fn key_is_active(job: &Job) -> bool {
     job.caller.validity.is_valid_at(job.received_at.saturating_add(elapsed) / 1_000)
 }
 
-/// Merges the frames of one upstream read into one, so that they leave in one write, unless they exceed `most` bytes.
+/// Merges the frames of one upstream read into one, so that they leave in one write, unless they
+/// exceed `most` bytes.
 fn join(frames: &mut Vec<Bytes>, most: usize) {
     let sum = size(frames);
     if frames.len() < 2 || sum > most {
@@ -204,3 +211,6 @@ pub fn hold(reservation: &mut Reservation, reader: &dyn Reader, frames: &[Bytes]
 pub fn size(frames: &[Bytes]) -> usize {
     frames.iter().map(Bytes::len).sum()
 }
+
+#[cfg(test)]
+mod tests;

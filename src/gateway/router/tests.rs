@@ -1,12 +1,12 @@
-//! Supervision, with faults that only a test can make: adapters that panic or stop and dialects that panic, hundreds of
-//! requests in flight.
+//! Supervision, with faults that only a test can make: adapters that panic or stop and dialects
+//! that panic, hundreds of requests in flight.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use actix::fut::wrap_future;
-use actix::{ActorContext, ActorFutureExt, AsyncContext, Message};
+use actix::{ActorFutureExt, AsyncContext, Message};
 use actix_web::rt;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -19,7 +19,7 @@ use super::*;
 use crate::dialect::openai::OpenAi;
 use crate::dialect::{Ask, Dialect, Failure, Flow, Observed, Prepared, Reader, Refused};
 use crate::gateway::adapter::Adapter;
-use crate::gateway::fixture::{Policies, TestGateway, TestProvider, job, until};
+use crate::gateway::fixture::{Fault, Policies, TestGateway, TestProvider, job, until};
 use crate::gateway::messages::Body;
 use crate::gateway::slots::AdapterSlot;
 use crate::ledger::entry::{Entry, Outcome, UsageSource};
@@ -30,14 +30,6 @@ use crate::terms::Operation;
 #[rtype(result = "()")]
 struct Hold(oneshot::Receiver<()>);
 
-/// Ends an adapter.
-#[derive(Message, Clone, Copy, Debug)]
-#[rtype(result = "()")]
-enum Fault {
-    Panic,
-    Stop,
-}
-
 impl Handler<Hold> for Adapter {
     type Result = ();
 
@@ -47,18 +39,8 @@ impl Handler<Hold> for Adapter {
     }
 }
 
-impl Handler<Fault> for Adapter {
-    type Result = ();
-
-    fn handle(&mut self, fault: Fault, ctx: &mut Context<Self>) {
-        match fault {
-            Fault::Panic => panic!("panic on request"),
-            Fault::Stop => ctx.stop(),
-        }
-    }
-}
-
-/// OpenAI's language, in which so many requests cannot be written and some answers cannot be read without a panic.
+/// OpenAI's language, in which so many requests cannot be written and some answers cannot be read
+/// without a panic.
 struct Fragile(AtomicUsize);
 
 struct Brittle(Box<dyn Reader>);
@@ -103,7 +85,8 @@ impl Reader for Brittle {
     }
 }
 
-/// An upstream that answers when its gate is open. It knows who was called by the first segment of the path.
+/// An upstream that answers when its gate is open. It knows who was called by the first segment of
+/// the path.
 struct Loopback {
     address: std::net::SocketAddr,
     gate: watch::Sender<bool>,
@@ -217,7 +200,8 @@ fn errors(entry: &Entry) -> Vec<Option<&str>> {
     entry.attempts.iter().map(|attempt| attempt.error.as_deref()).collect()
 }
 
-/// Ends alpha's adapter with a hundred of its requests at the upstream and a hundred in its mailbox.
+/// Ends alpha's adapter with a hundred of its requests at the upstream and a hundred in its
+/// mailbox.
 async fn with_two_hundred_in_flight(fault: Fault, calls_of_the_waiting: usize) {
     let test = supervised(0).await;
     let mut flight = test.send("pair", 0, 100).await;
