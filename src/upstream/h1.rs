@@ -127,8 +127,14 @@ fn poll_fill(connection: &mut Connection, cx: &mut Context<'_>) -> Poll<io::Resu
 
 impl BodyReader {
     fn new(connection: Connection, framing: Framing, head: &Head, is_sent: bool) -> Self {
-        // Two conflicting lengths make the bytes after the body suspect (RFC 9112 6.3).
-        let is_ambiguous = matches!(framing, Framing::Chunked(_)) && head.get("content-length").is_some();
+        let has_length = head.get("content-length").is_some_and(|length| length != b"0");
+        // Two conflicting lengths make the bytes after the body suspect (RFC 9112 6.3), and so does a length where no body may
+        // follow: the peer may send one.
+        let is_ambiguous = match framing {
+            Framing::Chunked(_) => head.get("content-length").is_some(),
+            Framing::Length(_) => head.may_not_have_body() && (has_length || head.get("transfer-encoding").is_some()),
+            Framing::UntilClosed => false,
+        };
         let is_reusable = is_sent && head.keeps_connection() && framing != Framing::UntilClosed && !is_ambiguous;
         Self { connection, framing, is_reusable }
     }

@@ -13,9 +13,17 @@ pub enum Framing {
     /// Body of known length: number of bytes still to come.
     Length(u64),
     /// Chunked body.
-    Chunked(ChunkState),
+    Chunked(Chunks),
     /// Body that ends when the connection is closed.
     UntilClosed,
+}
+
+/// Progress within a chunked body.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Chunks {
+    next: ChunkState,
+    /// Bytes that extensions may still take.
+    extensions_left: usize,
 }
 
 /// Next element of a chunked body.
@@ -50,6 +58,8 @@ pub struct Malformed;
 
 /// Most bytes of a line with the size and the extensions of a chunk.
 const MAX_LINE: usize = 4 << 10;
+/// Most bytes of extensions in a whole body. Chunks of one byte could otherwise carry any number of them.
+const MAX_EXTENSIONS: usize = 16 << 10;
 /// Most bytes of trailers, which are ignored.
 const MAX_TRAILERS: usize = 16 << 10;
 
@@ -68,17 +78,17 @@ impl Framing {
             Some(coding) if coding.eq_ignore_ascii_case(b"identity") => false,
             Some(_) => return Err(Malformed),
         };
-        Ok(match (head.status, length) {
-            (..200 | 204 | 304, _) => Self::Length(0),
-            _ if is_chunked => Self::Chunked(ChunkState::Size),
-            (_, Some(length)) => Self::Length(length),
-            (_, None) => Self::UntilClosed,
+        Ok(match length {
+            _ if head.may_not_have_body() => Self::Length(0),
+            _ if is_chunked => Self::Chunked(Chunks::new()),
+            Some(length) => Self::Length(length),
+            None => Self::UntilClosed,
         })
     }
 
     /// Whether the body is complete.
     pub fn has_ended(&self) -> bool {
-        matches!(self, Self::Length(0) | Self::Chunked(ChunkState::Ended))
+        matches!(self, Self::Length(0) | Self::Chunked(Chunks { next: ChunkState::Ended, .. }))
     }
 
     /// Takes the next part of the body from the front of `buffer`.
@@ -89,45 +99,50 @@ impl Framing {
         match self {
             Self::Length(0) => Ok(Decoded::End),
             Self::Length(left) => Ok(take(buffer, left)),
-            Self::Chunked(state) => state.next(buffer),
+            Self::Chunked(chunks) => chunks.next(buffer),
             Self::UntilClosed if buffer.is_empty() => Ok(Decoded::Incomplete),
             Self::UntilClosed => Ok(Decoded::Data(buffer.split().freeze())),
         }
     }
 }
 
-impl ChunkState {
+impl Chunks {
+    fn new() -> Self {
+        Self { next: ChunkState::Size, extensions_left: MAX_EXTENSIONS }
+    }
+
     fn next(&mut self, buffer: &mut BytesMut) -> Result<Decoded, Malformed> {
         loop {
-            match self {
-                Self::Size => {
+            match &mut self.next {
+                ChunkState::Size => {
                     let Some(line) = line(buffer, MAX_LINE)? else { return Ok(Decoded::Incomplete) };
                     let taken = line.len() + 2;
-                    let size = size(line)?;
+                    let (size, extensions) = size(line)?;
+                    self.extensions_left = self.extensions_left.checked_sub(extensions).ok_or(Malformed)?;
                     buffer.advance(taken);
-                    *self = if size == 0 { Self::Trailers(MAX_TRAILERS) } else { Self::Data(size) };
+                    self.next = if size == 0 { ChunkState::Trailers(MAX_TRAILERS) } else { ChunkState::Data(size) };
                 }
-                Self::Data(left) => {
+                ChunkState::Data(left) => {
                     let decoded = take(buffer, left);
                     if *left == 0 {
-                        *self = Self::DataEnd;
+                        self.next = ChunkState::DataEnd;
                     }
                     return Ok(decoded);
                 }
-                Self::DataEnd => match line(buffer, 0)? {
+                ChunkState::DataEnd => match line(buffer, 0)? {
                     None => return Ok(Decoded::Incomplete),
                     Some(_) => {
                         buffer.advance(2);
-                        *self = Self::Size;
+                        self.next = ChunkState::Size;
                     }
                 },
-                Self::Trailers(left) => {
+                ChunkState::Trailers(left) => {
                     let Some(line) = line(buffer, *left)? else { return Ok(Decoded::Incomplete) };
                     let (is_last, taken) = (line.is_empty(), line.len() + 2);
+                    self.next = if is_last { ChunkState::Ended } else { ChunkState::Trailers(left.saturating_sub(taken)) };
                     buffer.advance(taken);
-                    *self = if is_last { Self::Ended } else { Self::Trailers(left.saturating_sub(taken)) };
                 }
-                Self::Ended => return Ok(Decoded::End),
+                ChunkState::Ended => return Ok(Decoded::End),
             }
         }
     }
@@ -153,15 +168,16 @@ fn line(bytes: &[u8], max: usize) -> Result<Option<&[u8]>, Malformed> {
     }
 }
 
-/// Parses the line before a chunk. Extensions are ignored.
-fn size(line: &[u8]) -> Result<u64, Malformed> {
+/// Parses the line before a chunk. Returns the size of the chunk and the number of bytes of its extensions, which are ignored.
+fn size(line: &[u8]) -> Result<(u64, usize), Malformed> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, extension) = line.split_at(digits);
     let is_extension = extension.trim_ascii_start().first().is_none_or(|byte| *byte == b';');
     if !is_extension || extension.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
         return Err(Malformed);
     }
-    str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or(Malformed)
+    let size = str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or(Malformed)?;
+    Ok((size, extension.len()))
 }
 
 /// Parses the value of `content-length`.
@@ -192,8 +208,8 @@ mod tests {
     #[test]
     fn a_length_or_chunks_and_nothing_that_could_be_either() {
         assert_eq!(framing("content-length: 12\r\n"), Ok(Framing::Length(12)));
-        assert_eq!(framing("Transfer-Encoding: Chunked\r\n"), Ok(Framing::Chunked(ChunkState::Size)));
-        assert_eq!(framing("transfer-encoding: chunked\r\ncontent-length: 3\r\n"), Ok(Framing::Chunked(ChunkState::Size)));
+        assert_eq!(framing("Transfer-Encoding: Chunked\r\n"), Ok(Framing::Chunked(Chunks::new())));
+        assert_eq!(framing("transfer-encoding: chunked\r\ncontent-length: 3\r\n"), Ok(Framing::Chunked(Chunks::new())));
         assert_eq!(framing("transfer-encoding: identity\r\ncontent-length: 3\r\n"), Ok(Framing::Length(3)));
         assert_eq!(framing(""), Ok(Framing::UntilClosed));
         for wrong in [
@@ -221,7 +237,7 @@ mod tests {
 
     /// Returns the body and the number of bytes after it, or `None` if the body is not complete.
     fn read(bytes: &[u8], cuts: &[usize]) -> Result<Option<(Vec<u8>, usize)>, Malformed> {
-        let (mut chunks, mut buffer, mut body, mut fed) = (Framing::Chunked(ChunkState::Size), BytesMut::new(), Vec::new(), 0);
+        let (mut chunks, mut buffer, mut body, mut fed) = (Framing::Chunked(Chunks::new()), BytesMut::new(), Vec::new(), 0);
         for end in cuts.iter().copied().chain([bytes.len()]) {
             buffer.extend_from_slice(&bytes[fed..end.max(fed)]);
             fed = end.max(fed);
@@ -264,6 +280,14 @@ mod tests {
         assert!(endless.iter().all(|bytes| read(bytes.as_bytes(), &[]) == Err(Malformed)));
         let many = format!("0\r\n{}", "a: b\r\n".repeat(MAX_TRAILERS / 6 + 2));
         assert_eq!(read(many.as_bytes(), &[]), Err(Malformed));
+    }
+
+    #[test]
+    fn extensions_are_bounded_over_the_whole_body() {
+        let chunk = format!("1;{}\r\nx\r\n", "e".repeat(1023));
+        let body = |chunks: usize| format!("{}0\r\n\r\n", chunk.repeat(chunks));
+        assert!(matches!(read(body(MAX_EXTENSIONS / 1024).as_bytes(), &[]), Ok(Some(_))));
+        assert_eq!(read(body(MAX_EXTENSIONS / 1024 + 1).as_bytes(), &[]), Err(Malformed));
     }
 
     /// Chunks, and fragments of chunks.

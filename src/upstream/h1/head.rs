@@ -88,6 +88,11 @@ impl Head {
         if is_visible { str::from_utf8(value).ok() } else { None }
     }
 
+    /// Whether the status rules out a body, whatever the fields say (RFC 9112 6.3).
+    pub fn may_not_have_body(&self) -> bool {
+        matches!(self.status, ..200 | 204 | 304)
+    }
+
     /// Whether the head permits another exchange on the connection (RFC 9112 9.3).
     pub fn keeps_connection(&self) -> bool {
         let ends = |option: &[u8]| [b"close".as_slice(), b"upgrade"].iter().any(|end| option.trim_ascii().eq_ignore_ascii_case(end));

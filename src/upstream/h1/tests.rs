@@ -68,6 +68,20 @@ async fn a_response_of_known_length_leaves_its_connection_reusable() {
 }
 
 #[actix_web::test]
+async fn a_length_where_no_body_may_follow_ends_the_connection() {
+    for (head, is_free) in [
+        ("204 No Content\r\n", true),
+        ("204 No Content\r\ncontent-length: 0\r\n", true),
+        ("204 No Content\r\ncontent-length: 5\r\n", false),
+        ("204 No Content\r\ntransfer-encoding: chunked\r\n", false),
+        ("304 Not Modified\r\ncontent-length: 5\r\n", false),
+    ] {
+        let (_, body, ended, free) = received(format!("HTTP/1.1 {head}\r\n").as_bytes()).await.unwrap();
+        assert_eq!((body.len(), ended, free), (0, Ok(()), is_free), "{head}");
+    }
+}
+
+#[actix_web::test]
 async fn a_chunked_response_is_complete_only_with_its_last_chunk() {
     let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
     let (_, body, ended, free) = received(format!("{head}0\r\n\r\n").as_bytes()).await.unwrap();
