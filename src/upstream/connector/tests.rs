@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::Command;
+use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -108,12 +109,12 @@ pub(in crate::upstream) async fn connect(address: SocketAddr) -> TcpStream {
 }
 
 /// The pool of one provider.
-fn client_of(policy: Policy, resolver: &Arc<Scripted>) -> Pool {
-    Pool::new(GuardedConnector::new(policy, Arc::clone(resolver) as Arc<dyn Resolve>), Duration::from_secs(5))
+fn client_of(policy: Policy, resolver: &Arc<Scripted>) -> Rc<Pool> {
+    Rc::new(Pool::new(GuardedConnector::new(policy, Arc::clone(resolver) as Arc<dyn Resolve>), Duration::from_secs(5)))
 }
 
 /// The status, or the code of the refusal, or what else went wrong.
-async fn get(client: &Pool, url: &str) -> String {
+async fn get(client: &Rc<Pool>, url: &str) -> String {
     let Ok(target) = url.parse::<Uri>() else { return "no URI".to_owned() };
     let connection = match client.take(&target, Instant::now()) {
         Some(connection) => connection,

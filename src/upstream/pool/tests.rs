@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// A pool, a peer it may reach, and the URI of the peer.
 struct Fixture {
-    pool: Pool,
+    pool: Rc<Pool>,
     listener: TcpListener,
     target: Uri,
 }
@@ -23,7 +23,7 @@ impl Fixture {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
         let policy = Policy { source: private(), self_listen: SelfListen::default() };
-        Self { pool: Pool::new(GuardedConnector::new(policy, Arc::new(SystemResolver)), LIMIT), listener, target }
+        Self { pool: Rc::new(Pool::new(GuardedConnector::new(policy, Arc::new(SystemResolver)), LIMIT)), listener, target }
     }
 
     async fn open(&self) -> (Connection, TcpStream) {
@@ -82,6 +82,34 @@ async fn a_connection_that_was_idle_for_too_long_is_closed() {
     let now = Instant::now();
     assert!(fixture.pool.take(&fixture.target, now + KEEP_ALIVE + Duration::from_secs(1)).is_none());
     assert!(fixture.pool.idle.borrow().is_empty());
+}
+
+#[actix_web::test]
+async fn a_sweep_closes_idle_connections_without_another_call() {
+    let fixture = Fixture::new().await;
+    let (connection, mut peer) = fixture.open().await;
+    fixture.pool.put(connection);
+    time::pause();
+    // The paused clock advances to the sweep as soon as nothing else is left to do.
+    assert_eq!(peer.read(&mut [0]).await.unwrap(), 0);
+    assert!(fixture.pool.idle.borrow().is_empty() && !fixture.pool.is_swept.get());
+    time::resume();
+    let (connection, _peer) = fixture.open().await;
+    fixture.pool.put(connection);
+    assert!(fixture.pool.is_swept.get());
+}
+
+#[actix_web::test]
+async fn idle_connections_to_one_origin_are_bounded() {
+    let fixture = Fixture::new().await;
+    let mut peers = Vec::new();
+    for _ in 0..=MAX_IDLE {
+        let (connection, peer) = fixture.open().await;
+        fixture.pool.put(connection);
+        peers.push(peer);
+    }
+    assert_eq!(fixture.pool.idle.borrow().len(), MAX_IDLE);
+    assert_eq!(peers[0].read(&mut [0]).await.unwrap(), 0);
 }
 
 #[actix_web::test]
