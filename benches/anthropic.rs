@@ -7,8 +7,11 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use aigw::dialect::anthropic::Anthropic;
+use aigw::dialect::call::Prepared;
+use aigw::dialect::contract::Dialect;
+use aigw::dialect::quirks::Quirks;
+use aigw::dialect::request::{DialectRequest, HeaderView};
 use aigw::dialect::sse::SseLimits;
-use aigw::dialect::{Ask, Dialect, Prepared, Quirks};
 use aigw::json::{Document, JsonLimits};
 use aigw::terms::Operation;
 use bytes::Bytes;
@@ -72,15 +75,14 @@ fn message() -> Bytes {
 }
 
 fn prepared(document: &Document) -> Prepared {
-    let asked = Anthropic.request(&Ask {
+    let asked = Anthropic.request(&DialectRequest {
         operation: Operation::Chat,
         document,
         stream: true,
         upstream_model: "claude-sonnet-5-5",
         max_output_tokens: Some(128_000),
         quirks: &Quirks::default(),
-        anthropic_beta: None,
-        anthropic_version: None,
+        headers: HeaderView::EMPTY,
         created: 0,
         sse: SseLimits::default(),
         seed: 0,

@@ -15,9 +15,12 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use aigw::catalog::price;
 use aigw::config::{Price, Rates};
 use aigw::credential::{Credential, CredentialKind};
+use aigw::dialect::contract::Dialect;
 use aigw::dialect::openai::OpenAi;
+use aigw::dialect::quirks::Quirks;
+use aigw::dialect::reader::Reader;
+use aigw::dialect::request::{DialectRequest, HeaderView};
 use aigw::dialect::sse::{Scanner, SseLimits};
-use aigw::dialect::{Ask, Dialect, Quirks, Reader};
 use aigw::gateway::headers;
 use aigw::http::identity::Authenticator;
 use aigw::json::{Document, JsonLimits};
@@ -51,16 +54,15 @@ fn stream(chunks: usize, events_in_piece: usize) -> Vec<Bytes> {
     events.chunks(events_in_piece).map(|events| Bytes::from(events.concat())).collect()
 }
 
-fn ask<'a>(document: &'a Document, quirks: &'a Quirks) -> Ask<'a> {
-    Ask {
+fn ask<'a>(document: &'a Document, quirks: &'a Quirks) -> DialectRequest<'a> {
+    DialectRequest {
         operation: Operation::Chat,
         document,
         stream: true,
         upstream_model: "gpt-4o-2024-08-06",
         max_output_tokens: None,
         quirks,
-        anthropic_beta: None,
-        anthropic_version: None,
+        headers: HeaderView::EMPTY,
         created: 0,
         sse: SseLimits::default(),
         seed: 0,

@@ -1,4 +1,5 @@
-//! The route table: the only file that lists paths. Handlers live in the files below, one concern each.
+//! The route table. The paths of operations come from [`operations`](crate::surface::operations); no
+//! other file lists paths. Handlers live in the files below, one concern each.
 //!
 //! The order of a data-plane request: [`middleware`], [`inference`] (with [`identity`], [`body`] and the JSON reader), the gateway,
 //! [`response`]; a refusal becomes HTTP in [`error`].
@@ -14,6 +15,7 @@ pub mod middleware;
 pub mod models;
 pub mod response;
 pub mod serve;
+pub mod tags;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use crate::gateway::refusal::Refusal;
 use crate::gateway::worker::{Worker, Workers};
 use crate::memory::MemoryCapacity;
 use crate::metrics::Metrics;
+use crate::surface::operations::{OPERATIONS, surface_of};
 use connections::Connection;
 use identity::Authenticator;
 
@@ -49,10 +52,10 @@ pub struct AppState {
 
 /// The data plane and the probes.
 pub fn routes(config: &mut web::ServiceConfig) {
+    for spec in &OPERATIONS {
+        config.service(resource(spec.path).route(inference::route(spec)));
+    }
     config
-        .service(resource("/v1/chat/completions").route(web::post().to(inference::chat)))
-        .service(resource("/v1/completions").route(web::post().to(inference::completions)))
-        .service(resource("/v1/embeddings").route(web::post().to(inference::embeddings)))
         .service(resource("/v1/models").route(web::get().to(models::list)))
         .service(resource("/v1/models/{id:.+}").route(web::get().to(models::show_one)))
         .service(resource("/healthz").route(web::get().to(health::live)))
@@ -74,7 +77,7 @@ async fn wrong_method(request: HttpRequest) -> HttpResponse {
 }
 
 fn refuse(request: &HttpRequest, refusal: Refusal) -> HttpResponse {
-    response::refused(&refusal.into(), &response::request_id(request.headers()))
+    response::refused(&refusal.into(), surface_of(request.path()), &response::request_id(request.headers()))
 }
 
 impl AppState {

@@ -66,5 +66,6 @@ pub mod metrics;
 pub mod seal;
 pub mod secret;
 pub mod server;
+pub mod surface;
 pub mod terms;
 pub mod upstream;

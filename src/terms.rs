@@ -43,6 +43,15 @@ impl Operation {
     }
 }
 
+/// Language of a body, whichever side speaks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// OpenAI's Chat Completions and the operations that share its errors.
+    Chat,
+    /// Anthropic's Messages.
+    Messages,
+}
+
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -14,7 +14,7 @@ const ACTORS_AND_NETWORK: &[&str] = &["actix", "actix_web", "actix_rt", "actix_t
 /// For rooms that speak of URIs and header names, and of nothing else of actix-web.
 const ACTORS_AND_SOCKETS: &[&str] = &["actix", "actix_rt", "actix_tls", "awc", "diesel", "tokio"];
 
-const ROOMS: [Room; 19] = [
+const ROOMS: [Room; 20] = [
     Room { path: "clock", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "terms", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "json", may_use: &[], never_names: ACTORS_AND_NETWORK },
@@ -24,6 +24,7 @@ const ROOMS: [Room; 19] = [
     Room { path: "credential", may_use: &["secret"], never_names: ACTORS_AND_NETWORK },
     Room { path: "seal", may_use: &["secret", "credential", "terms", "guard"], never_names: ACTORS_AND_SOCKETS },
     Room { path: "dialect", may_use: &["terms", "json"], never_names: ACTORS_AND_NETWORK },
+    Room { path: "surface", may_use: &["terms", "json", "dialect"], never_names: ACTORS_AND_NETWORK },
     Room { path: "guard", may_use: &[], never_names: ACTORS_AND_SOCKETS },
     Room { path: "config", may_use: &["terms", "json", "secret", "dialect", "guard"], never_names: ACTORS_AND_SOCKETS },
     Room { path: "journal", may_use: &[], never_names: ACTORS_AND_NETWORK },
@@ -37,6 +38,7 @@ const ROOMS: [Room; 19] = [
             "json",
             "config",
             "dialect",
+            "surface",
             "guard",
             "catalog",
             "ledger::entry",
@@ -63,6 +65,7 @@ const ROOMS: [Room; 19] = [
             "credential",
             "secret",
             "catalog",
+            "surface",
             "gateway",
             "ledger",
             "metrics",

@@ -12,7 +12,8 @@ use smol_str::SmolStr;
 
 use super::account::ByoAuth;
 use crate::config::{self, Auth, Price, RetryPolicy};
-use crate::dialect::{Dialect, Quirks};
+use crate::dialect::contract::Dialect;
+use crate::dialect::quirks::Quirks;
 use crate::guard::Source;
 use crate::terms::{Billing, KindName, ModelId, Operation, ProviderName, TenantId};
 

@@ -8,7 +8,10 @@ use super::endpoint::{self, Auth};
 use super::retry::{self, RetryPolicy};
 use super::section::Section;
 use super::{names, quirks};
-use crate::dialect::{self, Dialect, Quirks};
+use crate::dialect::contract::Dialect;
+use crate::dialect::openai::OpenAi;
+use crate::dialect::quirks::Quirks;
+use crate::dialect::registry;
 use crate::guard::NetworkAccess;
 use crate::terms::{KindName, Operation};
 
@@ -82,11 +85,11 @@ fn kind(name: &str, section: &mut Section<'_>, defaults: &RetryPolicy) -> Kind {
 }
 
 fn dialect(section: &mut Section<'_>) -> &'static dyn Dialect {
-    let Some(name) = section.text("dialect") else { return &dialect::openai::OpenAi };
-    dialect::by_name(name).unwrap_or_else(|| {
-        let known = dialect::ALL.iter().map(|dialect| dialect.name());
+    let Some(name) = section.text("dialect") else { return &OpenAi };
+    registry::by_name(name).unwrap_or_else(|| {
+        let known = registry::ALL.iter().map(|dialect| dialect.name());
         section.problem("dialect", format!("{name:?} is not a dialect"), did_you_mean(name, known));
-        &dialect::openai::OpenAi
+        &OpenAi
     })
 }
 

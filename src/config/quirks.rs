@@ -3,7 +3,8 @@
 use ::toml::Value;
 
 use super::section::Section;
-use crate::dialect::{Dialect, Quirks, Simulate};
+use crate::dialect::contract::Dialect;
+use crate::dialect::quirks::{Quirks, Simulate};
 
 /// Reads `stream_usage`, `request` and `simulate`.
 pub(super) fn read(section: &mut Section<'_>, dialect: &dyn Dialect) -> Quirks {

@@ -9,7 +9,11 @@
 //! answers (section 7) and the client's `anthropic-beta` header (rule 1.4). A kind's `request`
 //! quirks apply to the translated body.
 
-use super::{Ask, Dialect, Failure, Operation, Prepared, Refused};
+use crate::dialect::call::Prepared;
+use crate::dialect::contract::Dialect;
+use crate::dialect::failure::Failure;
+use crate::dialect::request::{DialectRequest, Refused};
+use crate::terms::Operation;
 
 mod answer;
 mod profile;
@@ -31,8 +35,8 @@ impl Dialect for Anthropic {
         }
     }
 
-    fn request(&self, ask: &Ask<'_>) -> Result<Prepared, Refused> {
-        request::translate(ask)
+    fn request(&self, request: &DialectRequest<'_>) -> Result<Prepared, Refused> {
+        request::translate(request)
     }
 
     fn failure(&self, status: u16, body: &[u8]) -> Failure {

@@ -9,7 +9,12 @@ mod peek;
 mod reader;
 mod usage;
 
-use crate::dialect::{Ask, Call, Dialect, Failure, Prepared, Quirks, Reader, Refused};
+use crate::dialect::call::{Call, Prepared};
+use crate::dialect::contract::Dialect;
+use crate::dialect::failure::Failure;
+use crate::dialect::quirks::Quirks;
+use crate::dialect::reader::Reader;
+use crate::dialect::request::{DialectRequest, Refused};
 use crate::json::{Document, Edit, WrongType};
 use crate::terms::Operation;
 
@@ -29,11 +34,11 @@ impl Dialect for OpenAi {
         })
     }
 
-    fn request(&self, ask: &Ask<'_>) -> Result<Prepared, Refused> {
-        let Quirks { rename, drop, set, stream_usage, .. } = ask.quirks;
+    fn request(&self, request: &DialectRequest<'_>) -> Result<Prepared, Refused> {
+        let Quirks { rename, drop, set, stream_usage, .. } = request.quirks;
         // Serializing a string cannot fail.
-        let model = serde_json::to_string(ask.upstream_model).unwrap_or_default();
-        let options = StreamOptions::of(ask)?;
+        let model = serde_json::to_string(request.upstream_model).unwrap_or_default();
+        let options = StreamOptions::of(request)?;
         let usage_options = options.as_ref().filter(|_| *stream_usage).map(StreamOptions::with_usage);
         let mut edits = Vec::with_capacity(2 + rename.len() + drop.len() + set.len());
         edits.push(Edit::Set { name: "model", value: &model });
@@ -42,8 +47,8 @@ impl Dialect for OpenAi {
         edits.extend(rename.iter().map(|(from, to)| Edit::Rename { from, to }));
         edits.extend(drop.iter().map(|name| Edit::Remove { name }));
         edits.extend(set.iter().map(|(name, value)| Edit::Set { name, value }));
-        let body = ask.document.splice(&edits);
-        Ok(Prepared { call: Call::Http { headers: Vec::new(), body }, reader: new_reader(ask, options.as_ref()), dropped: Vec::new() })
+        let body = request.document.splice(&edits);
+        Ok(Prepared { call: Call::Http { headers: Vec::new(), body }, reader: new_reader(request, options.as_ref()), dropped: Vec::new() })
     }
 
     fn failure(&self, status: u16, body: &[u8]) -> Failure {
@@ -55,15 +60,15 @@ impl Dialect for OpenAi {
 ///
 /// # Errors
 /// [`Refused`] if `stream_options` is invalid.
-pub(super) fn reader(ask: &Ask<'_>) -> Result<Box<dyn Reader>, Refused> {
-    Ok(new_reader(ask, StreamOptions::of(ask)?.as_ref()))
+pub(super) fn reader(request: &DialectRequest<'_>) -> Result<Box<dyn Reader>, Refused> {
+    Ok(new_reader(request, StreamOptions::of(request)?.as_ref()))
 }
 
-fn new_reader(ask: &Ask<'_>, options: Option<&StreamOptions>) -> Box<dyn Reader> {
+fn new_reader(request: &DialectRequest<'_>, options: Option<&StreamOptions>) -> Box<dyn Reader> {
     let wants_usage = options.is_some_and(|options| options.include_usage);
     // Number of choices that a stream must finish. The upstream refuses an invalid `n`.
-    let choices = ask.document.get("n").and_then(|n| n.parse().ok()).unwrap_or(1);
-    Box::new(reader::OpenAiReader::new(ask.operation, wants_usage, choices, ask.sse))
+    let choices = request.document.get("n").and_then(|n| n.parse().ok()).unwrap_or(1);
+    Box::new(reader::OpenAiReader::new(request.operation, wants_usage, choices, request.sse))
 }
 
 /// `stream_options` of the client.
@@ -74,11 +79,11 @@ struct StreamOptions {
 
 impl StreamOptions {
     /// Parses the options. `None` if the operation has none or the request is not a stream.
-    fn of(ask: &Ask<'_>) -> Result<Option<Self>, Refused> {
-        if !ask.stream || ask.operation == Operation::Embeddings {
+    fn of(request: &DialectRequest<'_>) -> Result<Option<Self>, Refused> {
+        if !request.stream || request.operation == Operation::Embeddings {
             return Ok(None);
         }
-        let given = ask.document.object("stream_options").transpose().map_err(|wrong| refused("stream_options", wrong))?;
+        let given = request.document.object("stream_options").transpose().map_err(|wrong| refused("stream_options", wrong))?;
         let include_usage = given.as_ref().and_then(|options| options.boolean("include_usage")).transpose();
         let include_usage = include_usage.map_err(|wrong| refused("stream_options.include_usage", wrong))?.unwrap_or(false);
         Ok(Some(Self { given, include_usage }))

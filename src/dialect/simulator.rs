@@ -15,8 +15,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::dialect::call::{Call, Prepared, Script};
+use crate::dialect::contract::Dialect;
+use crate::dialect::failure::Failure;
 use crate::dialect::openai::{self, OpenAi};
-use crate::dialect::{Ask, Call, Dialect, Failure, Prepared, Refused, Script, Simulate};
+use crate::dialect::quirks::Simulate;
+use crate::dialect::request::{DialectRequest, Refused};
 use crate::terms::Operation;
 
 /// Dialect that answers in process.
@@ -35,35 +39,36 @@ impl Dialect for Simulator {
         false
     }
 
-    fn request(&self, ask: &Ask<'_>) -> Result<Prepared, Refused> {
-        let reader = openai::reader(ask)?;
-        let simulate = &ask.quirks.simulate;
-        let script = match failure(simulate, ask.seed) {
+    fn request(&self, request: &DialectRequest<'_>) -> Result<Prepared, Refused> {
+        let reader = openai::reader(request)?;
+        let simulate = &request.quirks.simulate;
+        let script = match failure(simulate, request.seed) {
             Some((status, error)) => whole(status, &error, simulate),
-            None => generate(ask)?,
+            None => generate(request)?,
         };
-        Ok(Prepared { call: Call::Played(script), reader, dropped: Vec::new() })
+        Ok(Prepared { call: Call::Scripted(script), reader, dropped: Vec::new() })
     }
 
     fn failure(&self, status: u16, body: &[u8]) -> Failure {
-        OpenAi.failure(status, body)
+        // The body that `error` makes is in no client's language.
+        Failure { original: None, ..OpenAi.failure(status, body) }
     }
 }
 
 /// Generates the answer to a request that does not fail.
-fn generate(ask: &Ask<'_>) -> Result<Script, Refused> {
-    let simulate = &ask.quirks.simulate;
-    if ask.operation == Operation::Embeddings {
-        return Ok(whole(200, &embedding::answer(ask)?, simulate));
+fn generate(request: &DialectRequest<'_>) -> Result<Script, Refused> {
+    let simulate = &request.quirks.simulate;
+    if request.operation == Operation::Embeddings {
+        return Ok(whole(200, &embedding::answer(request)?, simulate));
     }
-    let Some(reply) = text::reply(ask)? else {
-        let message = format!("the simulator has no model {:?}, only sim-echo and sim-lorem", ask.upstream_model);
+    let Some(reply) = text::reply(request)? else {
+        let message = format!("the simulator has no model {:?}, only sim-echo and sim-lorem", request.upstream_model);
         return Ok(whole(404, &error(&message, "invalid_request_error", "model_not_found"), simulate));
     };
-    if !ask.stream {
-        return Ok(whole(200, &answer::whole(ask, &reply), simulate));
+    if !request.stream {
+        return Ok(whole(200, &answer::whole(request, &reply), simulate));
     }
-    let mut pieces = answer::events(ask, &reply);
+    let mut pieces = answer::events(request, &reply);
     pieces.push("data: [DONE]\n\n".to_owned());
     let pieces = pieces.into_iter().enumerate().map(|(nth, event)| {
         let delay = if nth == 0 { simulate.latency } else { simulate.chunk_delay };
@@ -91,8 +96,9 @@ fn failure(simulate: &Simulate, seed: u64) -> Option<(u16, Value)> {
     Some((status, error("simulated failure (failure_rate)", kind, "simulated_failure")))
 }
 
+/// Returns an error as the members that [`OpenAi`] reads.
 fn error(message: &str, kind: &str, code: &str) -> Value {
-    json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
+    json!({"message": message, "type": kind, "code": code})
 }
 
 #[cfg(test)]

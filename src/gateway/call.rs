@@ -8,14 +8,16 @@ use bytes::Bytes;
 use super::call_failure::{CallFailure, Cause};
 use super::filter::Filter;
 use super::headers::ResponseHeaders;
-use super::messages::{Attempt, Body, Reply};
+use super::messages::{Attempt, Reply};
 use super::redact::{self, Redactor};
 use super::refusal::Refusal;
 use super::relay::{Broken, Relay};
 use super::retry::{self, Class};
 use super::{headers, script};
+use crate::dialect::call::{Call, Prepared};
+use crate::dialect::failure::Failure;
+use crate::dialect::request::{DialectRequest, HeaderView, Refused};
 use crate::dialect::sse::SseLimits;
-use crate::dialect::{Ask, Call, Failure, Prepared, Refused};
 use crate::upstream::{Request, Upstream};
 
 /// A call that led to an answer for the client.
@@ -56,16 +58,14 @@ pub fn prepare(attempt: &Attempt, attempts_made: u32, filter: Option<&dyn Filter
 fn translate(attempt: &Attempt, attempts_made: u32, document: &crate::json::Document) -> Result<Prepared, Refused> {
     let (job, offer) = (&attempt.job, &attempt.offer);
     let provider = &offer.provider;
-    let version = provider.headers.iter().find(|(name, _)| name == "anthropic-version");
-    provider.dialect.request(&Ask {
+    provider.dialect.request(&DialectRequest {
         operation: job.operation,
         document,
         stream: job.stream,
         upstream_model: &offer.upstream_model,
         max_output_tokens: offer.max_output_tokens,
         quirks: &provider.quirks,
-        anthropic_beta: job.forwarded.get("anthropic-beta"),
-        anthropic_version: version.and_then(|(_, value)| value.to_str().ok()),
+        headers: HeaderView { client: &job.forwarded.headers, fixed: &provider.headers },
         created: u64::try_from(job.received_at / 1000).unwrap_or_default(),
         sse: SseLimits { line: job.limits.max_line, event: job.limits.max_event },
         seed: seed(&job.request_id, attempts_made),
@@ -112,7 +112,7 @@ pub async fn call(
             let response = upstream.exchange(request).await.map_err(|error| CallFailure::transport(error, None))?;
             (response.head.status, headers::response(&response.head, provider.billing), response.body)
         }
-        Call::Played(script) => {
+        Call::Scripted(script) => {
             let responding = script::respond(script, provider.retry.first_byte_timeout);
             responding.await.map_err(|error| CallFailure::transport(error, None))?
         }
@@ -150,12 +150,10 @@ pub async fn call(
         Err(Broken::Transport(error)) => Err(CallFailure::transport(error, Some(status))),
         Err(Broken::Blocked(failure)) => {
             let headers = ResponseHeaders::json(request_id.clone());
-            let body = Body::Whole(failure.body);
-            Ok(Answered { status, reply: Box::new(Reply::new(job, offer, failure.status, headers, Vec::new(), body)) })
+            Ok(Answered { status, reply: Box::new(Reply::error(job, offer, failure, headers)) })
         }
-        Err(Broken::Failed(mut failure)) => {
-            failure.body = Redactor::of(sent).body(failure.body);
-            failure.code = failure.code.filter(|code| !redact::contains_key_fragment(code, sent));
+        Err(Broken::Failed(failure)) => {
+            let failure = Redactor::of(sent).failure(failure);
             if retry::class_of_status(failure.status) == Class::Fault {
                 return Ok(rejected(attempt, failure, ResponseHeaders::json(request_id.clone())));
             }
@@ -167,7 +165,6 @@ pub async fn call(
 /// The upstream's rejection of an invalid request, as a reply.
 fn rejected(attempt: &Attempt, failure: Failure, response_headers: ResponseHeaders) -> Answered {
     attempt.record.rejected_upstream(&failure);
-    let body = Body::Whole(failure.body);
-    let reply = Reply::new(&attempt.job, &attempt.offer, failure.status, response_headers, Vec::new(), body);
-    Answered { status: failure.status, reply: Box::new(reply) }
+    let status = failure.status;
+    Answered { status, reply: Box::new(Reply::error(&attempt.job, &attempt.offer, failure, response_headers)) }
 }

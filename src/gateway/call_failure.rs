@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::refusal::Refusal;
 use super::retry::{self, Class};
-use crate::dialect::{Failure, FailureOrigin};
+use crate::dialect::failure::{Failure, FailureOrigin};
 use crate::upstream::error::{Class as ErrorClass, Error, Retry};
 
 /// A call that led to no answer for the client.

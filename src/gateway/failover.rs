@@ -10,7 +10,7 @@ use super::byo::{ByoError, ByoKeys, Presented};
 use super::call_failure::{CallFailure, Cause};
 use super::headers::ResponseHeaders;
 use super::job::Job;
-use super::messages::{Answer, Attempt, AttemptOutcome, Body, Rejection, Reply};
+use super::messages::{Answer, Attempt, AttemptOutcome, Rejection, Reply};
 use super::record::{FinishedCall, Record};
 use super::refusal::Refusal;
 use super::slots::AdapterSlots;
@@ -37,7 +37,7 @@ enum Step {
     /// The next offer may answer.
     Next(CallFailure),
     /// The offer's dialect cannot express the request.
-    Inexpressible(crate::dialect::Refused),
+    Inexpressible(crate::dialect::request::Refused),
 }
 
 impl Failover<'_> {
@@ -152,7 +152,7 @@ impl Failover<'_> {
         if let (Cause::Status(404), Some(failure)) = (last.cause, last.response) {
             self.record.not_found_upstream(self.job, &failure);
             let headers = ResponseHeaders::json(upstream_request_id);
-            let mut reply = Reply::new(self.job, offer, failure.status, headers, Vec::new(), Body::Whole(failure.body));
+            let mut reply = Reply::error(self.job, offer, failure, headers);
             reply.route.attempts = attempts;
             return Ok(reply);
         }

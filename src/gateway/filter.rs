@@ -8,7 +8,7 @@
 use super::job::Job;
 use super::refusal::Refusal;
 use crate::catalog::provider::Offer;
-use crate::dialect::Reader;
+use crate::dialect::reader::Reader;
 use crate::json::Document;
 
 /// Builds the filter of each attempt.
@@ -28,8 +28,8 @@ pub trait AttemptFilter {
 
     /// Wraps the reader of the answer. The wrapper may change, hold back and end the answer; its
     /// [`held`](Reader::held) must include the bytes that it holds back. To block an answer it
-    /// returns a [`Failure`](crate::dialect::Failure) of origin
-    /// [`Policy`](crate::dialect::FailureOrigin::Policy), which is not retried.
+    /// returns a [`Failure`](crate::dialect::failure::Failure) of origin
+    /// [`Policy`](crate::dialect::failure::FailureOrigin::Policy), which is not retried.
     fn answer(self: Box<Self>, reader: Box<dyn Reader>) -> Box<dyn Reader>;
 }
 

@@ -25,14 +25,18 @@ use crate::catalog::offerings::Offerings;
 use crate::catalog::provider::{Offer, Provider};
 use crate::catalog::snapshot::Snapshot;
 use crate::config::{self, Auth, Cooldown, Kind, Offering, Price, RetryPolicy};
+use crate::dialect::call::{Call, Prepared, Script};
+use crate::dialect::contract::Dialect;
+use crate::dialect::failure::Failure;
 use crate::dialect::openai::OpenAi;
-use crate::dialect::{Ask, Call, Dialect, Failure, Prepared, Refused, Script};
+use crate::dialect::request::{DialectRequest, Refused};
 use crate::guard::{NetworkAccess, SelfListen};
 use crate::json::{Document, JsonLimits};
 use crate::ledger::entry::Entry;
 use crate::ledger::handle::{self, LedgerHandle, LedgerOptions};
 use crate::ledger::{Batch, EntrySink, Observer, Positions, SinkError};
 use crate::memory::MemoryCapacity;
+use crate::surface::chat::Chat;
 use crate::terms::Operation;
 use crate::upstream::Network;
 use crate::upstream::connector::SystemResolver;
@@ -140,12 +144,12 @@ impl Dialect for Scripted {
         OpenAi.path(operation)
     }
 
-    fn request(&self, ask: &Ask<'_>) -> Result<Prepared, Refused> {
+    fn request(&self, ask: &DialectRequest<'_>) -> Result<Prepared, Refused> {
         let prepared = OpenAi.request(ask)?;
         let Call::Http { body, .. } = prepared.call else { panic!("not an HTTP call") };
         self.sent.lock().unwrap().push(String::from_utf8(body.to_vec()).unwrap());
         let script = self.answers.lock().unwrap().pop_front().expect("an answer for each call");
-        Ok(Prepared { call: Call::Played(script), ..prepared })
+        Ok(Prepared { call: Call::Scripted(script), ..prepared })
     }
 
     fn failure(&self, status: u16, body: &[u8]) -> Failure {
@@ -300,6 +304,7 @@ pub fn job(model: &str, nth: usize, stream: bool) -> Job {
         request_id: format!("{model}-{nth}").into(),
         caller: Arc::new(caller()),
         operation: Operation::Chat,
+        surface: &Chat,
         model: model.into(),
         stream,
         document: Document::parse(Bytes::from(body), JsonLimits::default()).unwrap(),

@@ -11,6 +11,7 @@ use crate::catalog::caller::Caller;
 use crate::config::UpstreamLimits;
 use crate::json::Document;
 use crate::memory::MemoryCapacity;
+use crate::surface::Surface;
 use crate::terms::{Operation, RequestId};
 
 /// A client's request. Built once by `http`, never changed.
@@ -22,6 +23,8 @@ pub struct Job {
     pub caller: Arc<Caller>,
     /// The requested operation.
     pub operation: Operation,
+    /// The client's language.
+    pub surface: &'static dyn Surface,
     /// The requested model: an id or an alias.
     pub model: SmolStr,
     /// Whether the client asked for a stream.

@@ -16,7 +16,9 @@ use super::job::Job;
 use super::record::Record;
 use super::refusal::Refusal;
 use crate::catalog::provider::Offer;
-use crate::dialect::Refused;
+use crate::dialect::failure::Failure;
+use crate::dialect::request::Refused;
+use crate::surface::ErrorAnswer;
 use crate::terms::{KindName, ModelId, NanoUsd, ProviderName};
 
 /// Handler → Router: answer this request.
@@ -133,6 +135,12 @@ impl Reply {
         let content_type = if headers.content_type.is_empty() { fallback.into() } else { headers.content_type };
         let route = RouteInfo { dropped, ..RouteInfo::new(offer, 0) };
         Self { status, content_type, headers: headers.headers, route, body }
+    }
+
+    /// The failure of `offer` as a complete answer in the client's language.
+    pub fn error(job: &Job, offer: &Offer, failure: Failure, headers: ResponseHeaders) -> Self {
+        let ErrorAnswer { status, body } = job.surface.failure(failure, &job.request_id);
+        Self::new(job, offer, status, headers, Vec::new(), Body::Whole(body))
     }
 }
 

@@ -15,7 +15,8 @@ use super::refusal::Refusal;
 use super::retry;
 use crate::catalog::price;
 use crate::catalog::provider::Offer;
-use crate::dialect::{Failure, FailureOrigin, Observed};
+use crate::dialect::failure::{Failure, FailureOrigin};
+use crate::dialect::reader::Observed;
 use crate::ledger::entry::{AttemptRecord, Entry, Outcome, UsageSource};
 use crate::ledger::journal::Journal;
 use crate::ledger::settlement::Settlement;
@@ -180,7 +181,7 @@ impl Record {
     pub fn not_found_upstream(&self, job: &Job, failure: &Failure) {
         self.rejected_upstream(failure);
         self.0.with(|entry| {
-            entry.error_code = Some(failure.code.as_deref().unwrap_or("not_found").into());
+            entry.error_code = Some(failure.ledger_code().unwrap_or("not_found").into());
             entry.latency_ms = millis(job.received.elapsed());
         });
     }
@@ -296,7 +297,7 @@ fn set_provider(entry: &mut Entry, offer: &Offer) {
 }
 
 fn failure_code(failure: &Failure) -> SmolStr {
-    failure.code.as_deref().unwrap_or(retry::name_of_status(failure.status)).into()
+    failure.ledger_code().unwrap_or(retry::name_of_status(failure.status)).into()
 }
 
 /// Fills in usage and cost. The size of the prompt stands in for a count that the provider did not

@@ -11,6 +11,8 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use memchr::memmem;
 
+use crate::dialect::failure::{Failure, Original};
+
 /// Number of consecutive bytes of a key that count as the key.
 const RUN: usize = 12;
 const REDACTED: &[u8] = b"[redacted]";
@@ -91,6 +93,25 @@ impl Redactor {
     /// `body` with the credential replaced. Without a match the bytes are returned unchanged.
     pub fn body(&self, body: Bytes) -> Bytes {
         self.runs.iter().fold(body, |body, runs| runs.without(&body).map_or(body, Bytes::from))
+    }
+
+    /// Returns a failure without the credential. A code that quotes it is dropped.
+    pub fn failure(&self, failure: Failure) -> Failure {
+        let is_clean = failure.ledger_code().is_none_or(|code| !self.matches(code));
+        let (code, reported_kind) = if is_clean { (failure.code, failure.reported_kind) } else { (None, None) };
+        Failure {
+            message: self.text(failure.message),
+            kind: self.text(failure.kind.into()).into(),
+            param: failure.param.map(|param| self.text(param.into()).into()),
+            original: failure.original.map(|original| Box::new(Original { body: self.body(original.body), ..*original })),
+            code,
+            reported_kind,
+            ..failure
+        }
+    }
+
+    fn text(&self, text: String) -> String {
+        String::from_utf8_lossy(&self.body(text.into())).into_owned()
     }
 
     /// Whether `text` contains a run of the credential.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::dialect::Refused;
+use crate::dialect::request::Refused;
 use crate::terms::{ModelId, Operation};
 
 /// A request refused by the gateway. The text is the client's error message; it holds nothing of

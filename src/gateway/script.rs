@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::headers::ResponseHeaders;
-use crate::dialect::Script;
+use crate::dialect::call::Script;
 use crate::upstream::body::ResponseBody;
 use crate::upstream::error::{Error, Stage};
 

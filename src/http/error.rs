@@ -1,41 +1,28 @@
-//! Refusals as HTTP answers, from the table in [`Refusal::details`].
+//! Refusals as HTTP answers, from the table in [`Refusal::details`] and in the client's language.
 
 use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use serde::Serialize;
 
 use crate::gateway::refusal::{Details, Refusal};
+use crate::surface::{ClientError, ErrorAnswer, Surface};
 
-/// OpenAI's error shape.
-#[derive(Serialize)]
-struct Envelope<'a> {
-    error: Error<'a>,
-}
-
-#[derive(Serialize)]
-struct Error<'a> {
-    message: &'a str,
-    r#type: &'a str,
-    param: Option<&'a str>,
-    code: &'a str,
-}
-
-/// The answer to a refusal, without the headers every answer carries.
-pub fn response(refusal: &Refusal) -> HttpResponse {
+/// Returns the answer to a refusal, without the headers that every answer carries.
+pub fn response(refusal: &Refusal, surface: &dyn Surface, request_id: &str) -> HttpResponse {
     let details = refusal.details();
-    let Details { error_type, param, code, .. } = details;
-    let body = Envelope { error: Error { message: &refusal.to_string(), r#type: error_type, param, code } };
-    let status = StatusCode::from_u16(details.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = HttpResponse::build(status);
+    let Details { status, error_type, param, code, .. } = details;
+    let message = refusal.to_string();
+    let error = ClientError { status, message: &message, kind: error_type, param, code: Some(code), request_id };
+    let ErrorAnswer { status, body } = surface.error(&error);
+    let mut response = HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
     if let Some(wait) = details.retry_after {
         response.insert_header(("retry-after", whole_seconds(wait).to_string()));
     }
     if details.closes_connection {
         response.force_close();
     }
-    response.json(body)
+    response.content_type("application/json").body(body)
 }
 
 fn whole_seconds(wait: Duration) -> u64 {

@@ -1,59 +1,51 @@
-//! The data plane's operations: bytes → [`Job`] → the router; its reply → a response. Knows no provider, no retry, no SQL.
+//! The operations of the data plane: a request becomes a [`Job`] for the router, and its reply a
+//! response.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::http::header::{HeaderMap, HeaderName};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, Route, web};
 use smol_str::SmolStr;
 
-use super::{AppState, body, identity, response};
+use super::{AppState, body, identity, response, tags};
 use crate::clock;
 use crate::gateway::byo::Presented;
 use crate::gateway::disconnect::ClientGone;
 use crate::gateway::headers;
 use crate::gateway::job::Job;
-use crate::gateway::messages::{Answer, Rejection, Route};
+use crate::gateway::messages::{self, Answer, Rejection};
 use crate::gateway::refusal::Refusal;
 use crate::json::Document;
-use crate::terms::{Operation, RequestId};
+use crate::surface::operations::OperationSpec;
+use crate::terms::RequestId;
 
-/// `POST /v1/chat/completions`
-pub async fn chat(request: HttpRequest, payload: web::Payload, state: web::Data<AppState>) -> HttpResponse {
-    operate(Operation::Chat, request, payload, state).await
+/// Returns the route of one operation.
+pub fn route(spec: &'static OperationSpec) -> Route {
+    web::post().to(move |request, payload, state| operate(spec, request, payload, state))
 }
 
-/// `POST /v1/completions`
-pub async fn completions(request: HttpRequest, payload: web::Payload, state: web::Data<AppState>) -> HttpResponse {
-    operate(Operation::Completions, request, payload, state).await
-}
-
-/// `POST /v1/embeddings`
-pub async fn embeddings(request: HttpRequest, payload: web::Payload, state: web::Data<AppState>) -> HttpResponse {
-    operate(Operation::Embeddings, request, payload, state).await
-}
-
-async fn operate(operation: Operation, request: HttpRequest, payload: web::Payload, state: web::Data<AppState>) -> HttpResponse {
+async fn operate(spec: &'static OperationSpec, request: HttpRequest, payload: web::Payload, state: web::Data<AppState>) -> HttpResponse {
     let request_id = response::request_id(request.headers());
-    let Some(in_flight) = state.workers.admit() else { return refused(&state, &Refusal::Overloaded.into(), &request_id) };
-    // Whoever drops this future, or later the response body, cancels the upstream call.
+    let Some(in_flight) = state.workers.admit() else { return refused(&state, &Refusal::Overloaded.into(), spec, &request_id) };
+    // Dropping this future, or later the response body, cancels the upstream call.
     let (client_gone, client) = ClientGone::new();
-    match route(operation, &request, payload, &state, request_id.clone(), client_gone).await {
+    match handle(spec, &request, payload, &state, request_id.clone(), client_gone).await {
         Ok(reply) => response::relayed(reply, &request_id, in_flight, client),
-        Err(rejection) => refused(&state, &rejection, &request_id),
+        Err(rejection) => refused(&state, &rejection, spec, &request_id),
     }
 }
 
-/// A refusal. One that comes before any provider was chosen leaves no entry, so it is counted here.
-fn refused(state: &AppState, rejection: &Rejection, request_id: &RequestId) -> HttpResponse {
+/// Answers with a refusal. One that comes before a provider was chosen has no ledger entry, so it is
+/// counted here.
+fn refused(state: &AppState, rejection: &Rejection, spec: &OperationSpec, request_id: &RequestId) -> HttpResponse {
     if rejection.route.is_none() {
         state.metrics.refused(rejection.refusal.details().code);
     }
-    response::refused(rejection, request_id)
+    response::refused(rejection, spec.surface, request_id)
 }
 
-async fn route(
-    operation: Operation,
+async fn handle(
+    spec: &'static OperationSpec,
     request: &HttpRequest,
     payload: web::Payload,
     state: &AppState,
@@ -67,16 +59,18 @@ async fn route(
     let presented = if caller.tenant.has_byo { identity::presented(headers).map(Presented::new) } else { None };
     let body = body::read(payload, headers, received, &state.server, &state.memory).await?;
     let document = Document::parse(body, state.server.json).map_err(|error| Refusal::InvalidJson(error.to_string()))?;
+    let members = spec.surface.members();
     let job = Arc::new(Job {
         request_id,
         caller,
-        operation,
-        model: model(&document)?,
-        stream: flag(&document, "stream")? && operation != Operation::Embeddings,
-        prompt_bytes: prompt_bytes(&document, operation),
-        user: document.get("user").and_then(|raw| serde_json::from_str(raw).ok()),
+        operation: spec.operation,
+        surface: spec.surface,
+        model: model(&document, members.model)?,
+        stream: flag(&document, members.stream)? && spec.may_stream,
+        prompt_bytes: prompt_bytes(&document, spec.prompt),
+        user: spec.surface.user(&document),
         forwarded: headers::request(headers),
-        tags: tags(headers)?,
+        tags: tags::read(headers)?,
         document,
         received,
         received_at,
@@ -86,15 +80,15 @@ async fn route(
         client_gone,
         stopping: Arc::clone(&state.workers.stopping),
     });
-    worker.router.send(Route { job, presented }).await.map_err(|_| Refusal::Internal)?
+    worker.router.send(messages::Route { job, presented }).await.map_err(|_| Refusal::Internal)?
 }
 
-fn model(document: &Document) -> Result<SmolStr, Refusal> {
-    let wrong = |message: &str| Refusal::InvalidValue { param: "model".to_owned(), message: message.to_owned() };
-    let raw = document.get("model").ok_or_else(|| wrong("`model` is missing; GET /v1/models lists what there is"))?;
-    let model: SmolStr = serde_json::from_str(raw).map_err(|_| wrong("`model` has to be a string"))?;
+fn model(document: &Document, member: &str) -> Result<SmolStr, Refusal> {
+    let invalid = |problem: &str| Refusal::InvalidValue { param: member.to_owned(), message: format!("`{member}` {problem}") };
+    let raw = document.get(member).ok_or_else(|| invalid("is missing; GET /v1/models lists what there is"))?;
+    let model: SmolStr = serde_json::from_str(raw).map_err(|_| invalid("has to be a string"))?;
     if model.is_empty() || model.len() > 256 || model.contains('\0') {
-        return Err(wrong("`model` has to be a model id; GET /v1/models lists what there is"));
+        return Err(invalid("has to be a model id; GET /v1/models lists what there is"));
     }
     Ok(model)
 }
@@ -107,36 +101,7 @@ fn flag(document: &Document, name: &str) -> Result<bool, Refusal> {
     }
 }
 
-/// How much prompt there is, for an estimate of its tokens.
-fn prompt_bytes(document: &Document, operation: Operation) -> u64 {
-    let member = match operation {
-        Operation::Chat => "messages",
-        Operation::Completions => "prompt",
-        Operation::Embeddings => "input",
-    };
-    document.raw(member).map_or(0, |raw| raw.len() as u64)
-}
-
-static X_AIGW_TAGS: HeaderName = HeaderName::from_static("x-aigw-tags");
-
-/// `x-aigw-tags: project=apollo,use-case=summaries`
-fn tags(headers: &HeaderMap) -> Result<Vec<(String, String)>, Refusal> {
-    let Some(value) = headers.get(&X_AIGW_TAGS) else { return Ok(Vec::new()) };
-    let wrong = || Refusal::InvalidValue {
-        param: "x-aigw-tags".to_owned(),
-        message: "x-aigw-tags has to read name=value,name=value: at most 16 tags of at most 64 visible characters each way".to_owned(),
-    };
-    let text = value.to_str().map_err(|_| wrong())?;
-    let mut tags = Vec::new();
-    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').ok_or_else(wrong)?;
-        let (name, value) = (name.trim(), value.trim());
-        if name.is_empty() || name.len() > 64 || value.len() > 64 || tags.len() == 16 {
-            return Err(wrong());
-        }
-        tags.push((name.to_owned(), value.to_owned()));
-    }
-    tags.sort();
-    tags.dedup_by(|later, earlier| later.0 == earlier.0);
-    Ok(tags)
+/// Returns the size of the prompt in bytes of JSON, for an estimate of its tokens.
+fn prompt_bytes(document: &Document, members: &[&str]) -> u64 {
+    members.iter().filter_map(|member| document.raw(member)).map(|raw| raw.len() as u64).sum()
 }

@@ -21,6 +21,7 @@ use super::connections::{Connection, RequestGuard};
 use super::cors::AllowedOrigin;
 use super::{AppState, response};
 use crate::gateway::refusal::Refusal;
+use crate::surface::operations::surface_of;
 
 /// The middleware around all routes.
 pub async fn guard_request(mut request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, Error> {
@@ -37,7 +38,7 @@ pub async fn guard_request(mut request: ServiceRequest, next: Next<BoxBody>) -> 
         connection.is_closing.set(verdict.is_err() || request.head().connection_type() == ConnectionType::Close);
     }
     let answered = match verdict {
-        Err(refusal) => Some(response::refused(&refusal.into(), &response::request_id(request.headers()))),
+        Err(refusal) => Some(response::refused(&refusal.into(), surface_of(request.path()), &response::request_id(request.headers()))),
         Ok(()) => origin.as_ref().and_then(|origin| origin.preflight(&request)),
     };
     let mut response = match answered {

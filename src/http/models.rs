@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Serialize;
+use bytes::Bytes;
 
 use super::{AppState, response};
 use crate::catalog::caller::Caller;
@@ -12,83 +12,56 @@ use crate::catalog::snapshot::{Resolved, Snapshot};
 use crate::clock;
 use crate::gateway::messages::Rejection;
 use crate::gateway::refusal::Refusal;
-
-/// OpenAI's model object and what aigw adds to it.
-#[derive(Serialize)]
-struct Shown<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: i64,
-    owned_by: &'a str,
-    aliases: &'a [String],
-    kinds: Vec<&'a str>,
-    context_length: Option<u64>,
-    max_completion_tokens: Option<u64>,
-    pricing: Pricing,
-}
-
-/// US dollars per token, or per call, as decimal text.
-#[derive(Serialize)]
-struct Pricing {
-    prompt: String,
-    completion: String,
-    input_cache_read: String,
-    input_cache_write: String,
-    request: String,
-}
-
-#[derive(Serialize)]
-struct List<'a> {
-    object: &'static str,
-    data: Vec<Shown<'a>>,
-}
+use crate::surface::operations::surface_of;
+use crate::surface::{ModelFacts, Pricing, Surface};
 
 /// `GET /v1/models`
 pub async fn list(request: HttpRequest, state: web::Data<AppState>) -> HttpResponse {
-    respond(&request, &state, |snapshot, caller| {
+    respond(&request, &state, |surface, snapshot, caller| {
         let found: Vec<Resolved> = snapshot.models_for(caller).collect();
-        let data = found.iter().map(|found| show(snapshot, found)).collect();
-        Ok(HttpResponse::Ok().json(List { object: "list", data }))
+        let models: Vec<_> = found.iter().map(|found| facts(snapshot, found)).collect();
+        Ok(surface.models(&models))
     })
 }
 
 /// `GET /v1/models/{id}`; ids may hold slashes.
 pub async fn show_one(request: HttpRequest, id: web::Path<String>, state: web::Data<AppState>) -> HttpResponse {
-    respond(&request, &state, |snapshot, caller| {
+    respond(&request, &state, |surface, snapshot, caller| {
         let found = snapshot.find(caller, &id).ok_or_else(|| Refusal::UnknownModel(id.to_string()))?;
-        Ok(HttpResponse::Ok().json(show(snapshot, &found)))
+        Ok(surface.model(&facts(snapshot, &found)))
     })
 }
 
 fn respond(
     request: &HttpRequest,
     state: &AppState,
-    answer_from: impl FnOnce(&Snapshot, &Arc<Caller>) -> Result<HttpResponse, Refusal>,
+    body_from: impl FnOnce(&dyn Surface, &Snapshot, &Arc<Caller>) -> Result<Bytes, Refusal>,
 ) -> HttpResponse {
     let request_id = response::request_id(request.headers());
+    let surface = surface_of(request.path());
     let found = || {
         let worker = state.workers.current().map_err(|_| Refusal::Internal)?;
         let caller = state.identify(request, &worker, clock::unix_seconds())?;
-        answer_from(&worker.snapshot.borrow(), &caller)
+        body_from(surface, &worker.snapshot.borrow(), &caller)
     };
     match found() {
-        Ok(mut response) => {
+        Ok(body) => {
+            let mut response = HttpResponse::Ok().content_type("application/json").body(body);
             response::common_headers(response.headers_mut(), &request_id);
             response
         }
-        Err(refusal) => response::refused(&Rejection::from(refusal), &request_id),
+        Err(refusal) => response::refused(&Rejection::from(refusal), surface, &request_id),
     }
 }
 
-fn show<'a>(snapshot: &Snapshot, Resolved { model, chain }: &'a Resolved) -> Shown<'a> {
+fn facts<'a>(snapshot: &Snapshot, Resolved { model, chain }: &'a Resolved) -> ModelFacts<'a> {
     let definition = &model.definition;
     let (owner, price) = chain.first().map_or(("aigw", None), |offer| (offer.provider.kind.as_str(), Some(&offer.price)));
     let base = price.map(|price| price.base.clone()).unwrap_or_default();
     let mut kinds: Vec<&str> = chain.iter().map(|offer| offer.provider.kind.as_str()).collect();
     kinds.dedup();
-    Shown {
+    ModelFacts {
         id: &definition.id,
-        object: "model",
         created: snapshot.offerings.built_at,
         owned_by: owner,
         aliases: &definition.aliases,

@@ -17,6 +17,7 @@ use super::error;
 use crate::gateway::disconnect::DisconnectGuard;
 use crate::gateway::messages::{Body, Rejection, Reply, RouteInfo};
 use crate::gateway::worker::InFlightGuard;
+use crate::surface::Surface;
 use crate::terms::RequestId;
 
 // Made once: a name made of its text is checked each time.
@@ -84,8 +85,8 @@ pub fn relayed(reply: Reply, request_id: &RequestId, in_flight: InFlightGuard, c
 }
 
 /// A refusal.
-pub fn refused(rejection: &Rejection, request_id: &RequestId) -> HttpResponse {
-    let mut response = error::response(&rejection.refusal);
+pub fn refused(rejection: &Rejection, surface: &dyn Surface, request_id: &RequestId) -> HttpResponse {
+    let mut response = error::response(&rejection.refusal, surface, request_id);
     if let Some(route) = &rejection.route {
         route_headers(response.headers_mut(), route);
     }

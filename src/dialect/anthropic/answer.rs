@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::dialect::{Ask, Failure, Flow, Observed, Reader};
+use crate::dialect::failure::Failure;
+use crate::dialect::reader::{Flow, Observed, Reader};
+use crate::dialect::request::DialectRequest;
 
 mod block;
 mod blocks;
@@ -25,10 +27,10 @@ pub struct AnswerReader {
 }
 
 impl AnswerReader {
-    /// Creates the reader of the answer to `ask`.
-    pub fn new(ask: &Ask<'_>, expected: Expected) -> Self {
-        let origin = Origin::new(ask.created, ask.upstream_model, ask.seed);
-        Self { stream: Translation::new(origin, expected, ask.sse), whole: None }
+    /// Creates the reader of the answer to `request`.
+    pub fn new(request: &DialectRequest<'_>, expected: Expected) -> Self {
+        let origin = Origin::new(request.created, request.upstream_model, request.seed);
+        Self { stream: Translation::new(origin, expected, request.sse), whole: None }
     }
 }
 

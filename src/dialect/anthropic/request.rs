@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 
 use super::answer::{AnswerReader, Expected};
 use super::profile::Profile;
-use crate::dialect::{Ask, Call, Prepared, Quirks, Refused};
+use crate::dialect::call::{Call, Prepared};
+use crate::dialect::quirks::Quirks;
+use crate::dialect::request::{DialectRequest, Refused};
 
 mod body;
 mod calls;
@@ -39,19 +41,19 @@ const VERSION_WITH_SAMPLING: &str = "2023-06-01";
 ///
 /// # Errors
 /// [`Refused`] if the request cannot be expressed in the Messages API.
-pub fn translate(ask: &Ask<'_>) -> Result<Prepared, Refused> {
-    let profile = Profile::of(ask.upstream_model);
+pub fn translate(request: &DialectRequest<'_>) -> Result<Prepared, Refused> {
+    let profile = Profile::of(request.upstream_model);
     let mut dropped = Dropped::default();
-    parameters::check_support(ask, &mut dropped)?;
-    let max_tokens = parameters::max_tokens(ask, &profile)?;
-    let service_tier = parameters::service_tier(ask)?;
-    let include_usage = parameters::wants_usage(ask, &mut dropped)?;
+    parameters::check_support(request, &mut dropped)?;
+    let max_tokens = parameters::max_tokens(request, &profile)?;
+    let service_tier = parameters::service_tier(request)?;
+    let include_usage = parameters::wants_usage(request, &mut dropped)?;
 
-    let conversation = Conversation::read(given(ask, "messages"))?;
-    let mut tools = tools::read(given(ask, "tools"), &profile, &mut dropped)?;
-    let requested = tool_choice::read(given(ask, "tool_choice"), &mut tools, &mut dropped)?;
-    let is_parallel = parsed::<bool>(ask, "parallel_tool_calls")? != Some(false);
-    let structure = Structure::read(given(ask, "response_format"), &profile, !tools.is_empty(), &mut dropped)?;
+    let conversation = Conversation::read(given(request, "messages"))?;
+    let mut tools = tools::read(given(request, "tools"), &profile, &mut dropped)?;
+    let requested = tool_choice::read(given(request, "tool_choice"), &mut tools, &mut dropped)?;
+    let is_parallel = parsed::<bool>(request, "parallel_tool_calls")? != Some(false);
+    let structure = Structure::read(given(request, "response_format"), &profile, !tools.is_empty(), &mut dropped)?;
     let mut shaped = conversation.into_shape(structure.instruction())?;
     let (format, answer) = structure.into_parts();
     let answers_by_tool = answer.is_some();
@@ -69,13 +71,13 @@ pub fn translate(ask: &Ask<'_>) -> Result<Prepared, Refused> {
 
     let is_forced = matches!(tool_choice, Some(ToolChoice::Any { .. } | ToolChoice::Tool { .. }));
     let context = ThinkingContext { max_tokens, rules_out_budget: is_forced || shaped.answers_without_thinking() };
-    let mut reasoning = Reasoning::read(ask, &profile, &context, &mut dropped)?;
-    let sampling = Sampling::read(ask, &profile, reasoning.is_on(), &mut dropped)?;
+    let mut reasoning = Reasoning::read(request, &profile, &context, &mut dropped)?;
+    let sampling = Sampling::read(request, &profile, reasoning.is_on(), &mut dropped)?;
     let is_bound = profile.bound && shaped.has_thinking && reasoning.drop_unbound();
-    let headers = headers(ask, sampling.is_used(), is_bound.then_some(BINDING_BETA));
+    let headers = headers(request, sampling.is_used(), is_bound.then_some(BINDING_BETA));
 
     let body = Body {
-        model: ask.upstream_model,
+        model: request.upstream_model,
         max_tokens,
         system: shaped.system,
         messages: shaped.turns,
@@ -83,32 +85,32 @@ pub fn translate(ask: &Ask<'_>) -> Result<Prepared, Refused> {
         tool_choice,
         thinking: reasoning.thinking,
         output_config: OutputConfig::of(reasoning.effort, format),
-        stop_sequences: parameters::stop_sequences(ask, &mut dropped)?,
+        stop_sequences: parameters::stop_sequences(request, &mut dropped)?,
         temperature: sampling.temperature,
         top_p: sampling.top_p,
         top_k: sampling.top_k,
-        metadata: parameters::metadata(ask)?,
+        metadata: parameters::metadata(request)?,
         service_tier,
-        cache_control: parsed(ask, "cache_control")?,
-        stream: ask.stream,
+        cache_control: parsed(request, "cache_control")?,
+        stream: request.stream,
     };
     let expected = Expected { usage_chunk: include_usage, service_tier: service_tier.is_some(), answers_by_tool };
     Ok(Prepared {
-        call: Call::Http { headers, body: serialize(&body, ask)? },
-        reader: Box::new(AnswerReader::new(ask, expected)),
+        call: Call::Http { headers, body: serialize(&body, request)? },
+        reader: Box::new(AnswerReader::new(request, expected)),
         dropped: dropped.into_names(),
     })
 }
 
 /// `anthropic-version` (rule 1.3) and `anthropic-beta` (rule 1.4).
-fn headers(ask: &Ask<'_>, samples: bool, own_beta: Option<&str>) -> Vec<(&'static str, String)> {
+fn headers(request: &DialectRequest<'_>, samples: bool, own_beta: Option<&str>) -> Vec<(&'static str, String)> {
     let mut headers = Vec::with_capacity(2);
-    if ask.anthropic_version.is_none() {
+    if request.headers.fixed.get("anthropic-version").is_none() {
         let version = if samples { VERSION_WITH_SAMPLING } else { VERSION_WITHOUT };
         headers.push(("anthropic-version", version.to_owned()));
     }
     let mut betas: Vec<&str> = Vec::new();
-    for beta in ask.anthropic_beta.unwrap_or_default().split(',').map(str::trim).chain(own_beta) {
+    for beta in request.headers.client.get("anthropic-beta").unwrap_or_default().split(',').map(str::trim).chain(own_beta) {
         if !beta.is_empty() && !betas.contains(&beta) {
             betas.push(beta);
         }
@@ -120,11 +122,11 @@ fn headers(ask: &Ask<'_>, samples: bool, own_beta: Option<&str>) -> Vec<(&'stati
 }
 
 /// Serializes the body and applies the kind's quirks.
-fn serialize(body: &Body<'_>, ask: &Ask<'_>) -> Result<Bytes, Refused> {
-    let Quirks { rename, drop, set, .. } = ask.quirks;
+fn serialize(body: &Body<'_>, request: &DialectRequest<'_>) -> Result<Bytes, Refused> {
+    let Quirks { rename, drop, set, .. } = request.quirks;
     let not_serializable = |_| invalid("messages", "the request cannot be serialized as JSON");
     if rename.is_empty() && drop.is_empty() && set.is_empty() {
-        let mut bytes = Vec::with_capacity(ask.document.bytes().len() + 512);
+        let mut bytes = Vec::with_capacity(request.document.bytes().len() + 512);
         serde_json::to_writer(&mut bytes, body).map_err(not_serializable)?;
         return Ok(bytes.into());
     }

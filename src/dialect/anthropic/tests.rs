@@ -4,8 +4,16 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Anthropic;
-use crate::dialect::{Ask, Call, Dialect, Failure, Flow, Observed, Operation, Prepared, Quirks, Reader, Refused};
+use crate::dialect::call::{Call, Prepared};
+use crate::dialect::contract::Dialect;
+use crate::dialect::failure::Failure;
+use crate::dialect::quirks::Quirks;
+use crate::dialect::reader::{Flow, Observed, Reader};
+use crate::dialect::request::{DialectRequest, HeaderView, Refused};
 use crate::json::{Document, JsonLimits};
+use crate::surface::Surface;
+use crate::surface::chat::Chat;
+use crate::terms::Operation;
 
 #[path = "../../../tests/support/cases.rs"]
 mod cases;
@@ -32,19 +40,23 @@ struct Asking<'a> {
 /// Translates a request for the upstream model that the body names.
 fn ask_with(asking: &Asking<'_>, body: &Value) -> Result<Prepared, Refused> {
     let document = Document::parse(Bytes::from(body.to_string()), JsonLimits::default()).unwrap();
-    Anthropic.request(&Ask {
+    Anthropic.request(&DialectRequest {
         operation: Operation::Chat,
         document: &document,
         stream: body["stream"] == true,
         upstream_model: body["model"].as_str().unwrap(),
         max_output_tokens: asking.max_output,
         quirks: &asking.quirks,
-        anthropic_beta: asking.beta,
-        anthropic_version: asking.version,
+        headers: HeaderView { client: &header("anthropic-beta", asking.beta), fixed: &header("anthropic-version", asking.version) },
         created: 1_790_000_000,
         sse: crate::dialect::sse::SseLimits::default(),
         seed: 7,
     })
+}
+
+/// Returns a list of one header, or of none.
+fn header<'a>(name: &'static str, value: Option<&'a str>) -> Vec<(&'static str, &'a str)> {
+    value.map(|value| (name, value)).into_iter().collect()
 }
 
 fn ask(body: &Value) -> Result<Prepared, Refused> {
@@ -55,7 +67,7 @@ fn ask(body: &Value) -> Result<Prepared, Refused> {
 fn parts(prepared: &Prepared) -> (Vec<(&'static str, String)>, Value, Vec<&'static str>) {
     match &prepared.call {
         Call::Http { headers, body } => (headers.clone(), serde_json::from_slice(body).unwrap(), prepared.dropped.clone()),
-        Call::Played(_) => panic!("a remote dialect plays nothing"),
+        Call::Scripted(_) => panic!("a remote dialect plays nothing"),
     }
 }
 
@@ -101,12 +113,12 @@ fn stream(mut reader: Box<dyn Reader>, pieces: impl IntoIterator<Item = impl AsR
     }
     let has_begun = !out.is_empty();
     if let (Flow::Failed(failure), true) = (&flow, has_begun) {
-        out.push(failure.frame());
+        out.push(Chat.last_frame(failure, "req_1"));
     }
     (String::from_utf8(out.concat()).unwrap(), flow, reader.observed())
 }
 
 /// Returns the body of a failure.
 fn body_of(failure: &Failure) -> Value {
-    serde_json::from_slice(&failure.body).unwrap()
+    serde_json::from_slice(&Chat.failure(failure.clone(), "req_1").body).unwrap()
 }

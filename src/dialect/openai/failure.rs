@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::dialect::{Failure, FailureOrigin};
+use crate::dialect::failure::{Failure, FailureOrigin, Original};
+use crate::terms::Wire;
 
 /// Parses an answer of status 400 or above. A body in an unknown shape is described by its status.
 pub(super) fn read(status: u16, body: &[u8]) -> Failure {
@@ -39,12 +40,14 @@ fn describe(status: u16, body: &[u8], json: &Value) -> Failure {
     let usual = if status < 500 { "invalid_request_error" } else { "server_error" };
     Failure {
         status,
-        body: Bytes::copy_from_slice(body),
         message: message.unwrap_or_else(|| format!("the upstream answered with status {status}")),
-        code: code.or_else(|| kind.clone()),
-        kind: kind.unwrap_or_else(|| usual.to_owned()).into(),
+        kind: kind.as_deref().unwrap_or(usual).into(),
+        code: code.map(Into::into),
+        param: text("param").map(Into::into),
+        reported_kind: kind.map(Into::into),
         request_id: None,
         origin: FailureOrigin::Upstream,
+        original: Some(Box::new(Original { wire: Wire::Chat, body: Bytes::copy_from_slice(body) })),
     }
 }
 
@@ -66,8 +69,9 @@ mod tests {
             ("[1]", "the upstream answered with status 400", "invalid_request_error", None),
         ] {
             let failure = read(400, body.as_bytes());
-            let seen = (failure.status, failure.message.as_str(), &*failure.kind, failure.code.as_deref(), &failure.body[..]);
-            assert_eq!(seen, (400, message, kind, code, body.as_bytes()));
+            let seen = (failure.status, failure.message.as_str(), &*failure.kind, failure.ledger_code());
+            assert_eq!(seen, (400, message, kind, code));
+            assert_eq!(failure.original, Some(Box::new(Original { wire: Wire::Chat, body: Bytes::from(body) })));
         }
     }
 

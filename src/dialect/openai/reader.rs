@@ -8,8 +8,9 @@ use bytes::Bytes;
 use super::answer::Answer;
 use super::peek::{Peek, peek};
 use super::{failure, usage};
+use crate::dialect::failure::Failure;
+use crate::dialect::reader::{Flow, Observed, Reader};
 use crate::dialect::sse::{Event, Scanner, SseLimits};
-use crate::dialect::{Failure, Flow, Observed, Reader};
 use crate::terms::Operation;
 
 /// Reader of one answer.

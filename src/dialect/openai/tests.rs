@@ -3,21 +3,21 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::dialect::{Flow, Observed};
+use crate::dialect::reader::{Flow, Observed};
+use crate::dialect::request::HeaderView;
 use crate::json::JsonLimits;
 use crate::terms::Usage;
 
 fn ask(body: &Value, quirks: &Quirks, operation: Operation) -> Result<Prepared, Refused> {
     let document = Document::parse(Bytes::from(body.to_string()), JsonLimits::default()).unwrap();
-    OpenAi.request(&Ask {
+    OpenAi.request(&DialectRequest {
         operation,
         document: &document,
         stream: body["stream"] == true,
         upstream_model: "up",
         max_output_tokens: None,
         quirks,
-        anthropic_beta: None,
-        anthropic_version: None,
+        headers: HeaderView::EMPTY,
         created: 0,
         sse: crate::dialect::sse::SseLimits::default(),
         seed: 0,
@@ -86,15 +86,14 @@ fn only_the_model_is_changed_in_a_plain_request() {
     let text = "{ \"messages\": [ {\"role\":\"user\",\"content\":\"h\\u00e9\"} ],\n \"model\" : \"gpt\", \"unknown\": 1.0e0 }";
     let document = Document::parse(Bytes::from(text), JsonLimits::default()).unwrap();
     for (upstream_model, expected) in [("a\"b", text.replace("\"gpt\"", "\"a\\\"b\"")), ("gpt", text.to_owned())] {
-        let ask = Ask {
+        let ask = DialectRequest {
             operation: Operation::Chat,
             document: &document,
             stream: false,
             upstream_model,
             max_output_tokens: Some(1),
             quirks: &usual(),
-            anthropic_beta: None,
-            anthropic_version: None,
+            headers: HeaderView::EMPTY,
             created: 0,
             sse: crate::dialect::sse::SseLimits::default(),
             seed: 0,
@@ -179,7 +178,7 @@ fn a_success_that_is_not_an_answer_is_a_failure() {
         (r#"{"object":"error","message":"x","code":400}"#, 400, "400"),
     ] {
         let failure = reader_for(&json!({"model": "m"})).whole(Bytes::from(body)).unwrap_err();
-        assert_eq!((failure.status, failure.code.as_deref()), (status, Some(code)), "{body}");
+        assert_eq!((failure.status, failure.ledger_code()), (status, Some(code)), "{body}");
     }
     for body in [r#"{"choices":[{"finish_reason":"stop"}],"error":null}"#, r#"{"usage":1,"usage":2}"#, "{}", " {\"choices\":{}}"] {
         assert!(reader_for(&json!({"model": "m"})).whole(Bytes::from(body)).is_ok(), "{body}");
@@ -263,7 +262,7 @@ fn an_error_event_fails_the_stream_first_or_later() {
     let (got, flow, _) = relayed(streamed(), &[error.as_bytes()]);
     let Flow::Failed(failure) = flow else { panic!("{flow:?}") };
     assert_eq!((got.as_str(), failure.status, failure.message.as_str(), &*failure.kind), ("", 503, "no more", "overloaded"));
-    assert_eq!(failure.body, error[6..].trim_end());
+    assert_eq!(failure.original.unwrap().body, error[6..].trim_end());
 
     let stream = [&chunk("a"), error, &chunk("b"), DONE].concat();
     let (got, flow, observed) = relayed(streamed(), &[stream.as_bytes()]);
@@ -408,15 +407,14 @@ proptest! {
             set: vec![("safe".into(), "1".into())],
             ..usual()
         };
-        let asked = Ask {
+        let asked = DialectRequest {
             operation: Operation::Chat,
             document: &document,
             stream,
             upstream_model: "up",
             max_output_tokens: None,
             quirks: &quirks,
-            anthropic_beta: None,
-            anthropic_version: None,
+            headers: HeaderView::EMPTY,
             created: 0,
             sse: crate::dialect::sse::SseLimits::default(),
             seed: 0,

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::text::{Choice, Reply, tokens};
-use crate::dialect::Ask;
+use crate::dialect::request::DialectRequest;
 use crate::terms::Operation;
 
 /// Returns the whole answer.
-pub(super) fn whole(ask: &Ask<'_>, reply: &Reply) -> Value {
-    let chat = ask.operation == Operation::Chat;
+pub(super) fn whole(request: &DialectRequest<'_>, reply: &Reply) -> Value {
+    let chat = request.operation == Operation::Chat;
     let choices = reply.choices.iter().enumerate().map(|(index, Choice { text, finish_reason })| {
         if chat {
             let message = json!({"role": "assistant", "content": text, "refusal": null, "annotations": []});
@@ -18,14 +18,14 @@ pub(super) fn whole(ask: &Ask<'_>, reply: &Reply) -> Value {
         }
     });
     let object = if chat { "chat.completion" } else { "text_completion" };
-    object_of(ask, object, choices.collect(), Some(usage(reply)))
+    object_of(request, object, choices.collect(), Some(usage(reply)))
 }
 
 /// Returns the answer as events of about one word each, usage last, without `[DONE]`.
-pub(super) fn events(ask: &Ask<'_>, reply: &Reply) -> Vec<String> {
-    let chat = ask.operation == Operation::Chat;
+pub(super) fn events(request: &DialectRequest<'_>, reply: &Reply) -> Vec<String> {
+    let chat = request.operation == Operation::Chat;
     let object = if chat { "chat.completion.chunk" } else { "text_completion" };
-    let event = |choices, usage| format!("data: {}\n\n", object_of(ask, object, choices, usage));
+    let event = |choices, usage| format!("data: {}\n\n", object_of(request, object, choices, usage));
     let chunk = |index: usize, delta: Value, finish_reason: Value| {
         let member = if chat { "delta" } else { "text" };
         event(vec![json!({"index": index, member: delta, "logprobs": null, "finish_reason": finish_reason})], None)
@@ -44,13 +44,13 @@ pub(super) fn events(ask: &Ask<'_>, reply: &Reply) -> Vec<String> {
     events
 }
 
-fn object_of(ask: &Ask<'_>, object: &str, choices: Vec<Value>, usage: Option<Value>) -> Value {
-    let prefix = if ask.operation == Operation::Chat { "chatcmpl" } else { "cmpl" };
+fn object_of(request: &DialectRequest<'_>, object: &str, choices: Vec<Value>, usage: Option<Value>) -> Value {
+    let prefix = if request.operation == Operation::Chat { "chatcmpl" } else { "cmpl" };
     let mut answer = json!({
-        "id": format!("{prefix}-sim{:016x}", ask.seed),
+        "id": format!("{prefix}-sim{:016x}", request.seed),
         "object": object,
-        "created": ask.created,
-        "model": ask.upstream_model,
+        "created": request.created,
+        "model": request.upstream_model,
         "choices": choices,
     });
     if let Some(usage) = usage {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::refusal::refused;
 use super::text::{integer, texts, tokens};
-use crate::dialect::{Ask, Refused};
+use crate::dialect::request::{DialectRequest, Refused};
 
 /// Default length of a vector, that of OpenAI's small model.
 const DIMENSIONS: u64 = 1536;
@@ -15,10 +15,10 @@ const DIMENSIONS: u64 = 1536;
 ///
 /// # Errors
 /// [`Refused`] if a parameter is invalid.
-pub(super) fn answer(ask: &Ask<'_>) -> Result<Value, Refused> {
-    let inputs = texts(ask, "input", "a string or an array of strings or token numbers, at least one")?;
-    let dimensions = integer(ask, "dimensions", 1..=8192)?.unwrap_or(DIMENSIONS);
-    let format = ask.document.string("encoding_format").transpose();
+pub(super) fn answer(request: &DialectRequest<'_>) -> Result<Value, Refused> {
+    let inputs = texts(request, "input", "a string or an array of strings or token numbers, at least one")?;
+    let dimensions = integer(request, "dimensions", 1..=8192)?.unwrap_or(DIMENSIONS);
+    let format = request.document.string("encoding_format").transpose();
     let base64 = match format.map_err(|wrong| refused("encoding_format", wrong.expected))?.as_deref() {
         None | Some("float") => false,
         Some("base64") => true,
@@ -35,7 +35,7 @@ pub(super) fn answer(ask: &Ask<'_>) -> Result<Value, Refused> {
     });
     let data: Vec<Value> = data.collect();
     let used = tokens(inputs.iter().map(String::len).sum());
-    Ok(json!({"object": "list", "data": data, "model": ask.upstream_model, "usage": {"prompt_tokens": used, "total_tokens": used}}))
+    Ok(json!({"object": "list", "data": data, "model": request.upstream_model, "usage": {"prompt_tokens": used, "total_tokens": used}}))
 }
 
 /// Returns a direction that depends on the text only, so that equal texts compare as equal.

@@ -5,20 +5,21 @@ use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dialect::{Flow, Observed, Quirks};
+use crate::dialect::quirks::Quirks;
+use crate::dialect::reader::{Flow, Observed};
+use crate::dialect::request::HeaderView;
 use crate::json::{Document, JsonLimits};
 
 fn ask(operation: Operation, body: &Value, quirks: &Quirks, seed: u64) -> Result<Prepared, Refused> {
     let document = Document::parse(Bytes::from(body.to_string()), JsonLimits::default()).unwrap();
-    Simulator.request(&Ask {
+    Simulator.request(&DialectRequest {
         operation,
         document: &document,
         stream: body["stream"] == true,
         upstream_model: body["model"].as_str().unwrap_or("sim-echo"),
         max_output_tokens: Some(10_000),
         quirks,
-        anthropic_beta: None,
-        anthropic_version: None,
+        headers: HeaderView::EMPTY,
         created: 1_700_000_000,
         sse: crate::dialect::sse::SseLimits::default(),
         seed,
@@ -26,14 +27,14 @@ fn ask(operation: Operation, body: &Value, quirks: &Quirks, seed: u64) -> Result
 }
 
 fn script(prepared: Prepared) -> Script {
-    let Call::Played(script) = prepared.call else { panic!("never leaves the process") };
+    let Call::Scripted(script) = prepared.call else { panic!("never leaves the process") };
     script
 }
 
 /// Returns the body of an answer that is not a stream.
 fn answer(operation: Operation, body: &Value) -> (Value, Observed) {
     let mut prepared = ask(operation, body, &Quirks::default(), 1).unwrap();
-    let Call::Played(script) = &prepared.call else { panic!("never leaves the process") };
+    let Call::Scripted(script) = &prepared.call else { panic!("never leaves the process") };
     assert_eq!((script.status, script.content_type, script.pieces.len()), (200, "application/json", 1));
     let body = prepared.reader.whole(script.pieces[0].1.clone()).unwrap();
     (serde_json::from_slice(&body).unwrap(), prepared.reader.observed())
@@ -42,7 +43,7 @@ fn answer(operation: Operation, body: &Value) -> (Value, Observed) {
 /// Returns the events of a stream without `[DONE]`.
 fn stream(operation: Operation, body: &Value) -> (Vec<Value>, Observed) {
     let mut prepared = ask(operation, body, &Quirks::default(), 1).unwrap();
-    let Call::Played(script) = &prepared.call else { panic!("never leaves the process") };
+    let Call::Scripted(script) = &prepared.call else { panic!("never leaves the process") };
     assert_eq!((script.status, script.content_type), (200, "text/event-stream"));
     let (mut out, mut flow) = (Vec::new(), Flow::Opening);
     for (_, piece) in &script.pieces {

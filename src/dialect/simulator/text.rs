@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::refusal::refused;
-use crate::dialect::{Ask, Refused};
+use crate::dialect::request::{DialectRequest, Refused};
 use crate::terms::Operation;
 
 /// Placeholder text of `sim-lorem`.
@@ -38,13 +38,13 @@ pub(super) fn tokens(bytes: usize) -> u64 {
 ///
 /// # Errors
 /// [`Refused`] if a parameter is invalid.
-pub(super) fn reply(ask: &Ask<'_>) -> Result<Option<Reply>, Refused> {
-    let (prompt_bytes, prompts) = if ask.operation == Operation::Chat { chat(ask)? } else { completion(ask)? };
-    let limit = limit(ask)?;
-    let copies = integer(ask, "n", 1..=128)?.unwrap_or(1);
+pub(super) fn reply(request: &DialectRequest<'_>) -> Result<Option<Reply>, Refused> {
+    let (prompt_bytes, prompts) = if request.operation == Operation::Chat { chat(request)? } else { completion(request)? };
+    let limit = limit(request)?;
+    let copies = integer(request, "n", 1..=128)?.unwrap_or(1);
     let mut choices = Vec::new();
     for prompt in prompts {
-        let text = match ask.upstream_model {
+        let text = match request.upstream_model {
             "sim-echo" => prompt,
             "sim-lorem" => LOREM.to_owned(),
             _ => return Ok(None),
@@ -56,8 +56,8 @@ pub(super) fn reply(ask: &Ask<'_>) -> Result<Option<Reply>, Refused> {
 }
 
 /// Returns the size in bytes of all messages, and the last user message.
-fn chat(ask: &Ask<'_>) -> Result<(usize, Vec<String>), Refused> {
-    let messages: Vec<Value> = list(ask, "messages", "an array of messages, at least one")?;
+fn chat(request: &DialectRequest<'_>) -> Result<(usize, Vec<String>), Refused> {
+    let messages: Vec<Value> = list(request, "messages", "an array of messages, at least one")?;
     let (mut bytes, mut last) = (0, String::new());
     for (nth, message) in messages.iter().enumerate() {
         let Some(role) = message.get("role").and_then(Value::as_str) else {
@@ -78,9 +78,9 @@ fn chat(ask: &Ask<'_>) -> Result<(usize, Vec<String>), Refused> {
 }
 
 /// Returns the size in bytes of all prompts, and the prompts.
-fn completion(ask: &Ask<'_>) -> Result<(usize, Vec<String>), Refused> {
+fn completion(request: &DialectRequest<'_>) -> Result<(usize, Vec<String>), Refused> {
     let expected = "a string or an array of strings, at least one";
-    let prompts = texts(ask, "prompt", expected)?;
+    let prompts = texts(request, "prompt", expected)?;
     Ok((prompts.iter().map(String::len).sum(), prompts))
 }
 
@@ -89,13 +89,13 @@ fn completion(ask: &Ask<'_>) -> Result<(usize, Vec<String>), Refused> {
 ///
 /// # Errors
 /// [`Refused`] if it is anything else or empty.
-pub(super) fn texts(ask: &Ask<'_>, name: &str, expected: &str) -> Result<Vec<String>, Refused> {
+pub(super) fn texts(request: &DialectRequest<'_>, name: &str, expected: &str) -> Result<Vec<String>, Refused> {
     let spell = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         Value::Array(tokens) => tokens.iter().all(Value::is_u64).then(|| value.to_string()),
         _ => None,
     };
-    let raw = ask.document.get(name).and_then(|raw| serde_json::from_str::<Value>(raw).ok());
+    let raw = request.document.get(name).and_then(|raw| serde_json::from_str::<Value>(raw).ok());
     let texts = match &raw {
         Some(Value::Array(items)) if items.iter().all(Value::is_u64) => Some(vec![Value::from(items.clone()).to_string()]),
         Some(Value::Array(items)) => items.iter().map(spell).collect(),
@@ -105,23 +105,23 @@ pub(super) fn texts(ask: &Ask<'_>, name: &str, expected: &str) -> Result<Vec<Str
     texts.filter(|_| raw != Some(Value::Array(Vec::new()))).ok_or_else(|| refused(name, expected))
 }
 
-fn list(ask: &Ask<'_>, name: &str, expected: &str) -> Result<Vec<Value>, Refused> {
-    let list: Option<Vec<Value>> = ask.document.get(name).and_then(|raw| serde_json::from_str(raw).ok());
+fn list(request: &DialectRequest<'_>, name: &str, expected: &str) -> Result<Vec<Value>, Refused> {
+    let list: Option<Vec<Value>> = request.document.get(name).and_then(|raw| serde_json::from_str(raw).ok());
     list.filter(|list| !list.is_empty()).ok_or_else(|| refused(name, expected))
 }
 
 /// Returns the maximum number of tokens of a choice.
-fn limit(ask: &Ask<'_>) -> Result<Option<u64>, Refused> {
-    let asked = [integer(ask, "max_completion_tokens", 0..=u64::MAX)?, integer(ask, "max_tokens", 0..=u64::MAX)?];
-    Ok(asked.into_iter().flatten().chain(ask.max_output_tokens).min())
+fn limit(request: &DialectRequest<'_>) -> Result<Option<u64>, Refused> {
+    let asked = [integer(request, "max_completion_tokens", 0..=u64::MAX)?, integer(request, "max_tokens", 0..=u64::MAX)?];
+    Ok(asked.into_iter().flatten().chain(request.max_output_tokens).min())
 }
 
 /// Parses an optional integer within `range`.
 ///
 /// # Errors
 /// [`Refused`] if it is anything else.
-pub(super) fn integer(ask: &Ask<'_>, name: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>, Refused> {
-    match ask.document.get(name) {
+pub(super) fn integer(request: &DialectRequest<'_>, name: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>, Refused> {
+    match request.document.get(name) {
         None | Some("null") => Ok(None),
         Some(raw) => match raw.parse() {
             Ok(number) if range.contains(&number) => Ok(Some(number)),

@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::config;
-use crate::dialect::{Failure, FailureOrigin, Flow, Observed};
+use crate::dialect::failure::{Failure, FailureOrigin};
+use crate::dialect::reader::{Flow, Observed};
 use crate::gateway::fixture::{Policies, Scripted, TestGateway, body, job, stream, whole};
 use crate::json::JsonLimits;
 use crate::ledger::entry::{Entry, Outcome, UsageSource};
@@ -55,8 +56,7 @@ impl AttemptFilter for TestFilter {
 }
 
 fn blocked() -> Failure {
-    let body = Bytes::from_static(b"{\"error\":{\"message\":\"blocked\"}}");
-    Failure { status: 403, body, code: Some("content_blocked".into()), origin: FailureOrigin::Policy, ..Failure::interrupted("blocked") }
+    Failure { status: 403, code: Some("content_blocked".into()), origin: FailureOrigin::Policy, ..Failure::interrupted("blocked") }
 }
 
 fn masked(bytes: &Bytes) -> Result<Bytes, Failure> {

@@ -15,7 +15,8 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use crate::catalog::provider::Offer;
-use crate::dialect::{Failure, Flow, Reader};
+use crate::dialect::failure::Failure;
+use crate::dialect::reader::{Flow, Reader};
 use crate::gateway::job::Job;
 use crate::gateway::record::{Record, StreamEnd};
 use crate::gateway::redact::Redactor;
@@ -67,8 +68,10 @@ impl Pump {
             record.close().await;
         }
         match &end {
-            StreamEnd::Broken(failure) => frames.push(Redactor::of(self.sent.as_ref()).body(failure.frame())),
-            StreamEnd::KeyRevoked => frames.push(Failure::interrupted("the virtual key was revoked or has expired").frame()),
+            StreamEnd::Broken(failure) => frames.push(Redactor::of(self.sent.as_ref()).body(self.last_frame(failure))),
+            StreamEnd::KeyRevoked => {
+                frames.push(self.last_frame(&Failure::interrupted("the virtual key was revoked or has expired")));
+            }
             StreamEnd::Complete | StreamEnd::ClientClosed | StreamEnd::ClientStalled => {}
         }
         // The entry is settled: a client that is gone by now changes nothing.
@@ -132,6 +135,10 @@ impl Pump {
                 },
             };
         }
+    }
+
+    fn last_frame(&self, failure: &Failure) -> Bytes {
+        self.job.surface.last_frame(failure, &self.job.request_id)
     }
 
     async fn send(&self, client: &mpsc::Sender<Bytes>, frames: &mut Vec<Bytes>) -> Result<(), StreamEnd> {

@@ -16,8 +16,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 
 use super::*;
+use crate::dialect::call::Prepared;
+use crate::dialect::contract::Dialect;
+use crate::dialect::failure::Failure;
 use crate::dialect::openai::OpenAi;
-use crate::dialect::{Ask, Dialect, Failure, Flow, Observed, Prepared, Reader, Refused};
+use crate::dialect::reader::{Flow, Observed, Reader};
+use crate::dialect::request::{DialectRequest, Refused};
 use crate::gateway::adapter::Adapter;
 use crate::gateway::fixture::{Fault, Policies, TestGateway, TestProvider, job, until};
 use crate::gateway::messages::Body;
@@ -54,7 +58,7 @@ impl Dialect for Fragile {
         OpenAi.path(operation)
     }
 
-    fn request(&self, ask: &Ask<'_>) -> Result<Prepared, Refused> {
+    fn request(&self, ask: &DialectRequest<'_>) -> Result<Prepared, Refused> {
         let spent = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         assert!(spent.is_err(), "panic on request");
         let prepared = OpenAi.request(ask)?;

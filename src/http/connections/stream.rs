@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::Connection;
 use crate::gateway::refusal::Refusal;
 use crate::http::response;
+use crate::surface::operations;
 
 /// A client's connection.
 pub struct ClientStream {
@@ -189,7 +190,7 @@ fn refused_by_actix(answer: &[u8]) -> Option<Refusal> {
 /// A refusal as the bytes of an answer that closes its connection.
 fn rendered(refusal: Refusal) -> Bytes {
     let id = response::request_id(&HeaderMap::new());
-    let (response, body) = response::refused(&refusal.into(), &id).into_parts();
+    let (response, body) = response::refused(&refusal.into(), operations::DEFAULT, &id).into_parts();
     let body = BoxBody::try_into_bytes(body).unwrap_or_default();
     let status = response.status();
     let mut bytes = format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default()).into_bytes();

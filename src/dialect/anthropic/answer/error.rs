@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::dialect::anthropic::text::Lenient;
-use crate::dialect::{Failure, FailureOrigin};
+use crate::dialect::failure::{Failure, FailureOrigin, Original};
+use crate::terms::Wire;
 
 /// Row of the table: OpenAI's status, type and code for an Anthropic error type.
 struct Row {
@@ -100,15 +100,15 @@ pub fn failure(status: u16, body: &[u8]) -> Failure {
     };
     // An error with a success status counts as an upstream failure.
     let status = if status < 400 { 502 } else { status };
-    let code = error_code.or_else(|| code.map(str::to_owned));
-    let body = json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
     Failure {
         status,
-        body: Bytes::from(body.to_string()),
         message,
         kind: kind.into(),
-        code: code.or_else(|| theirs.map(|theirs| theirs.into_owned())),
+        code: error_code.map(Into::into).or_else(|| code.map(Into::into)),
+        param: None,
+        reported_kind: theirs.map(Into::into),
         request_id,
         origin: FailureOrigin::Upstream,
+        original: Some(Box::new(Original { wire: Wire::Messages, body: Bytes::copy_from_slice(body) })),
     }
 }

@@ -16,8 +16,9 @@ use super::error;
 use super::expected::{Expected, Origin};
 use super::usage::Counts;
 use crate::dialect::anthropic::text::Lenient;
+use crate::dialect::failure::Failure;
+use crate::dialect::reader::{Flow, Observed};
 use crate::dialect::sse::{self, Scanner, SseLimits};
-use crate::dialect::{Failure, Flow, Observed};
 
 /// State of one stream.
 pub struct Translation {
@@ -80,12 +81,12 @@ impl Translation {
         }
     }
 
-    /// See [`crate::dialect::Reader::held`].
+    /// See [`crate::dialect::reader::Reader::held`].
     pub fn held(&self) -> usize {
         self.scanner.held() + self.blocks.held()
     }
 
-    /// See [`crate::dialect::Reader::push`].
+    /// See [`crate::dialect::reader::Reader::push`].
     pub fn push(&mut self, piece: Bytes, out: &mut Vec<Bytes>) -> Flow {
         self.scanner.push(piece);
         loop {
@@ -102,7 +103,7 @@ impl Translation {
         }
     }
 
-    /// See [`crate::dialect::Reader::end`].
+    /// See [`crate::dialect::reader::Reader::end`].
     pub fn end(&mut self, out: &mut Vec<Bytes>) -> Flow {
         if let Ok(Some(event)) = self.scanner.finish() {
             // A truncated event is dropped.
@@ -120,7 +121,7 @@ impl Translation {
         }
     }
 
-    /// See [`crate::dialect::Reader::observed`].
+    /// See [`crate::dialect::reader::Reader::observed`].
     pub fn observed(&self) -> Observed {
         // The output count in `message_start` is a start value, not a report: an answer that ends
         // with it has no usage.

@@ -12,7 +12,8 @@ use super::error;
 use super::expected::{Expected, JSON_RESPONSE, Origin};
 use super::usage::{Counts, UsageObject};
 use crate::dialect::anthropic::text::Lenient;
-use crate::dialect::{Failure, Observed};
+use crate::dialect::failure::Failure;
+use crate::dialect::reader::Observed;
 
 /// Message, or any other object the upstream sent.
 #[derive(Deserialize)]

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use super::body::{Block, CacheControl, Input};
 use super::refusal::{invalid, unsupported};
-use crate::dialect::Refused;
 use crate::dialect::anthropic::text::{Text, is_blank, is_sound_object};
+use crate::dialect::request::Refused;
 
 /// Tool call of an assistant message, as the client sent it.
 #[derive(Debug, Deserialize)]

@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use super::body::{Block, CacheControl, Source};
 use super::data_url::{self, DataUrl};
 use super::refusal::{invalid, unsupported};
-use crate::dialect::Refused;
 use crate::dialect::anthropic::text::{Text, is_blank};
+use crate::dialect::request::Refused;
 
 /// Content of a message: text or parts.
 #[derive(Debug)]

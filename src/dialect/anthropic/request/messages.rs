@@ -10,8 +10,8 @@ use super::body::{Block, CacheControl, ResultContent, Role, Turn};
 use super::calls::{Ids, ToolCall};
 use super::content::{Author, Content};
 use super::refusal::{invalid, unsupported_parameter, wrong_type};
-use crate::dialect::Refused;
 use crate::dialect::anthropic::text::{Text, is_blank};
+use crate::dialect::request::Refused;
 
 /// Message, as the client sent it.
 #[derive(Debug, Deserialize)]

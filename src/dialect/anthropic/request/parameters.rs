@@ -13,7 +13,7 @@ use super::body::Metadata;
 use super::refusal::{invalid, unsupported, unsupported_parameter, wrong_type};
 use crate::dialect::anthropic::profile::Profile;
 use crate::dialect::anthropic::text::{Text, is_blank};
-use crate::dialect::{Ask, Refused};
+use crate::dialect::request::{DialectRequest, Refused};
 
 /// Default of `max_tokens`, if the model allows that many.
 const DEFAULT_MAX_TOKENS: u64 = 32_000;
@@ -64,35 +64,35 @@ impl Dropped {
 }
 
 /// Returns the raw JSON of a parameter; `null` counts as absent.
-pub fn given<'a>(ask: &Ask<'a>, name: &str) -> Option<&'a str> {
-    ask.document.get(name).map(str::trim_ascii).filter(|raw| *raw != "null")
+pub fn given<'a>(request: &DialectRequest<'a>, name: &str) -> Option<&'a str> {
+    request.document.get(name).map(str::trim_ascii).filter(|raw| *raw != "null")
 }
 
 /// Parses a parameter.
-pub fn parsed<'a, T: Deserialize<'a>>(ask: &Ask<'a>, name: &'static str) -> Result<Option<T>, Refused> {
-    let Some(raw) = given(ask, name) else { return Ok(None) };
+pub fn parsed<'a, T: Deserialize<'a>>(request: &DialectRequest<'a>, name: &'static str) -> Result<Option<T>, Refused> {
+    let Some(raw) = given(request, name) else { return Ok(None) };
     serde_json::from_str(raw).map(Some).map_err(|_| wrong_type::<T>(name, raw))
 }
 
 /// Refuses unsupported parameters and records those that are dropped.
-pub fn check_support(ask: &Ask<'_>, dropped: &mut Dropped) -> Result<(), Refused> {
+pub fn check_support(request: &DialectRequest<'_>, dropped: &mut Dropped) -> Result<(), Refused> {
     for (name, remedy) in REFUSED {
-        if given(ask, name).is_some() {
+        if given(request, name).is_some() {
             return Err(unsupported_parameter(name, remedy));
         }
     }
     for name in IGNORED {
-        if given(ask, name).is_some() {
+        if given(request, name).is_some() {
             dropped.record(name);
         }
     }
-    if let Some(modalities) = parsed::<Vec<Text<'_>>>(ask, "modalities")? {
+    if let Some(modalities) = parsed::<Vec<Text<'_>>>(request, "modalities")? {
         if modalities.iter().any(|modality| modality.0 != "text") {
             return Err(unsupported("modalities", "only text output is supported by this model"));
         }
         dropped.record("modalities");
     }
-    match given(ask, "n").map(str::parse::<u64>) {
+    match given(request, "n").map(str::parse::<u64>) {
         None | Some(Ok(1)) => Ok(()),
         Some(Ok(2..)) => Err(unsupported("n", "only one choice is supported by this model; send several requests")),
         _ => Err(invalid("n", "must be a positive integer")),
@@ -100,13 +100,13 @@ pub fn check_support(ask: &Ask<'_>, dropped: &mut Dropped) -> Result<(), Refused
 }
 
 /// Whether the client asked for a usage chunk at the end of the stream.
-pub fn wants_usage(ask: &Ask<'_>, dropped: &mut Dropped) -> Result<bool, Refused> {
+pub fn wants_usage(request: &DialectRequest<'_>, dropped: &mut Dropped) -> Result<bool, Refused> {
     #[derive(Deserialize)]
     struct StreamOptions {
         include_usage: Option<bool>,
         include_obfuscation: Option<IgnoredAny>,
     }
-    let Some(options) = parsed::<StreamOptions>(ask, "stream_options")? else { return Ok(false) };
+    let Some(options) = parsed::<StreamOptions>(request, "stream_options")? else { return Ok(false) };
     if options.include_obfuscation.is_some() {
         dropped.record("stream_options.include_obfuscation");
     }
@@ -114,21 +114,21 @@ pub fn wants_usage(ask: &Ask<'_>, dropped: &mut Dropped) -> Result<bool, Refused
 }
 
 /// Returns the limit of output tokens, thinking included.
-pub fn max_tokens(ask: &Ask<'_>, profile: &Profile) -> Result<u64, Refused> {
+pub fn max_tokens(request: &DialectRequest<'_>, profile: &Profile) -> Result<u64, Refused> {
     for name in ["max_completion_tokens", "max_tokens"] {
-        if let Some(raw) = given(ask, name) {
+        if let Some(raw) = given(request, name) {
             return raw.parse().map_err(|_| invalid(name, "must be a non-negative integer"));
         }
     }
-    let most = ask.max_output_tokens.or(profile.max_output);
+    let most = request.max_output_tokens.or(profile.max_output);
     Ok(most.map_or(DEFAULT_MAX_TOKENS, |most| most.min(DEFAULT_MAX_TOKENS)))
 }
 
 /// Returns the stop sequences that are not blank.
-pub fn stop_sequences<'a>(ask: &Ask<'a>, dropped: &mut Dropped) -> Result<Vec<Cow<'a, str>>, Refused> {
-    let Some(raw) = given(ask, "stop") else { return Ok(Vec::new()) };
+pub fn stop_sequences<'a>(request: &DialectRequest<'a>, dropped: &mut Dropped) -> Result<Vec<Cow<'a, str>>, Refused> {
+    let Some(raw) = given(request, "stop") else { return Ok(Vec::new()) };
     let sequences: Vec<Text<'a>> = if raw.starts_with('"') {
-        parsed::<Text<'a>>(ask, "stop")?.into_iter().collect()
+        parsed::<Text<'a>>(request, "stop")?.into_iter().collect()
     } else {
         serde_json::from_str(raw).map_err(|_| invalid("stop", "must be a string or an array of strings"))?
     };
@@ -139,21 +139,21 @@ pub fn stop_sequences<'a>(ask: &Ask<'a>, dropped: &mut Dropped) -> Result<Vec<Co
 }
 
 /// Returns the end user's id. E-mail addresses and telephone numbers are hashed first.
-pub fn metadata<'a>(ask: &Ask<'a>) -> Result<Option<Metadata<'a>>, Refused> {
-    let safety = parsed::<Text<'a>>(ask, "safety_identifier")?.filter(|id| !id.is_blank());
-    let user = parsed::<Text<'a>>(ask, "user")?.filter(|id| !id.is_blank());
+pub fn metadata<'a>(request: &DialectRequest<'a>) -> Result<Option<Metadata<'a>>, Refused> {
+    let safety = parsed::<Text<'a>>(request, "safety_identifier")?.filter(|id| !id.is_blank());
+    let user = parsed::<Text<'a>>(request, "user")?.filter(|id| !id.is_blank());
     Ok(safety.or(user).map(|Text(id)| Metadata { user_id: if is_email(&id) || is_phone(&id) { sha256(&id).into() } else { id } }))
 }
 
 /// Returns the service tier to request.
-pub fn service_tier(ask: &Ask<'_>) -> Result<Option<&'static str>, Refused> {
-    let tier = parsed::<Text<'_>>(ask, "service_tier")?;
+pub fn service_tier(request: &DialectRequest<'_>) -> Result<Option<&'static str>, Refused> {
+    let tier = parsed::<Text<'_>>(request, "service_tier")?;
     Ok(tier.map(|tier| if tier.0 == "default" { "standard_only" } else { "auto" }))
 }
 
 /// Parses a number from 0 to `most`. Returns the client's spelling and the value.
-pub fn number<'a>(ask: &Ask<'a>, name: &'static str, most: f64) -> Result<Option<(&'a RawValue, f64)>, Refused> {
-    let Some(raw) = parsed::<&'a RawValue>(ask, name)? else { return Ok(None) };
+pub fn number<'a>(request: &DialectRequest<'a>, name: &'static str, most: f64) -> Result<Option<(&'a RawValue, f64)>, Refused> {
+    let Some(raw) = parsed::<&'a RawValue>(request, name)? else { return Ok(None) };
     match raw.get().parse::<f64>() {
         Ok(value) if (0.0..=most).contains(&value) => Ok(Some((raw, value))),
         _ => Err(invalid(name, if most > 1.0 { "must be a number from 0 to 2" } else { "must be a number from 0 to 1" })),

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use serde::Deserialize;
 
-use crate::dialect::Refused;
+use crate::dialect::request::Refused;
 
 /// Refuses an invalid value.
 pub fn invalid(param: impl Display, message: &str) -> Refused {

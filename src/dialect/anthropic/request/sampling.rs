@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::parameters::{Dropped, number, parsed};
 use super::refusal::invalid;
 use crate::dialect::anthropic::profile::Profile;
-use crate::dialect::{Ask, Refused};
+use crate::dialect::request::{DialectRequest, Refused};
 
 /// First API version that refuses all three.
 pub const VERSION_WITHOUT: &str = "2026-10-21";
@@ -23,14 +23,14 @@ impl<'a> Sampling<'a> {
     ///
     /// # Errors
     /// [`Refused`] if one of them is invalid.
-    pub fn read(ask: &Ask<'a>, profile: &Profile, is_thinking: bool, dropped: &mut Dropped) -> Result<Self, Refused> {
-        let temperature = number(ask, "temperature", 2.0)?;
-        let top_p = number(ask, "top_p", 1.0)?;
-        let top_k = parsed::<&RawValue>(ask, "top_k")?;
+    pub fn read(request: &DialectRequest<'a>, profile: &Profile, is_thinking: bool, dropped: &mut Dropped) -> Result<Self, Refused> {
+        let temperature = number(request, "temperature", 2.0)?;
+        let top_p = number(request, "top_p", 1.0)?;
+        let top_k = parsed::<&RawValue>(request, "top_k")?;
         if top_k.is_some_and(|raw| raw.get().parse::<u64>().is_err()) {
             return Err(invalid("top_k", "must be a non-negative integer"));
         }
-        let is_pinned = ask.anthropic_version.is_some_and(|version| version >= VERSION_WITHOUT);
+        let is_pinned = request.headers.fixed.get("anthropic-version").is_some_and(|version| version >= VERSION_WITHOUT);
         if !profile.sampling || is_pinned {
             for (name, is_given) in [("temperature", temperature.is_some()), ("top_p", top_p.is_some()), ("top_k", top_k.is_some())] {
                 if is_given {

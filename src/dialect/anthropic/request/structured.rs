@@ -8,10 +8,10 @@ use super::body::{Format, Schema, Tool, ToolChoice};
 use super::parameters::Dropped;
 use super::refusal::{invalid, unsupported, wrong_type};
 use super::{schema, tools};
-use crate::dialect::Refused;
 use crate::dialect::anthropic::answer::expected::JSON_RESPONSE;
 use crate::dialect::anthropic::profile::Profile;
 use crate::dialect::anthropic::text::Text;
+use crate::dialect::request::Refused;
 
 const INSTRUCTION: &str = "Respond with a single valid JSON object and nothing else: no prose, no Markdown code fences.";
 

@@ -10,9 +10,9 @@ use super::body::{Tool, ToolChoice};
 use super::parameters::Dropped;
 use super::refusal::{invalid, unsupported, wrong_type};
 use super::tools::{self, Named};
-use crate::dialect::Refused;
 use crate::dialect::anthropic::profile::Profile;
 use crate::dialect::anthropic::text::Text;
+use crate::dialect::request::Refused;
 
 /// Tool choice requested by the client.
 #[derive(Debug, PartialEq)]

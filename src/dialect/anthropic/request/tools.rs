@@ -11,9 +11,9 @@ use super::body::{CacheControl, Schema, Tool};
 use super::parameters::Dropped;
 use super::refusal::{invalid, unsupported, wrong_type};
 use super::schema;
-use crate::dialect::Refused;
 use crate::dialect::anthropic::profile::Profile;
 use crate::dialect::anthropic::text::Text;
+use crate::dialect::request::Refused;
 
 /// Tool with its name.
 pub struct Named<'a> {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::body::{Block, Role, Turn};
 use super::messages::Conversation;
 use super::refusal::invalid;
-use crate::dialect::Refused;
+use crate::dialect::request::Refused;
 
 impl<'a> Conversation<'a> {
     /// Enforces the order of turns. `instruction` is added to the end of the system prompt.

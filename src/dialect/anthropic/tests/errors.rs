@@ -34,8 +34,8 @@ fn every_type_has_its_row() {
         ("new_error", 529, 503, "server_error", json!(null)),
     ] {
         says(&error(status_in, theirs, "é \"why\""), status, "é \"why\"", kind, code.clone());
-        let recorded = error(status_in, theirs, "").code;
-        assert_eq!(recorded.as_deref(), Some(code.as_str().unwrap_or(theirs)));
+        let recorded = error(status_in, theirs, "");
+        assert_eq!(recorded.ledger_code(), Some(code.as_str().unwrap_or(theirs)));
     }
 }
 
@@ -86,5 +86,5 @@ fn without_a_json_body_the_status_decides_and_the_body_is_not_shown() {
     }
     let untyped = Anthropic.failure(404, br#"{"error":{"message":"model: gone"}}"#);
     says(&untyped, 404, "model: gone", "invalid_request_error", json!("model_not_found"));
-    assert_eq!(Anthropic.failure(418, b"").code, None);
+    assert_eq!(Anthropic.failure(418, b"").ledger_code(), None);
 }

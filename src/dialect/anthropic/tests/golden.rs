@@ -43,7 +43,10 @@ fn every_whole_answer_is_the_one_its_case_expects() {
         };
         let (status, body) = match result {
             Ok(body) => (200, body),
-            Err(failure) => (failure.status, failure.body),
+            Err(failure) => {
+                let answer = Chat.failure(failure, "req_1");
+                (answer.status, answer.body)
+            }
         };
         assert_eq!(status, case.expected.status, "{}", case.file);
         let body = serde_json::from_slice(&body).unwrap();

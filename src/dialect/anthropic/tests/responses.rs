@@ -208,7 +208,7 @@ fn an_error_with_a_success_status_is_an_error() {
     assert_eq!(failure(json!({"error": {"type": "invalid_request_error", "message": "no"}})).status, 400);
     let unknown = failure(json!({"type": "error", "error": {"type": "new_error", "message": "Hm"}}));
     assert_eq!((unknown.status, &*unknown.kind, unknown.message.as_str()), (502, "server_error", "Hm"));
-    assert_eq!(unknown.code.as_deref(), Some("new_error"));
+    assert_eq!(unknown.ledger_code(), Some("new_error"));
 }
 
 #[test]

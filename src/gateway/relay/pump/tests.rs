@@ -8,8 +8,8 @@ use rt::task::JoinHandle;
 use tokio::time::{pause, resume};
 
 use super::*;
-use crate::dialect::Observed;
 use crate::dialect::openai::OpenAi;
+use crate::dialect::reader::Observed;
 use crate::gateway::fixture::{LONG, Policies, TestGateway, TestProvider, job};
 use crate::ledger::entry::{Entry, Outcome};
 
