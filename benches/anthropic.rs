@@ -13,6 +13,7 @@ use aigw::dialect::quirks::Quirks;
 use aigw::dialect::request::{DialectRequest, HeaderView};
 use aigw::dialect::sse::SseLimits;
 use aigw::json::{Document, JsonLimits};
+use aigw::payload::Payload;
 use aigw::terms::Operation;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -74,10 +75,10 @@ fn message() -> Bytes {
     Bytes::from(body.to_string())
 }
 
-fn prepared(document: &Document) -> Prepared {
+fn prepared(payload: &Payload) -> Prepared {
     let asked = Anthropic.request(&DialectRequest {
         operation: Operation::Chat,
-        document,
+        payload,
         stream: true,
         upstream_model: "claude-sonnet-5-5",
         max_output_tokens: Some(128_000),
@@ -113,32 +114,33 @@ fn count<T>(name: &str, work: impl FnOnce() -> T) {
 fn bench(criterion: &mut Criterion) {
     let body = request();
     let document = Document::parse(body.clone(), JsonLimits::default()).unwrap_or_else(|error| panic!("{error}"));
+    let payload = Payload::Json(document);
     let (each, all, message) = (stream(CHUNKS, 1), stream(CHUNKS, usize::MAX), message());
-    assert_eq!(translate(&mut prepared(&document), &each), CHUNKS + 3);
+    assert_eq!(translate(&mut prepared(&payload), &each), CHUNKS + 3);
 
-    count("a request of 20 messages and 10 tools", || prepared(&document));
-    let mut reader = prepared(&document);
+    count("a request of 20 messages and 10 tools", || prepared(&payload));
+    let mut reader = prepared(&payload);
     count("a stream of 40 chunks, an event a piece", || translate(&mut reader, &each));
-    let mut reader = prepared(&document);
+    let mut reader = prepared(&payload);
     count("a stream of 40 chunks in one piece", || translate(&mut reader, &all));
-    let mut reader = prepared(&document);
+    let mut reader = prepared(&payload);
     count("a complete answer", || reader.reader.whole(message.clone()).is_ok());
 
     let mut group = criterion.benchmark_group("anthropic request");
     group.throughput(Throughput::Bytes(body.len() as u64));
-    group.bench_function("20 messages, 10 tools", |bencher| bencher.iter(|| prepared(black_box(&document))));
+    group.bench_function("20 messages, 10 tools", |bencher| bencher.iter(|| prepared(black_box(&payload))));
     group.finish();
 
     let mut group = criterion.benchmark_group("anthropic answer");
     group.throughput(Throughput::Elements(CHUNKS as u64));
     for (name, pieces) in [("40 chunks, an event a piece", &each), ("40 chunks in one piece", &all)] {
         group.bench_function(name, |bencher| {
-            bencher.iter_batched_ref(|| prepared(&document), |prepared| translate(prepared, pieces), BatchSize::SmallInput);
+            bencher.iter_batched_ref(|| prepared(&payload), |prepared| translate(prepared, pieces), BatchSize::SmallInput);
         });
     }
     group.throughput(Throughput::Bytes(message.len() as u64));
     group.bench_function("whole", |bencher| {
-        bencher.iter_batched_ref(|| prepared(&document), |prepared| prepared.reader.whole(message.clone()).is_ok(), BatchSize::SmallInput);
+        bencher.iter_batched_ref(|| prepared(&payload), |prepared| prepared.reader.whole(message.clone()).is_ok(), BatchSize::SmallInput);
     });
     group.finish();
 }

@@ -24,6 +24,7 @@ use aigw::dialect::sse::{Scanner, SseLimits};
 use aigw::gateway::headers;
 use aigw::http::identity::Authenticator;
 use aigw::json::{Document, JsonLimits};
+use aigw::payload::Payload;
 use aigw::terms::{Billing, Operation, PicoUsd, Usage};
 use aigw::upstream::h1::Head;
 use bytes::{Bytes, BytesMut};
@@ -54,10 +55,10 @@ fn stream(chunks: usize, events_in_piece: usize) -> Vec<Bytes> {
     events.chunks(events_in_piece).map(|events| Bytes::from(events.concat())).collect()
 }
 
-fn ask<'a>(document: &'a Document, quirks: &'a Quirks) -> DialectRequest<'a> {
+fn ask<'a>(payload: &'a Payload, quirks: &'a Quirks) -> DialectRequest<'a> {
     DialectRequest {
         operation: Operation::Chat,
-        document,
+        payload,
         stream: true,
         upstream_model: "gpt-4o-2024-08-06",
         max_output_tokens: None,
@@ -80,15 +81,15 @@ fn requests(criterion: &mut Criterion) {
             bencher.iter(|| serde_json::from_slice::<serde::de::IgnoredAny>(black_box(&body)));
         });
         group.bench_function("parse", |bencher| bencher.iter(|| Document::parse(black_box(&body).clone(), JsonLimits::default())));
-        let Ok(document) = Document::parse(body, JsonLimits::default()) else { continue };
-        group.bench_function("rewrite", |bencher| bencher.iter(|| OpenAi.request(black_box(&ask(&document, &quirks))).is_ok()));
+        let Ok(payload) = Document::parse(body, JsonLimits::default()).map(Payload::Json) else { continue };
+        group.bench_function("rewrite", |bencher| bencher.iter(|| OpenAi.request(black_box(&ask(&payload, &quirks))).is_ok()));
     }
 }
 
 fn streams(criterion: &mut Criterion) {
     let quirks = Quirks { stream_usage: true, ..Quirks::default() };
-    let Ok(document) = Document::parse(body(100), JsonLimits::default()) else { return };
-    let reader = || OpenAi.request(&ask(&document, &quirks)).map(|prepared| prepared.reader);
+    let Ok(payload) = Document::parse(body(100), JsonLimits::default()).map(Payload::Json) else { return };
+    let reader = || OpenAi.request(&ask(&payload, &quirks)).map(|prepared| prepared.reader);
     let mut group = criterion.benchmark_group("stream of 40 chunks");
     for (name, events_in_piece) in [("an event a piece", 1), ("all in one piece", 43)] {
         let pieces = stream(40, events_in_piece);
@@ -146,8 +147,8 @@ fn answers(criterion: &mut Criterion) {
     });
     let answer = Bytes::from(answer.to_string());
     let quirks = Quirks::default();
-    let Ok(document) = Document::parse(body(100), JsonLimits::default()) else { return };
-    let reader = || OpenAi.request(&ask(&document, &quirks)).map(|prepared| prepared.reader);
+    let Ok(payload) = Document::parse(body(100), JsonLimits::default()).map(Payload::Json) else { return };
+    let reader = || OpenAi.request(&ask(&payload, &quirks)).map(|prepared| prepared.reader);
     criterion.bench_function("whole answer of 0.8 KB", |bencher| {
         let read = |reader: Result<Box<dyn Reader>, _>| reader.map(|mut reader| reader.whole(answer.clone()).map_err(drop)).is_ok();
         bencher.iter_batched(reader, read, BatchSize::SmallInput);

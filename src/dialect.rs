@@ -9,6 +9,7 @@ pub mod anthropic;
 pub mod call;
 pub mod contract;
 pub mod failure;
+pub mod opaque;
 pub mod openai;
 pub mod quirks;
 pub mod reader;

@@ -21,7 +21,7 @@ pub mod disconnect;
 pub mod failover;
 pub mod filter;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod headers;
 pub mod health;
 pub mod job;

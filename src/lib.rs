@@ -63,6 +63,7 @@ pub mod json;
 pub mod ledger;
 pub mod memory;
 pub mod metrics;
+pub mod payload;
 pub mod seal;
 pub mod secret;
 pub mod server;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use smol_str::SmolStr;
 
 use crate::dialect::failure::Failure;
-use crate::json::Document;
+use crate::payload::Payload;
 use crate::terms::Wire;
 
 /// Language of a client, implemented in code.
@@ -26,7 +26,7 @@ pub trait Surface: Send + Sync + 'static {
     fn members(&self) -> RoutingMembers;
 
     /// Returns the end user that the request names, for the ledger.
-    fn user(&self, document: &Document) -> Option<SmolStr>;
+    fn user(&self, payload: &Payload) -> Option<SmolStr>;
 
     /// Shapes an error as a complete answer.
     fn error(&self, error: &ClientError<'_>) -> ErrorAnswer;

@@ -14,17 +14,18 @@ const ACTORS_AND_NETWORK: &[&str] = &["actix", "actix_web", "actix_rt", "actix_t
 /// For rooms that speak of URIs and header names, and of nothing else of actix-web.
 const ACTORS_AND_SOCKETS: &[&str] = &["actix", "actix_rt", "actix_tls", "awc", "diesel", "tokio"];
 
-const ROOMS: [Room; 20] = [
+const ROOMS: [Room; 21] = [
     Room { path: "clock", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "terms", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "json", may_use: &[], never_names: ACTORS_AND_NETWORK },
+    Room { path: "payload", may_use: &["json"], never_names: ACTORS_AND_NETWORK },
     Room { path: "secret", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "memory", may_use: &[], never_names: ACTORS_AND_NETWORK },
     Room { path: "deadline", may_use: &[], never_names: &["actix", "actix_web", "actix_rt", "actix_tls", "awc", "diesel"] },
     Room { path: "credential", may_use: &["secret"], never_names: ACTORS_AND_NETWORK },
     Room { path: "seal", may_use: &["secret", "credential", "terms", "guard"], never_names: ACTORS_AND_SOCKETS },
-    Room { path: "dialect", may_use: &["terms", "json"], never_names: ACTORS_AND_NETWORK },
-    Room { path: "surface", may_use: &["terms", "json", "dialect"], never_names: ACTORS_AND_NETWORK },
+    Room { path: "dialect", may_use: &["terms", "json", "payload"], never_names: ACTORS_AND_NETWORK },
+    Room { path: "surface", may_use: &["terms", "payload", "dialect"], never_names: ACTORS_AND_NETWORK },
     Room { path: "guard", may_use: &[], never_names: ACTORS_AND_SOCKETS },
     Room { path: "config", may_use: &["terms", "json", "secret", "dialect", "guard"], never_names: ACTORS_AND_SOCKETS },
     Room { path: "journal", may_use: &[], never_names: ACTORS_AND_NETWORK },
@@ -38,6 +39,7 @@ const ROOMS: [Room; 20] = [
             "json",
             "config",
             "dialect",
+            "payload",
             "surface",
             "guard",
             "catalog",
@@ -65,6 +67,7 @@ const ROOMS: [Room; 20] = [
             "credential",
             "secret",
             "catalog",
+            "payload",
             "surface",
             "gateway",
             "ledger",

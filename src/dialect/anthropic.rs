@@ -36,7 +36,7 @@ impl Dialect for Anthropic {
     }
 
     fn request(&self, request: &DialectRequest<'_>) -> Result<Prepared, Refused> {
-        request::translate(request)
+        request::translate(&request.json()?)
     }
 
     fn failure(&self, status: u16, body: &[u8]) -> Failure {

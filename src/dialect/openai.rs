@@ -9,12 +9,12 @@ mod peek;
 mod reader;
 mod usage;
 
-use crate::dialect::call::{Call, Prepared};
+use crate::dialect::call::{AnswerFormat, Call, JSON, Prepared};
 use crate::dialect::contract::Dialect;
 use crate::dialect::failure::Failure;
 use crate::dialect::quirks::Quirks;
 use crate::dialect::reader::Reader;
-use crate::dialect::request::{DialectRequest, Refused};
+use crate::dialect::request::{DialectRequest, JsonRequest, Refused};
 use crate::json::{Document, Edit, WrongType};
 use crate::terms::Operation;
 
@@ -35,6 +35,7 @@ impl Dialect for OpenAi {
     }
 
     fn request(&self, request: &DialectRequest<'_>) -> Result<Prepared, Refused> {
+        let request = &request.json()?;
         let Quirks { rename, drop, set, stream_usage, .. } = request.quirks;
         // Serializing a string cannot fail.
         let model = serde_json::to_string(request.upstream_model).unwrap_or_default();
@@ -47,8 +48,13 @@ impl Dialect for OpenAi {
         edits.extend(rename.iter().map(|(from, to)| Edit::Rename { from, to }));
         edits.extend(drop.iter().map(|name| Edit::Remove { name }));
         edits.extend(set.iter().map(|(name, value)| Edit::Set { name, value }));
-        let body = request.document.splice(&edits);
-        Ok(Prepared { call: Call::Http { headers: Vec::new(), body }, reader: new_reader(request, options.as_ref()), dropped: Vec::new() })
+        let body = request.payload.splice(&edits);
+        Ok(Prepared {
+            call: Call::Http { headers: Vec::new(), content_type: JSON, body },
+            reader: new_reader(request, options.as_ref()),
+            format: AnswerFormat::of_json(request.stream),
+            dropped: Vec::new(),
+        })
     }
 
     fn failure(&self, status: u16, body: &[u8]) -> Failure {
@@ -60,14 +66,14 @@ impl Dialect for OpenAi {
 ///
 /// # Errors
 /// [`Refused`] if `stream_options` is invalid.
-pub(super) fn reader(request: &DialectRequest<'_>) -> Result<Box<dyn Reader>, Refused> {
+pub(super) fn reader(request: &JsonRequest<'_>) -> Result<Box<dyn Reader>, Refused> {
     Ok(new_reader(request, StreamOptions::of(request)?.as_ref()))
 }
 
-fn new_reader(request: &DialectRequest<'_>, options: Option<&StreamOptions>) -> Box<dyn Reader> {
+fn new_reader(request: &JsonRequest<'_>, options: Option<&StreamOptions>) -> Box<dyn Reader> {
     let wants_usage = options.is_some_and(|options| options.include_usage);
     // Number of choices that a stream must finish. The upstream refuses an invalid `n`.
-    let choices = request.document.get("n").and_then(|n| n.parse().ok()).unwrap_or(1);
+    let choices = request.payload.get("n").and_then(|n| n.parse().ok()).unwrap_or(1);
     Box::new(reader::OpenAiReader::new(request.operation, wants_usage, choices, request.sse))
 }
 
@@ -79,11 +85,11 @@ struct StreamOptions {
 
 impl StreamOptions {
     /// Parses the options. `None` if the operation has none or the request is not a stream.
-    fn of(request: &DialectRequest<'_>) -> Result<Option<Self>, Refused> {
+    fn of(request: &JsonRequest<'_>) -> Result<Option<Self>, Refused> {
         if !request.stream || request.operation == Operation::Embeddings {
             return Ok(None);
         }
-        let given = request.document.object("stream_options").transpose().map_err(|wrong| refused("stream_options", wrong))?;
+        let given = request.payload.object("stream_options").transpose().map_err(|wrong| refused("stream_options", wrong))?;
         let include_usage = given.as_ref().and_then(|options| options.boolean("include_usage")).transpose();
         let include_usage = include_usage.map_err(|wrong| refused("stream_options.include_usage", wrong))?.unwrap_or(false);
         Ok(Some(Self { given, include_usage }))

@@ -5,15 +5,16 @@ use std::fmt::Debug;
 use super::quirks::Quirks;
 use super::sse::SseLimits;
 use crate::json::Document;
+use crate::payload::Payload;
 use crate::terms::Operation;
 
 /// One client request for one model of one provider.
 #[derive(Clone, Copy, Debug)]
-pub struct DialectRequest<'a> {
+pub struct DialectRequest<'a, P = Payload> {
     /// Requested operation.
     pub operation: Operation,
     /// The client's body.
-    pub document: &'a Document,
+    pub payload: &'a P,
     /// Whether the client wants a stream.
     pub stream: bool,
     /// Name of the model at the provider.
@@ -33,6 +34,9 @@ pub struct DialectRequest<'a> {
     pub seed: u64,
 }
 
+/// A request whose body is a JSON object.
+pub type JsonRequest<'a> = DialectRequest<'a, Document>;
+
 /// Headers that go upstream besides a dialect's own.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderView<'a> {
@@ -46,6 +50,21 @@ pub struct HeaderView<'a> {
 pub trait HeaderLookup: Debug {
     /// Returns the value of the header with this name in lower case, if it is ASCII.
     fn get(&self, name: &str) -> Option<&str>;
+}
+
+impl<'a> DialectRequest<'a> {
+    /// Returns the same request with its JSON object.
+    ///
+    /// # Errors
+    /// [`Refused`] if the body is a form.
+    pub fn json(&self) -> Result<JsonRequest<'a>, Refused> {
+        let Some(payload) = self.payload.json() else {
+            let message = "this model's provider takes no forms; send JSON".to_owned();
+            return Err(Refused { code: "unsupported_value", param: None, message });
+        };
+        let Self { operation, stream, upstream_model, max_output_tokens, quirks, headers, created, sse, seed, .. } = *self;
+        Ok(DialectRequest { payload, operation, stream, upstream_model, max_output_tokens, quirks, headers, created, sse, seed })
+    }
 }
 
 impl<N: AsRef<str> + Debug, V: AsRef<[u8]> + Debug> HeaderLookup for Vec<(N, V)> {

@@ -15,12 +15,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::dialect::call::{Call, Prepared, Script};
+use crate::dialect::call::{AnswerFormat, Call, Prepared, Script};
 use crate::dialect::contract::Dialect;
 use crate::dialect::failure::Failure;
 use crate::dialect::openai::{self, OpenAi};
 use crate::dialect::quirks::Simulate;
-use crate::dialect::request::{DialectRequest, Refused};
+use crate::dialect::request::{DialectRequest, JsonRequest, Refused};
 use crate::terms::Operation;
 
 /// Dialect that answers in process.
@@ -40,13 +40,14 @@ impl Dialect for Simulator {
     }
 
     fn request(&self, request: &DialectRequest<'_>) -> Result<Prepared, Refused> {
+        let request = &request.json()?;
         let reader = openai::reader(request)?;
         let simulate = &request.quirks.simulate;
         let script = match failure(simulate, request.seed) {
             Some((status, error)) => whole(status, &error, simulate),
             None => generate(request)?,
         };
-        Ok(Prepared { call: Call::Scripted(script), reader, dropped: Vec::new() })
+        Ok(Prepared { call: Call::Scripted(script), reader, format: AnswerFormat::of_json(request.stream), dropped: Vec::new() })
     }
 
     fn failure(&self, status: u16, body: &[u8]) -> Failure {
@@ -56,7 +57,7 @@ impl Dialect for Simulator {
 }
 
 /// Generates the answer to a request that does not fail.
-fn generate(request: &DialectRequest<'_>) -> Result<Script, Refused> {
+fn generate(request: &JsonRequest<'_>) -> Result<Script, Refused> {
     let simulate = &request.quirks.simulate;
     if request.operation == Operation::Embeddings {
         return Ok(whole(200, &embedding::answer(request)?, simulate));

@@ -26,7 +26,7 @@ pub trait Admission: Send + Sync {
 /// A routed request before its first call.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
-    /// The request: caller, operation and document among the rest.
+    /// The request: caller, operation and payload among the rest.
     pub job: &'a Job,
     /// The resolved model and its chain.
     pub plan: &'a Resolved,
@@ -35,7 +35,7 @@ pub struct Candidate<'a> {
 impl Candidate<'_> {
     /// Size of the payload in bytes.
     pub fn payload_bytes(&self) -> usize {
-        self.job.document.bytes().len()
+        self.job.payload.bytes().len()
     }
 
     /// The offers that can serve the request, in order.

@@ -4,6 +4,7 @@
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 
 use super::call_failure::{CallFailure, Cause};
 use super::filter::Filter;
@@ -18,6 +19,7 @@ use crate::dialect::call::{Call, Prepared};
 use crate::dialect::failure::Failure;
 use crate::dialect::request::{DialectRequest, HeaderView, Refused};
 use crate::dialect::sse::SseLimits;
+use crate::payload::Payload;
 use crate::upstream::{Request, Upstream};
 
 /// A call that led to an answer for the client.
@@ -42,25 +44,25 @@ pub enum NotPrepared {
 /// The dialect cannot express it, or `filter` refuses it.
 pub fn prepare(attempt: &Attempt, attempts_made: u32, filter: Option<&dyn Filter>) -> Result<Prepared, NotPrepared> {
     let Some(filter) = filter else {
-        return translate(attempt, attempts_made, &attempt.job.document).map_err(NotPrepared::Inexpressible);
+        return translate(attempt, attempts_made, &attempt.job.payload).map_err(NotPrepared::Inexpressible);
     };
     let mut filter = filter.begin(&attempt.job, &attempt.offer);
-    let replaced = filter.request(&attempt.job.document).map_err(NotPrepared::Refused)?;
+    let replaced = filter.request(&attempt.job.payload).map_err(NotPrepared::Refused)?;
     let mut reservation = attempt.job.memory.reservation();
-    if let Some(document) = &replaced {
-        reservation.resize(document.bytes().len()).map_err(|_| NotPrepared::Refused(Refusal::Overloaded))?;
+    if let Some(payload) = &replaced {
+        reservation.resize(payload.bytes().len()).map_err(|_| NotPrepared::Refused(Refusal::Overloaded))?;
     }
-    let document = replaced.as_ref().unwrap_or(&attempt.job.document);
-    let prepared = translate(attempt, attempts_made, document).map_err(NotPrepared::Inexpressible)?;
+    let payload = replaced.as_ref().unwrap_or(&attempt.job.payload);
+    let prepared = translate(attempt, attempts_made, payload).map_err(NotPrepared::Inexpressible)?;
     Ok(Prepared { reader: filter.answer(prepared.reader), ..prepared })
 }
 
-fn translate(attempt: &Attempt, attempts_made: u32, document: &crate::json::Document) -> Result<Prepared, Refused> {
+fn translate(attempt: &Attempt, attempts_made: u32, payload: &Payload) -> Result<Prepared, Refused> {
     let (job, offer) = (&attempt.job, &attempt.offer);
     let provider = &offer.provider;
     provider.dialect.request(&DialectRequest {
         operation: job.operation,
-        document,
+        payload,
         stream: job.stream,
         upstream_model: &offer.upstream_model,
         max_output_tokens: offer.max_output_tokens,
@@ -92,10 +94,10 @@ pub async fn call(
 ) -> Result<Answered, CallFailure> {
     let (job, offer) = (&attempt.job, &attempt.offer);
     let provider = &offer.provider;
-    let Prepared { call, reader, dropped } = prepared;
+    let Prepared { call, reader, format, dropped } = prepared;
     let deadline = started_at + provider.retry.first_byte_timeout;
     let (status, response_headers, body) = match call {
-        Call::Http { headers, body } => {
+        Call::Http { headers, content_type, body } => {
             let target = offer.targets.get(&job.operation).ok_or_else(|| CallFailure::new(Cause::NoTarget))?;
             let request = Request {
                 target,
@@ -104,7 +106,7 @@ pub async fn call(
                 more: &headers,
                 // The provider's own credential or none: the client's never goes upstream.
                 credential: attempt.credential(),
-                content_type: "application/json",
+                content_type: &content_type,
                 body,
                 started_at,
                 head_deadline: deadline,
@@ -142,9 +144,12 @@ pub async fn call(
         }
         return Ok(rejected(attempt, failure, response_headers));
     }
-    let is_stream = job.stream && !response_headers.content_type.starts_with("application/json");
-    let relay = Relay { job, offer, record: &attempt.record, response_headers, dropped, reader, deadline: deadline.into(), sent };
-    let result = if is_stream { relay.stream(body).await } else { relay.whole(status, body).await };
+    let is_relayed = format.is_relayed(&response_headers.content_type);
+    if response_headers.content_type.is_empty() {
+        response_headers.content_type = SmolStr::new_static(format.default_content_type());
+    }
+    let relay = Relay { job, offer, record: &attempt.record, response_headers, dropped, reader, format, deadline: deadline.into(), sent };
+    let result = if is_relayed { relay.stream(body).await } else { relay.whole(status, body).await };
     match result {
         Ok(reply) => Ok(Answered { status: reply.status, reply: Box::new(reply) }),
         Err(Broken::Transport(error)) => Err(CallFailure::transport(error, Some(status))),

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
 use actix_web::rt;
-use bytes::Bytes;
 use serde_json::json;
 
 use super::adapter::Adapter;
@@ -31,11 +30,12 @@ use crate::dialect::failure::Failure;
 use crate::dialect::openai::OpenAi;
 use crate::dialect::request::{DialectRequest, Refused};
 use crate::guard::{NetworkAccess, SelfListen};
-use crate::json::{Document, JsonLimits};
+use crate::json::JsonLimits;
 use crate::ledger::entry::Entry;
 use crate::ledger::handle::{self, LedgerHandle, LedgerOptions};
 use crate::ledger::{Batch, EntrySink, Observer, Positions, SinkError};
 use crate::memory::MemoryCapacity;
+use crate::payload::{Payload, PayloadFormat};
 use crate::surface::chat::Chat;
 use crate::terms::Operation;
 use crate::upstream::Network;
@@ -49,11 +49,9 @@ pub const LONG: Duration = Duration::from_secs(20);
 pub struct TestGateway {
     pub router: Addr<Router>,
     pub state: Rc<RouterState>,
-    pub ledger: LedgerHandle,
+    pub ledger: TestLedger,
     pub providers: Vec<Arc<Provider>>,
     pub pair: Vec<Arc<Offer>>,
-    observed: Arc<Observed>,
-    _journals: tempfile::TempDir,
 }
 
 /// A provider of a [`TestGateway`].
@@ -96,11 +94,17 @@ impl Handler<Fault> for Adapter {
     }
 }
 
-/// Every entry as it was settled.
-#[derive(Default)]
-struct Observed(Mutex<Vec<Entry>>);
+/// A ledger that remembers every entry as it was settled.
+pub struct TestLedger {
+    pub handle: LedgerHandle,
+    settled: Arc<SettledEntries>,
+    _journals: tempfile::TempDir,
+}
 
-impl Observer for Observed {
+#[derive(Default)]
+struct SettledEntries(Mutex<Vec<Entry>>);
+
+impl Observer for SettledEntries {
     fn settled(&self, entry: &Entry) {
         self.0.lock().unwrap().push(entry.clone());
     }
@@ -194,7 +198,8 @@ pub fn retry_policy() -> RetryPolicy {
     }
 }
 
-fn offerings(providers: &[TestProvider]) -> Offerings {
+/// The models of a [`TestGateway`] with at least two providers, in alphabetical order.
+pub fn offerings(providers: &[TestProvider]) -> Offerings {
     let network = NetworkAccess { allow_private: true, ..NetworkAccess::default() };
     let retry = retry_policy();
     let kind = |provider: &TestProvider| {
@@ -242,27 +247,51 @@ fn offerings(providers: &[TestProvider]) -> Offerings {
     Offerings::build(&catalog, None, 0)
 }
 
+/// A network without listeners of its own.
+pub fn network() -> Network {
+    let self_listen = SelfListen { listeners: Vec::new(), interfaces: Vec::new() };
+    Network { resolver: Arc::new(SystemResolver), self_listen }
+}
+
+impl TestLedger {
+    /// Starts a ledger with a journal of its own.
+    pub fn start() -> Self {
+        let (journals, settled) = (tempfile::tempdir().unwrap(), Arc::<SettledEntries>::default());
+        let observer = Arc::clone(&settled) as Arc<dyn Observer>;
+        let handle = handle::start(LedgerOptions::new(journals.path()), Box::new(NullSink), observer).unwrap();
+        Self { handle, settled, _journals: journals }
+    }
+
+    /// Every settled entry by request id, after the ledger has stopped. Each request must have
+    /// exactly one.
+    pub async fn entries(self) -> HashMap<String, Entry> {
+        until("every request to be settled", || self.handle.open_settlements() == 0).await;
+        self.handle.stop(LONG).await.unwrap();
+        let settled = self.settled.0.lock().unwrap().clone();
+        let count = settled.len();
+        let entries: HashMap<_, _> = settled.into_iter().map(|entry| (entry.request_id.to_string(), entry)).collect();
+        assert_eq!(entries.len(), count, "a request was settled twice");
+        entries
+    }
+}
+
 impl TestGateway {
     /// Starts a router over at least two providers. Their names must be in alphabetical order.
     pub fn start(providers: &[TestProvider], policies: Policies) -> Self {
         let offerings = Arc::new(offerings(providers));
         let providers: Vec<_> = offerings.providers.iter().map(|listed| Arc::clone(&listed.provider)).collect();
-        let (journals, observed) = (tempfile::tempdir().unwrap(), Arc::<Observed>::default());
-        let observer = Arc::clone(&observed) as Arc<dyn Observer>;
-        let ledger = handle::start(LedgerOptions::new(journals.path()), Box::new(NullSink), observer).unwrap();
-        let self_listen = SelfListen { listeners: Vec::new(), interfaces: Vec::new() };
-        let network = Network { resolver: Arc::new(SystemResolver), self_listen };
+        let ledger = TestLedger::start();
         let snapshot = Snapshot { offerings, directory: Arc::default() };
         let pair = snapshot.find(&caller(), "pair").unwrap().chain.to_vec();
         let state = Rc::new(RouterState {
             catalog: Catalog::new(snapshot).start(),
-            journal: ledger.journal(0).unwrap(),
-            slots: AdapterSlots::new(Arc::default(), network, policies.filter),
+            journal: ledger.handle.journal(0).unwrap(),
+            slots: AdapterSlots::new(Arc::default(), network(), policies.filter),
             byo_keys: ByoKeys::new(None, Duration::ZERO),
             admission: policies.admission,
         });
         let router = Router::new(Rc::clone(&state)).start();
-        Self { router, state, ledger, providers, pair, observed, _journals: journals }
+        Self { router, state, ledger, providers, pair }
     }
 
     /// Starts a router over alpha and beta, which answer in process.
@@ -279,13 +308,7 @@ impl TestGateway {
     /// Every settled entry by request id, after the ledger has stopped. Each request must have
     /// exactly one.
     pub async fn entries(self) -> HashMap<String, Entry> {
-        until("every request to be settled", || self.ledger.open_settlements() == 0).await;
-        self.ledger.stop(LONG).await.unwrap();
-        let observed = self.observed.0.lock().unwrap().clone();
-        let count = observed.len();
-        let entries: HashMap<_, _> = observed.into_iter().map(|entry| (entry.request_id.to_string(), entry)).collect();
-        assert_eq!(entries.len(), count, "a request was settled twice");
-        entries
+        self.ledger.entries().await
     }
 }
 
@@ -293,6 +316,11 @@ impl TestGateway {
 pub fn caller() -> Caller {
     let tenant = Arc::new(Tenant::minimal("acme".into()));
     Caller { subject: "s".into(), ..Caller::minimal(tenant, "key_1".into(), [0; 32]) }
+}
+
+/// A JSON payload.
+pub fn json(body: String) -> Payload {
+    PayloadFormat::Json.parse("", body.into(), JsonLimits::default()).unwrap()
 }
 
 /// A chat request with the id `model-nth`.
@@ -307,7 +335,7 @@ pub fn job(model: &str, nth: usize, stream: bool) -> Job {
         surface: &Chat,
         model: model.into(),
         stream,
-        document: Document::parse(Bytes::from(body), JsonLimits::default()).unwrap(),
+        payload: json(body),
         prompt_bytes: 2,
         forwarded: Forwarded::default(),
         user: None,
@@ -329,7 +357,7 @@ pub async fn body(reply: Reply) -> String {
         Body::Whole(bytes) => all.extend_from_slice(&bytes),
         Body::Stream(mut frames) => {
             while let Some(frame) = frames.recv().await {
-                all.extend_from_slice(&frame);
+                all.extend_from_slice(&frame.unwrap());
             }
         }
     }

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::disconnect::ClientGone;
 use crate::catalog::caller::Caller;
 use crate::config::UpstreamLimits;
-use crate::json::Document;
 use crate::memory::MemoryCapacity;
+use crate::payload::Payload;
 use crate::surface::Surface;
 use crate::terms::{Operation, RequestId};
 
@@ -30,7 +30,7 @@ pub struct Job {
     /// Whether the client asked for a stream.
     pub stream: bool,
     /// The body.
-    pub document: Document,
+    pub payload: Payload,
     /// Bytes of the prompt, for an estimate of its tokens.
     pub prompt_bytes: u64,
     /// The client's headers that may go upstream.

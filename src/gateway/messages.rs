@@ -97,8 +97,20 @@ pub enum Body {
     Whole(Bytes),
     /// Frames as they arrive. The channel closes at the end of the stream; dropping the receiver
     /// cancels the upstream call.
-    Stream(mpsc::Receiver<Bytes>),
+    Stream(mpsc::Receiver<Frame>),
 }
+
+/// A frame of a stream, or its abortion.
+pub type Frame = Result<Bytes, Aborted>;
+
+/// A stream that broke off in a format without errors. The client must see that it is incomplete,
+/// so its connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer broke off")]
+pub struct Aborted;
+
+/// Content type of answers that the gateway makes itself.
+pub const JSON: &str = "application/json";
 
 /// Content of the `x-aigw-*` headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,18 +141,19 @@ pub struct Rejection {
 }
 
 impl Reply {
-    /// The reply of `offer` to `job`.
-    pub fn new(job: &Job, offer: &Offer, status: u16, headers: ResponseHeaders, dropped: Vec<&'static str>, body: Body) -> Self {
-        let fallback = if job.stream && status == 200 { "text/event-stream" } else { "application/json" };
-        let content_type = if headers.content_type.is_empty() { fallback.into() } else { headers.content_type };
-        let route = RouteInfo { dropped, ..RouteInfo::new(offer, 0) };
-        Self { status, content_type, headers: headers.headers, route, body }
+    /// The reply of `offer`.
+    pub fn new(offer: &Offer, status: u16, headers: ResponseHeaders, dropped: Vec<&'static str>, body: Body) -> Self {
+        let ResponseHeaders { content_type, headers } = headers;
+        Self { status, content_type, headers, route: RouteInfo { dropped, ..RouteInfo::new(offer, 0) }, body }
     }
 
     /// The failure of `offer` as a complete answer in the client's language.
-    pub fn error(job: &Job, offer: &Offer, failure: Failure, headers: ResponseHeaders) -> Self {
+    pub fn error(job: &Job, offer: &Offer, failure: Failure, mut headers: ResponseHeaders) -> Self {
         let ErrorAnswer { status, body } = job.surface.failure(failure, &job.request_id);
-        Self::new(job, offer, status, headers, Vec::new(), Body::Whole(body))
+        if headers.content_type.is_empty() {
+            headers.content_type = SmolStr::new_static(JSON);
+        }
+        Self::new(offer, status, headers, Vec::new(), Body::Whole(body))
     }
 }
 

@@ -7,6 +7,8 @@
 use std::time::Duration;
 
 use crate::dialect::request::Refused;
+use crate::payload::PayloadFormat;
+use crate::payload::form::error::FormError;
 use crate::terms::{ModelId, Operation};
 
 /// A request refused by the gateway. The text is the client's error message; it holds nothing of
@@ -37,9 +39,12 @@ pub enum Refusal {
     /// The body is not a valid JSON object.
     #[error("invalid JSON body: {0}")]
     InvalidJson(String),
-    /// The body is not declared to be JSON.
-    #[error("unsupported content-type; send application/json")]
-    UnsupportedContentType,
+    /// The body is not a valid form.
+    #[error("invalid form: {0}")]
+    InvalidForm(FormError),
+    /// The body is not declared to be in the operation's format.
+    #[error("unsupported content-type; send {}", .0.media_type())]
+    UnsupportedContentType(PayloadFormat),
     /// A field is missing or invalid.
     #[error("{message}")]
     InvalidValue {
@@ -151,7 +156,8 @@ impl Refusal {
             Self::UnknownModel(_) => row(404, INVALID, "model_not_found").param(Some("model")),
             Self::UnknownEndpoint(_) => row(404, INVALID, "unknown_endpoint"),
             Self::MethodNotAllowed(_) => row(405, INVALID, "method_not_allowed"),
-            Self::InvalidJson(_) | Self::UnsupportedContentType => row(400, INVALID, "invalid_json"),
+            Self::InvalidJson(_) | Self::UnsupportedContentType(PayloadFormat::Json) => row(400, INVALID, "invalid_json"),
+            Self::InvalidForm(_) | Self::UnsupportedContentType(PayloadFormat::Form) => row(400, INVALID, "invalid_value"),
             Self::InvalidValue { param, .. } => row(400, INVALID, "invalid_value").param(Some(param)),
             Self::TooLarge { .. } => row(413, INVALID, "request_too_large").closing(),
             Self::UnsupportedEncoding(_) => row(415, INVALID, "unsupported_encoding").closing(),

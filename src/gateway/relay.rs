@@ -20,6 +20,7 @@ use super::messages::{Body, Reply};
 use super::record::Record;
 use crate::catalog::provider::Offer;
 use crate::deadline::timeout_lazy;
+use crate::dialect::call::AnswerFormat;
 use crate::dialect::failure::{Failure, FailureOrigin};
 use crate::dialect::reader::{Flow, Reader};
 use crate::upstream::body::ResponseBody;
@@ -40,6 +41,8 @@ pub struct Relay<'a> {
     pub dropped: Vec<&'static str>,
     /// Reads the body.
     pub reader: Box<dyn Reader>,
+    /// Format of the body.
+    pub format: AnswerFormat,
     /// Time by which the first event must have arrived.
     pub deadline: Instant,
     /// The credential of the call.
@@ -70,7 +73,7 @@ impl Relay<'_> {
         };
         let body = reservation.attach(self.reader.whole(body).map_err(|failure| self.failed(failure))?);
         self.record.answered(self.job, self.offer, status, self.reader.observed());
-        let mut reply = Reply::new(self.job, self.offer, status, self.response_headers, self.dropped, Body::Whole(body));
+        let mut reply = Reply::new(self.offer, status, self.response_headers, self.dropped, Body::Whole(body));
         reply.route.cost = Some(self.record.cost());
         Ok(reply)
     }
@@ -110,12 +113,13 @@ impl Relay<'_> {
             offer: Arc::clone(self.offer),
             record: Some(self.record.clone()),
             reader: self.reader,
+            format: self.format,
             body,
             reservation,
             sent: self.sent.cloned(),
         };
         rt::spawn(pump.run(client, flow, frames));
-        Ok(Reply::new(self.job, self.offer, 200, self.response_headers, self.dropped, Body::Stream(receiver)))
+        Ok(Reply::new(self.offer, 200, self.response_headers, self.dropped, Body::Stream(receiver)))
     }
 
     /// Tells a failure of the provider from an answer that a policy blocked, which the provider is

@@ -19,6 +19,7 @@ use crate::deadline::timeout_at_lazy;
 use crate::gateway::refusal::Refusal;
 use crate::memory::collect::{CollectError, Collector};
 use crate::memory::{MemoryCapacity, Reservation};
+use crate::payload::PayloadFormat;
 use decode::{DecodeLimits, Encoding};
 use pace::MinRate;
 
@@ -39,12 +40,13 @@ struct TimedBody {
 pub async fn read(
     payload: web::Payload,
     headers: &HeaderMap,
+    format: PayloadFormat,
     started_at: std::time::Instant,
     server: &Server,
     memory: &Arc<MemoryCapacity>,
 ) -> Result<Bytes, Refusal> {
     let encoding = Encoding::of(headers)?;
-    expect_json(headers)?;
+    expect(format, headers)?;
     let content_length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if content_length.is_some_and(|length| length > server.max_body) {
         return Err(Refusal::TooLarge { limit: server.max_body });
@@ -57,10 +59,14 @@ pub async fn read(
     Ok(reservation.attach(body))
 }
 
-fn expect_json(headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
-    let essence = value.to_str().unwrap_or("?").split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(Refusal::UnsupportedContentType) }
+/// Checks the content type. A body without one is taken to be JSON.
+fn expect(format: PayloadFormat, headers: &HeaderMap) -> Result<(), Refusal> {
+    let value = match headers.get(CONTENT_TYPE) {
+        Some(value) => value.to_str().unwrap_or("?"),
+        None => PayloadFormat::Json.media_type(),
+    };
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case(format.media_type()) { Ok(()) } else { Err(Refusal::UnsupportedContentType(format)) }
 }
 
 impl TimedBody {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, Route, web};
 use smol_str::SmolStr;
 
@@ -15,7 +16,7 @@ use crate::gateway::headers;
 use crate::gateway::job::Job;
 use crate::gateway::messages::{self, Answer, Rejection};
 use crate::gateway::refusal::Refusal;
-use crate::json::Document;
+use crate::payload::{Payload, PayloadError};
 use crate::surface::operations::OperationSpec;
 use crate::terms::RequestId;
 
@@ -57,21 +58,24 @@ async fn handle(
     let caller = state.identify(request, &worker, received_at / 1000)?;
     let headers = request.headers();
     let presented = if caller.tenant.has_byo { identity::presented(headers).map(Presented::new) } else { None };
-    let body = body::read(payload, headers, received, &state.server, &state.memory).await?;
-    let document = Document::parse(body, state.server.json).map_err(|error| Refusal::InvalidJson(error.to_string()))?;
+    let body = body::read(payload, headers, spec.payload, received, &state.server, &state.memory).await?;
+    let payload = spec.payload.parse(content_type(headers), body, state.server.json).map_err(|error| match error {
+        PayloadError::Json(error) => Refusal::InvalidJson(error.to_string()),
+        PayloadError::Form(error) => Refusal::InvalidForm(error),
+    })?;
     let members = spec.surface.members();
     let job = Arc::new(Job {
         request_id,
         caller,
         operation: spec.operation,
         surface: spec.surface,
-        model: model(&document, members.model)?,
-        stream: flag(&document, members.stream)? && spec.may_stream,
-        prompt_bytes: prompt_bytes(&document, spec.prompt),
-        user: spec.surface.user(&document),
+        model: model(&payload, members.model)?,
+        stream: flag(&payload, members.stream)? && spec.may_stream,
+        prompt_bytes: spec.prompt.iter().map(|member| payload.size_of(member)).sum(),
+        user: spec.surface.user(&payload),
         forwarded: headers::request(headers),
         tags: tags::read(headers)?,
-        document,
+        payload,
         received,
         received_at,
         write_timeout: state.server.write_timeout,
@@ -83,25 +87,24 @@ async fn handle(
     worker.router.send(messages::Route { job, presented }).await.map_err(|_| Refusal::Internal)?
 }
 
-fn model(document: &Document, member: &str) -> Result<SmolStr, Refusal> {
+fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn model(payload: &Payload, member: &str) -> Result<SmolStr, Refusal> {
     let invalid = |problem: &str| Refusal::InvalidValue { param: member.to_owned(), message: format!("`{member}` {problem}") };
-    let raw = document.get(member).ok_or_else(|| invalid("is missing; GET /v1/models lists what there is"))?;
-    let model: SmolStr = serde_json::from_str(raw).map_err(|_| invalid("has to be a string"))?;
+    let model = payload.text(member).ok_or_else(|| invalid("is missing; GET /v1/models lists what there is"))?;
+    let model = model.map_err(|_| invalid("has to be a string"))?;
     if model.is_empty() || model.len() > 256 || model.contains('\0') {
         return Err(invalid("has to be a model id; GET /v1/models lists what there is"));
     }
     Ok(model)
 }
 
-fn flag(document: &Document, name: &str) -> Result<bool, Refusal> {
-    match document.get(name) {
-        None | Some("null" | "false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(_) => Err(Refusal::InvalidValue { param: name.to_owned(), message: format!("`{name}` has to be true or false") }),
-    }
+fn flag(payload: &Payload, member: &str) -> Result<bool, Refusal> {
+    let flag = payload.flag(member).unwrap_or(Ok(false));
+    flag.map_err(|_| Refusal::InvalidValue { param: member.to_owned(), message: format!("`{member}` has to be true or false") })
 }
 
-/// Returns the size of the prompt in bytes of JSON, for an estimate of its tokens.
-fn prompt_bytes(document: &Document, members: &[&str]) -> u64 {
-    members.iter().filter_map(|member| document.raw(member)).map(|raw| raw.len() as u64).sum()
-}
+#[cfg(test)]
+mod tests;

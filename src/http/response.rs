@@ -1,6 +1,5 @@
 //! Replies and refusals as responses: the headers every answer carries, and bodies that hold on to what must last as long.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,14 +7,13 @@ use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use bytes::Bytes;
 use tokio::sync::mpsc;
 use uuid::fmt::Simple;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::error;
 use crate::gateway::disconnect::DisconnectGuard;
-use crate::gateway::messages::{Body, Rejection, Reply, RouteInfo};
+use crate::gateway::messages::{Aborted, Body, Frame, JSON, Rejection, Reply, RouteInfo};
 use crate::gateway::worker::InFlightGuard;
 use crate::surface::Surface;
 use crate::terms::RequestId;
@@ -29,9 +27,6 @@ static X_AIGW_MODEL: HeaderName = HeaderName::from_static("x-aigw-model");
 static X_AIGW_ATTEMPTS: HeaderName = HeaderName::from_static("x-aigw-attempts");
 static X_UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
 static X_AIGW_DROPPED_PARAMS: HeaderName = HeaderName::from_static("x-aigw-dropped-params");
-
-/// What most answers are: a value that need not be made anew.
-const JSON: &str = "application/json";
 
 /// The client's own request id if it is sane, else a new one.
 pub fn request_id(headers: &HeaderMap) -> RequestId {
@@ -122,19 +117,19 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 
 /// A stream's body. Dropping it, as the server does when the client goes away, cancels the upstream call.
 struct Frames {
-    frames: mpsc::Receiver<Bytes>,
+    frames: mpsc::Receiver<Frame>,
     _in_flight: InFlightGuard,
     _client: DisconnectGuard,
 }
 
 impl MessageBody for Frames {
-    type Error = Infallible;
+    type Error = Aborted;
 
     fn size(&self) -> BodySize {
         BodySize::Stream
     }
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
-        self.frames.poll_recv(cx).map(|frame| frame.map(Ok))
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
+        self.frames.poll_recv(cx)
     }
 }

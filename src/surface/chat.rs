@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::{ClientError, ErrorAnswer, ModelFacts, Pricing, RoutingMembers, Surface};
 use crate::dialect::failure::Failure;
-use crate::json::Document;
+use crate::payload::Payload;
 use crate::terms::Wire;
 
 /// Surface of Chat Completions, Completions and Embeddings.
@@ -54,8 +54,8 @@ impl Surface for Chat {
         RoutingMembers { model: "model", stream: "stream" }
     }
 
-    fn user(&self, document: &Document) -> Option<SmolStr> {
-        document.get("user").and_then(|raw| serde_json::from_str(raw).ok())
+    fn user(&self, payload: &Payload) -> Option<SmolStr> {
+        payload.text("user")?.ok()
     }
 
     fn error(&self, error: &ClientError<'_>) -> ErrorAnswer {

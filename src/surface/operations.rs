@@ -5,6 +5,7 @@
 
 use super::Surface;
 use super::chat::Chat;
+use crate::payload::PayloadFormat;
 use crate::terms::Operation;
 
 /// A row of the table.
@@ -16,6 +17,8 @@ pub struct OperationSpec {
     pub path: &'static str,
     /// Language of its clients.
     pub surface: &'static dyn Surface,
+    /// Format of its request bodies.
+    pub payload: PayloadFormat,
     /// Whether the answer may be a stream.
     pub may_stream: bool,
     /// Request members that hold the prompt, for an estimate of its tokens.
@@ -24,9 +27,30 @@ pub struct OperationSpec {
 
 /// All operations, in the order of [`Operation::ALL`].
 pub static OPERATIONS: [OperationSpec; Operation::ALL.len()] = [
-    OperationSpec { operation: Operation::Chat, path: "/v1/chat/completions", surface: &Chat, may_stream: true, prompt: &["messages"] },
-    OperationSpec { operation: Operation::Completions, path: "/v1/completions", surface: &Chat, may_stream: true, prompt: &["prompt"] },
-    OperationSpec { operation: Operation::Embeddings, path: "/v1/embeddings", surface: &Chat, may_stream: false, prompt: &["input"] },
+    OperationSpec {
+        operation: Operation::Chat,
+        path: "/v1/chat/completions",
+        surface: &Chat,
+        payload: PayloadFormat::Json,
+        may_stream: true,
+        prompt: &["messages"],
+    },
+    OperationSpec {
+        operation: Operation::Completions,
+        path: "/v1/completions",
+        surface: &Chat,
+        payload: PayloadFormat::Json,
+        may_stream: true,
+        prompt: &["prompt"],
+    },
+    OperationSpec {
+        operation: Operation::Embeddings,
+        path: "/v1/embeddings",
+        surface: &Chat,
+        payload: PayloadFormat::Json,
+        may_stream: false,
+        prompt: &["input"],
+    },
 ];
 
 /// Surface of answers to requests for no operation.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::dialect::failure::Failure;
 use crate::dialect::reader::{Flow, Observed, Reader};
-use crate::dialect::request::DialectRequest;
+use crate::dialect::request::JsonRequest;
 
 mod block;
 mod blocks;
@@ -28,7 +28,7 @@ pub struct AnswerReader {
 
 impl AnswerReader {
     /// Creates the reader of the answer to `request`.
-    pub fn new(request: &DialectRequest<'_>, expected: Expected) -> Self {
+    pub fn new(request: &JsonRequest<'_>, expected: Expected) -> Self {
         let origin = Origin::new(request.created, request.upstream_model, request.seed);
         Self { stream: Translation::new(origin, expected, request.sse), whole: None }
     }

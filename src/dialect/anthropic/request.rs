@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 
 use super::answer::{AnswerReader, Expected};
 use super::profile::Profile;
-use crate::dialect::call::{Call, Prepared};
+use crate::dialect::call::{AnswerFormat, Call, JSON, Prepared};
 use crate::dialect::quirks::Quirks;
-use crate::dialect::request::{DialectRequest, Refused};
+use crate::dialect::request::{JsonRequest, Refused};
 
 mod body;
 mod calls;
@@ -41,7 +41,7 @@ const VERSION_WITH_SAMPLING: &str = "2023-06-01";
 ///
 /// # Errors
 /// [`Refused`] if the request cannot be expressed in the Messages API.
-pub fn translate(request: &DialectRequest<'_>) -> Result<Prepared, Refused> {
+pub fn translate(request: &JsonRequest<'_>) -> Result<Prepared, Refused> {
     let profile = Profile::of(request.upstream_model);
     let mut dropped = Dropped::default();
     parameters::check_support(request, &mut dropped)?;
@@ -96,14 +96,15 @@ pub fn translate(request: &DialectRequest<'_>) -> Result<Prepared, Refused> {
     };
     let expected = Expected { usage_chunk: include_usage, service_tier: service_tier.is_some(), answers_by_tool };
     Ok(Prepared {
-        call: Call::Http { headers, body: serialize(&body, request)? },
+        call: Call::Http { headers, content_type: JSON, body: serialize(&body, request)? },
         reader: Box::new(AnswerReader::new(request, expected)),
+        format: AnswerFormat::of_json(request.stream),
         dropped: dropped.into_names(),
     })
 }
 
 /// `anthropic-version` (rule 1.3) and `anthropic-beta` (rule 1.4).
-fn headers(request: &DialectRequest<'_>, samples: bool, own_beta: Option<&str>) -> Vec<(&'static str, String)> {
+fn headers(request: &JsonRequest<'_>, samples: bool, own_beta: Option<&str>) -> Vec<(&'static str, String)> {
     let mut headers = Vec::with_capacity(2);
     if request.headers.fixed.get("anthropic-version").is_none() {
         let version = if samples { VERSION_WITH_SAMPLING } else { VERSION_WITHOUT };
@@ -122,11 +123,11 @@ fn headers(request: &DialectRequest<'_>, samples: bool, own_beta: Option<&str>) 
 }
 
 /// Serializes the body and applies the kind's quirks.
-fn serialize(body: &Body<'_>, request: &DialectRequest<'_>) -> Result<Bytes, Refused> {
+fn serialize(body: &Body<'_>, request: &JsonRequest<'_>) -> Result<Bytes, Refused> {
     let Quirks { rename, drop, set, .. } = request.quirks;
     let not_serializable = |_| invalid("messages", "the request cannot be serialized as JSON");
     if rename.is_empty() && drop.is_empty() && set.is_empty() {
-        let mut bytes = Vec::with_capacity(request.document.bytes().len() + 512);
+        let mut bytes = Vec::with_capacity(request.payload.bytes().len() + 512);
         serde_json::to_writer(&mut bytes, body).map_err(not_serializable)?;
         return Ok(bytes.into());
     }

@@ -11,6 +11,7 @@ use crate::dialect::quirks::Quirks;
 use crate::dialect::reader::{Flow, Observed, Reader};
 use crate::dialect::request::{DialectRequest, HeaderView, Refused};
 use crate::json::{Document, JsonLimits};
+use crate::payload::Payload;
 use crate::surface::Surface;
 use crate::surface::chat::Chat;
 use crate::terms::Operation;
@@ -39,10 +40,10 @@ struct Asking<'a> {
 
 /// Translates a request for the upstream model that the body names.
 fn ask_with(asking: &Asking<'_>, body: &Value) -> Result<Prepared, Refused> {
-    let document = Document::parse(Bytes::from(body.to_string()), JsonLimits::default()).unwrap();
+    let payload = Payload::Json(Document::parse(Bytes::from(body.to_string()), JsonLimits::default()).unwrap());
     Anthropic.request(&DialectRequest {
         operation: Operation::Chat,
-        document: &document,
+        payload: &payload,
         stream: body["stream"] == true,
         upstream_model: body["model"].as_str().unwrap(),
         max_output_tokens: asking.max_output,
@@ -66,7 +67,7 @@ fn ask(body: &Value) -> Result<Prepared, Refused> {
 /// Returns headers, body and dropped parameters of a prepared request.
 fn parts(prepared: &Prepared) -> (Vec<(&'static str, String)>, Value, Vec<&'static str>) {
     match &prepared.call {
-        Call::Http { headers, body } => (headers.clone(), serde_json::from_slice(body).unwrap(), prepared.dropped.clone()),
+        Call::Http { headers, body, .. } => (headers.clone(), serde_json::from_slice(body).unwrap(), prepared.dropped.clone()),
         Call::Scripted(_) => panic!("a remote dialect plays nothing"),
     }
 }

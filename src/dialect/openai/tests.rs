@@ -6,13 +6,14 @@ use super::*;
 use crate::dialect::reader::{Flow, Observed};
 use crate::dialect::request::HeaderView;
 use crate::json::JsonLimits;
+use crate::payload::Payload;
 use crate::terms::Usage;
 
 fn ask(body: &Value, quirks: &Quirks, operation: Operation) -> Result<Prepared, Refused> {
-    let document = Document::parse(Bytes::from(body.to_string()), JsonLimits::default()).unwrap();
+    let payload = Payload::Json(Document::parse(Bytes::from(body.to_string()), JsonLimits::default()).unwrap());
     OpenAi.request(&DialectRequest {
         operation,
-        document: &document,
+        payload: &payload,
         stream: body["stream"] == true,
         upstream_model: "up",
         max_output_tokens: None,
@@ -25,8 +26,8 @@ fn ask(body: &Value, quirks: &Quirks, operation: Operation) -> Result<Prepared, 
 }
 
 fn sent(body: &Value, quirks: &Quirks, operation: Operation) -> Value {
-    let Call::Http { headers, body } = ask(body, quirks, operation).unwrap().call else { panic!("a remote dialect") };
-    assert_eq!(headers, []);
+    let Call::Http { headers, content_type, body } = ask(body, quirks, operation).unwrap().call else { panic!("a remote dialect") };
+    assert_eq!((headers, &*content_type), (Vec::new(), "application/json"));
     serde_json::from_slice(&body).unwrap()
 }
 
@@ -84,11 +85,11 @@ const USED: Usage = Usage {
 #[test]
 fn only_the_model_is_changed_in_a_plain_request() {
     let text = "{ \"messages\": [ {\"role\":\"user\",\"content\":\"h\\u00e9\"} ],\n \"model\" : \"gpt\", \"unknown\": 1.0e0 }";
-    let document = Document::parse(Bytes::from(text), JsonLimits::default()).unwrap();
+    let payload = Payload::Json(Document::parse(Bytes::from(text), JsonLimits::default()).unwrap());
     for (upstream_model, expected) in [("a\"b", text.replace("\"gpt\"", "\"a\\\"b\"")), ("gpt", text.to_owned())] {
         let ask = DialectRequest {
             operation: Operation::Chat,
-            document: &document,
+            payload: &payload,
             stream: false,
             upstream_model,
             max_output_tokens: Some(1),
@@ -100,7 +101,7 @@ fn only_the_model_is_changed_in_a_plain_request() {
         };
         let Call::Http { body, .. } = OpenAi.request(&ask).unwrap().call else { panic!("a remote dialect") };
         assert_eq!(body, expected);
-        assert_eq!(body.as_ptr() == document.bytes().as_ptr(), upstream_model == "gpt", "nothing to change, nothing to copy");
+        assert_eq!(body.as_ptr() == payload.bytes().as_ptr(), upstream_model == "gpt", "nothing to change, nothing to copy");
     }
 }
 
@@ -409,7 +410,7 @@ proptest! {
         };
         let asked = DialectRequest {
             operation: Operation::Chat,
-            document: &document,
+            payload: &Payload::Json(document),
             stream,
             upstream_model: "up",
             max_output_tokens: None,

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::text::{Choice, Reply, tokens};
-use crate::dialect::request::DialectRequest;
+use crate::dialect::request::JsonRequest;
 use crate::terms::Operation;
 
 /// Returns the whole answer.
-pub(super) fn whole(request: &DialectRequest<'_>, reply: &Reply) -> Value {
+pub(super) fn whole(request: &JsonRequest<'_>, reply: &Reply) -> Value {
     let chat = request.operation == Operation::Chat;
     let choices = reply.choices.iter().enumerate().map(|(index, Choice { text, finish_reason })| {
         if chat {
@@ -22,7 +22,7 @@ pub(super) fn whole(request: &DialectRequest<'_>, reply: &Reply) -> Value {
 }
 
 /// Returns the answer as events of about one word each, usage last, without `[DONE]`.
-pub(super) fn events(request: &DialectRequest<'_>, reply: &Reply) -> Vec<String> {
+pub(super) fn events(request: &JsonRequest<'_>, reply: &Reply) -> Vec<String> {
     let chat = request.operation == Operation::Chat;
     let object = if chat { "chat.completion.chunk" } else { "text_completion" };
     let event = |choices, usage| format!("data: {}\n\n", object_of(request, object, choices, usage));
@@ -44,7 +44,7 @@ pub(super) fn events(request: &DialectRequest<'_>, reply: &Reply) -> Vec<String>
     events
 }
 
-fn object_of(request: &DialectRequest<'_>, object: &str, choices: Vec<Value>, usage: Option<Value>) -> Value {
+fn object_of(request: &JsonRequest<'_>, object: &str, choices: Vec<Value>, usage: Option<Value>) -> Value {
     let prefix = if request.operation == Operation::Chat { "chatcmpl" } else { "cmpl" };
     let mut answer = json!({
         "id": format!("{prefix}-sim{:016x}", request.seed),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::refusal::refused;
 use super::text::{integer, texts, tokens};
-use crate::dialect::request::{DialectRequest, Refused};
+use crate::dialect::request::{JsonRequest, Refused};
 
 /// Default length of a vector, that of OpenAI's small model.
 const DIMENSIONS: u64 = 1536;
@@ -15,10 +15,10 @@ const DIMENSIONS: u64 = 1536;
 ///
 /// # Errors
 /// [`Refused`] if a parameter is invalid.
-pub(super) fn answer(request: &DialectRequest<'_>) -> Result<Value, Refused> {
+pub(super) fn answer(request: &JsonRequest<'_>) -> Result<Value, Refused> {
     let inputs = texts(request, "input", "a string or an array of strings or token numbers, at least one")?;
     let dimensions = integer(request, "dimensions", 1..=8192)?.unwrap_or(DIMENSIONS);
-    let format = request.document.string("encoding_format").transpose();
+    let format = request.payload.string("encoding_format").transpose();
     let base64 = match format.map_err(|wrong| refused("encoding_format", wrong.expected))?.as_deref() {
         None | Some("float") => false,
         Some("base64") => true,

@@ -9,12 +9,13 @@ use crate::dialect::quirks::Quirks;
 use crate::dialect::reader::{Flow, Observed};
 use crate::dialect::request::HeaderView;
 use crate::json::{Document, JsonLimits};
+use crate::payload::Payload;
 
 fn ask(operation: Operation, body: &Value, quirks: &Quirks, seed: u64) -> Result<Prepared, Refused> {
-    let document = Document::parse(Bytes::from(body.to_string()), JsonLimits::default()).unwrap();
+    let payload = Payload::Json(Document::parse(Bytes::from(body.to_string()), JsonLimits::default()).unwrap());
     Simulator.request(&DialectRequest {
         operation,
-        document: &document,
+        payload: &payload,
         stream: body["stream"] == true,
         upstream_model: body["model"].as_str().unwrap_or("sim-echo"),
         max_output_tokens: Some(10_000),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::refusal::refused;
-use crate::dialect::request::{DialectRequest, Refused};
+use crate::dialect::request::{JsonRequest, Refused};
 use crate::terms::Operation;
 
 /// Placeholder text of `sim-lorem`.
@@ -38,7 +38,7 @@ pub(super) fn tokens(bytes: usize) -> u64 {
 ///
 /// # Errors
 /// [`Refused`] if a parameter is invalid.
-pub(super) fn reply(request: &DialectRequest<'_>) -> Result<Option<Reply>, Refused> {
+pub(super) fn reply(request: &JsonRequest<'_>) -> Result<Option<Reply>, Refused> {
     let (prompt_bytes, prompts) = if request.operation == Operation::Chat { chat(request)? } else { completion(request)? };
     let limit = limit(request)?;
     let copies = integer(request, "n", 1..=128)?.unwrap_or(1);
@@ -56,7 +56,7 @@ pub(super) fn reply(request: &DialectRequest<'_>) -> Result<Option<Reply>, Refus
 }
 
 /// Returns the size in bytes of all messages, and the last user message.
-fn chat(request: &DialectRequest<'_>) -> Result<(usize, Vec<String>), Refused> {
+fn chat(request: &JsonRequest<'_>) -> Result<(usize, Vec<String>), Refused> {
     let messages: Vec<Value> = list(request, "messages", "an array of messages, at least one")?;
     let (mut bytes, mut last) = (0, String::new());
     for (nth, message) in messages.iter().enumerate() {
@@ -78,7 +78,7 @@ fn chat(request: &DialectRequest<'_>) -> Result<(usize, Vec<String>), Refused> {
 }
 
 /// Returns the size in bytes of all prompts, and the prompts.
-fn completion(request: &DialectRequest<'_>) -> Result<(usize, Vec<String>), Refused> {
+fn completion(request: &JsonRequest<'_>) -> Result<(usize, Vec<String>), Refused> {
     let expected = "a string or an array of strings, at least one";
     let prompts = texts(request, "prompt", expected)?;
     Ok((prompts.iter().map(String::len).sum(), prompts))
@@ -89,13 +89,13 @@ fn completion(request: &DialectRequest<'_>) -> Result<(usize, Vec<String>), Refu
 ///
 /// # Errors
 /// [`Refused`] if it is anything else or empty.
-pub(super) fn texts(request: &DialectRequest<'_>, name: &str, expected: &str) -> Result<Vec<String>, Refused> {
+pub(super) fn texts(request: &JsonRequest<'_>, name: &str, expected: &str) -> Result<Vec<String>, Refused> {
     let spell = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         Value::Array(tokens) => tokens.iter().all(Value::is_u64).then(|| value.to_string()),
         _ => None,
     };
-    let raw = request.document.get(name).and_then(|raw| serde_json::from_str::<Value>(raw).ok());
+    let raw = request.payload.get(name).and_then(|raw| serde_json::from_str::<Value>(raw).ok());
     let texts = match &raw {
         Some(Value::Array(items)) if items.iter().all(Value::is_u64) => Some(vec![Value::from(items.clone()).to_string()]),
         Some(Value::Array(items)) => items.iter().map(spell).collect(),
@@ -105,13 +105,13 @@ pub(super) fn texts(request: &DialectRequest<'_>, name: &str, expected: &str) ->
     texts.filter(|_| raw != Some(Value::Array(Vec::new()))).ok_or_else(|| refused(name, expected))
 }
 
-fn list(request: &DialectRequest<'_>, name: &str, expected: &str) -> Result<Vec<Value>, Refused> {
-    let list: Option<Vec<Value>> = request.document.get(name).and_then(|raw| serde_json::from_str(raw).ok());
+fn list(request: &JsonRequest<'_>, name: &str, expected: &str) -> Result<Vec<Value>, Refused> {
+    let list: Option<Vec<Value>> = request.payload.get(name).and_then(|raw| serde_json::from_str(raw).ok());
     list.filter(|list| !list.is_empty()).ok_or_else(|| refused(name, expected))
 }
 
 /// Returns the maximum number of tokens of a choice.
-fn limit(request: &DialectRequest<'_>) -> Result<Option<u64>, Refused> {
+fn limit(request: &JsonRequest<'_>) -> Result<Option<u64>, Refused> {
     let asked = [integer(request, "max_completion_tokens", 0..=u64::MAX)?, integer(request, "max_tokens", 0..=u64::MAX)?];
     Ok(asked.into_iter().flatten().chain(request.max_output_tokens).min())
 }
@@ -120,8 +120,8 @@ fn limit(request: &DialectRequest<'_>) -> Result<Option<u64>, Refused> {
 ///
 /// # Errors
 /// [`Refused`] if it is anything else.
-pub(super) fn integer(request: &DialectRequest<'_>, name: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>, Refused> {
-    match request.document.get(name) {
+pub(super) fn integer(request: &JsonRequest<'_>, name: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>, Refused> {
+    match request.payload.get(name) {
         None | Some("null") => Ok(None),
         Some(raw) => match raw.parse() {
             Ok(number) if range.contains(&number) => Ok(Some(number)),

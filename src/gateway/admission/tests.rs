@@ -39,7 +39,7 @@ impl Admission for TestPolicy {
             let Candidate { job, plan } = candidate;
             let offers: Vec<_> = candidate.offers().map(|offer| offer.provider.name.to_string()).collect();
             let (tenant, model) = (&job.caller.tenant.id, &plan.model.definition.id);
-            let member = job.document.get("model").unwrap_or_default();
+            let member = job.payload.json().unwrap().get("model").unwrap_or_default();
             let size = candidate.payload_bytes();
             self.candidates.lock().unwrap().push(format!("{tenant} {} {model} {member} {} {size}", job.operation, offers.join(",")));
             self.admits.acquire().await.unwrap().forget();
@@ -74,7 +74,7 @@ async fn a_policy_sees_the_request_and_hears_of_its_end_whole_or_streamed() {
     let gateway = gateway(&policy, Scripted::new([whole("hi"), error(503), error(503)]), Scripted::new([stream(&["a", "b"], false)]));
     assert!(gateway.route(job("pair", 0, false)).await.is_ok());
     assert!(body(gateway.route(job("pair", 1, true)).await.unwrap()).await.ends_with("[DONE]\n\n"));
-    let size = job("pair", 0, false).document.bytes().len();
+    let size = job("pair", 0, false).payload.bytes().len();
     assert_eq!(policy.candidates.lock().unwrap()[0], format!("acme chat pair \"pair\" alpha,beta {size}"));
     let entries = gateway.entries().await;
     assert_eq!(ends(&policy), [(Outcome::Ok, 200, None), (Outcome::Ok, 200, None)]);
@@ -122,7 +122,7 @@ async fn a_policy_holds_a_request_back_until_it_admits_it() {
     let routed = gateway.route(job("pair", 0, false));
     let released = async {
         until("the request to arrive", || policy.candidates.lock().unwrap().len() == 1).await;
-        assert_eq!((gateway.ledger.open_settlements(), alpha.sent().len()), (0, 0));
+        assert_eq!((gateway.ledger.handle.open_settlements(), alpha.sent().len()), (0, 0));
         policy.admits.add_permits(1);
     };
     let (answer, ()) = tokio::join!(routed, released);

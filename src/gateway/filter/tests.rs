@@ -9,8 +9,7 @@ use super::*;
 use crate::config;
 use crate::dialect::failure::{Failure, FailureOrigin};
 use crate::dialect::reader::{Flow, Observed};
-use crate::gateway::fixture::{Policies, Scripted, TestGateway, body, job, stream, whole};
-use crate::json::JsonLimits;
+use crate::gateway::fixture::{Policies, Scripted, TestGateway, body, job, json, stream, whole};
 use crate::ledger::entry::{Entry, Outcome, UsageSource};
 use crate::memory::MemoryCapacity;
 
@@ -41,13 +40,13 @@ impl Filter for TestPolicy {
 }
 
 impl AttemptFilter for TestFilter {
-    fn request(&mut self, document: &Document) -> Result<Option<Document>, Refusal> {
-        let text = String::from_utf8_lossy(document.bytes()).into_owned();
+    fn request(&mut self, payload: &Payload) -> Result<Option<Payload>, Refusal> {
+        let text = String::from_utf8_lossy(payload.bytes()).into_owned();
         if text.contains("forbidden") {
             return Err(Refusal::InvalidValue { param: "messages".to_owned(), message: "the policy forbids it".to_owned() });
         }
         let masked = text.replace("secret", "masked");
-        Ok((masked != text).then(|| Document::parse(masked.into(), JsonLimits::default()).unwrap()))
+        Ok((masked != text).then(|| json(masked)))
     }
 
     fn answer(self: Box<Self>, inner: Box<dyn Reader>) -> Box<dyn Reader> {
@@ -107,8 +106,8 @@ fn gateway(policy: &Arc<TestPolicy>, alpha: &'static Scripted, beta: &'static Sc
 /// A chat request about `content`.
 fn about(content: &str, stream: bool) -> Job {
     let job = job("pair", 0, stream);
-    let body = String::from_utf8_lossy(job.document.bytes()).replace("\"hi\"", &format!("{content:?}"));
-    Job { document: Document::parse(body.into(), JsonLimits::default()).unwrap(), ..job }
+    let body = String::from_utf8_lossy(job.payload.bytes()).replace("\"hi\"", &format!("{content:?}"));
+    Job { payload: json(body), ..job }
 }
 
 fn ended(entry: &Entry) -> (Outcome, u16, Option<&str>) {

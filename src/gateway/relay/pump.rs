@@ -15,9 +15,11 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use crate::catalog::provider::Offer;
+use crate::dialect::call::AnswerFormat;
 use crate::dialect::failure::Failure;
 use crate::dialect::reader::{Flow, Reader};
 use crate::gateway::job::Job;
+use crate::gateway::messages::{Aborted, Frame};
 use crate::gateway::record::{Record, StreamEnd};
 use crate::gateway::redact::Redactor;
 use crate::memory::{MemoryExhausted, Reservation};
@@ -46,6 +48,8 @@ pub struct Pump {
     pub record: Option<Record>,
     /// Reads the body.
     pub reader: Box<dyn Reader>,
+    /// Format of the body.
+    pub format: AnswerFormat,
     /// The upstream's body.
     pub body: ResponseBody,
     /// Memory for data held beyond the buffer that each stream may have.
@@ -57,7 +61,7 @@ pub struct Pump {
 impl Pump {
     /// Relays the stream to `client`, beginning with `frames` and the state `flow` after them, and
     /// fills in the entry.
-    pub async fn run(mut self, client: mpsc::Sender<Bytes>, flow: Flow, mut frames: Vec<Bytes>) {
+    pub async fn run(mut self, client: mpsc::Sender<Frame>, flow: Flow, mut frames: Vec<Bytes>) {
         // A reader that panics must not leave its client without a last frame.
         let relayed = AssertUnwindSafe(self.relay(&client, flow, &mut frames)).catch_unwind().await;
         let end = relayed.unwrap_or_else(|_| StreamEnd::Broken(Failure::interrupted("the gateway failed in the middle of the stream")));
@@ -67,7 +71,9 @@ impl Pump {
         if let Some(record) = self.settle(&end) {
             record.close().await;
         }
+        let mut is_aborted = false;
         match &end {
+            StreamEnd::Broken(_) | StreamEnd::KeyRevoked if self.format == AnswerFormat::Opaque => is_aborted = true,
             StreamEnd::Broken(failure) => frames.push(Redactor::of(self.sent.as_ref()).body(self.last_frame(failure))),
             StreamEnd::KeyRevoked => {
                 frames.push(self.last_frame(&Failure::interrupted("the virtual key was revoked or has expired")));
@@ -75,7 +81,10 @@ impl Pump {
             StreamEnd::Complete | StreamEnd::ClientClosed | StreamEnd::ClientStalled => {}
         }
         // The entry is settled: a client that is gone by now changes nothing.
-        let _ = self.send(&client, &mut frames).await;
+        let sent = self.send(&client, &mut frames).await;
+        if is_aborted && sent.is_ok() {
+            let _ = self.send_frame(&client, Err(Aborted)).await;
+        }
         drop(client);
         if is_complete {
             let _ = timeout(DRAIN, async { while let Ok(Some(_)) = self.body.next(DRAIN).await {} }).await;
@@ -83,7 +92,7 @@ impl Pump {
     }
 
     /// Relays until the stream ends. Leaves the last frames unsent.
-    async fn relay(&mut self, client: &mpsc::Sender<Bytes>, mut flow: Flow, frames: &mut Vec<Bytes>) -> StreamEnd {
+    async fn relay(&mut self, client: &mpsc::Sender<Frame>, mut flow: Flow, frames: &mut Vec<Bytes>) -> StreamEnd {
         let idle = self.offer.provider.retry.idle_timeout;
         let until = Instant::now() + self.offer.provider.retry.total_timeout;
         let mut revocation_poll = interval(REVOCATION_POLL);
@@ -127,6 +136,9 @@ impl Pump {
                 Err(error) if error.class.is_timeout() => {
                     Flow::Failed(Failure::interrupted("the upstream stopped sending in the middle of the stream"))
                 }
+                Err(_) if self.format == AnswerFormat::Opaque => {
+                    Flow::Failed(Failure::interrupted("the upstream broke off in the middle of the answer"))
+                }
                 // A connection that breaks after the terminal event has lost nothing. The reader
                 // can tell.
                 Ok(None) | Err(_) => match self.reader.end(frames) {
@@ -141,24 +153,24 @@ impl Pump {
         self.job.surface.last_frame(failure, &self.job.request_id)
     }
 
-    async fn send(&self, client: &mpsc::Sender<Bytes>, frames: &mut Vec<Bytes>) -> Result<(), StreamEnd> {
+    async fn send(&self, client: &mpsc::Sender<Frame>, frames: &mut Vec<Bytes>) -> Result<(), StreamEnd> {
         let most = self.job.limits.stream_buffer / FRAMES;
         join(frames, most);
         for mut frame in frames.drain(..) {
             while !frame.is_empty() {
-                self.send_part(client, frame.split_to(frame.len().min(most))).await?;
+                self.send_frame(client, Ok(frame.split_to(frame.len().min(most)))).await?;
             }
         }
         Ok(())
     }
 
-    async fn send_part(&self, client: &mpsc::Sender<Bytes>, part: Bytes) -> Result<(), StreamEnd> {
-        let part = match client.try_send(part) {
+    async fn send_frame(&self, client: &mpsc::Sender<Frame>, frame: Frame) -> Result<(), StreamEnd> {
+        let frame = match client.try_send(frame) {
             Ok(()) => return Ok(()),
-            Err(TrySendError::Full(part)) => part,
+            Err(TrySendError::Full(frame)) => frame,
             Err(TrySendError::Closed(_)) => return Err(StreamEnd::ClientClosed),
         };
-        let mut sending = pin!(timeout(self.job.write_timeout, client.send(part)));
+        let mut sending = pin!(timeout(self.job.write_timeout, client.send(frame)));
         loop {
             match timeout(REVOCATION_POLL, &mut sending).await {
                 Ok(Ok(Ok(()))) => return Ok(()),

@@ -171,7 +171,7 @@ type Flight = Vec<rt::task::JoinHandle<Answer>>;
 impl Supervised {
     /// Sends requests with numbers from `first` on, and returns them once each is routed.
     async fn send(&self, model: &str, first: usize, count: usize) -> Flight {
-        let ledger = &self.gateway.ledger;
+        let ledger = &self.gateway.ledger.handle;
         let open = ledger.open_settlements() + count;
         let send = |nth| self.gateway.router.send(Route { job: Arc::new(job(model, nth, false)), presented: None });
         let flight = (first..first + count).map(send).map(|sent| rt::spawn(async move { sent.await.unwrap() })).collect();
@@ -295,7 +295,7 @@ async fn a_dialect_that_panics_in_the_middle_of_a_stream_ends_it_with_an_error_f
     let Body::Stream(mut frames) = reply.body else { panic!("no stream") };
     assert!(frames.recv().await.is_some());
     test.upstream.gate.send_replace(true);
-    let last = frames.recv().await.unwrap();
+    let last = frames.recv().await.unwrap().unwrap();
     assert!(memchr::memmem::find(&last, b"upstream_interrupted").is_some(), "{last:?}");
     assert_eq!(frames.recv().await, None);
     let entries = test.gateway.entries().await;

@@ -13,7 +13,7 @@ use super::body::Metadata;
 use super::refusal::{invalid, unsupported, unsupported_parameter, wrong_type};
 use crate::dialect::anthropic::profile::Profile;
 use crate::dialect::anthropic::text::{Text, is_blank};
-use crate::dialect::request::{DialectRequest, Refused};
+use crate::dialect::request::{JsonRequest, Refused};
 
 /// Default of `max_tokens`, if the model allows that many.
 const DEFAULT_MAX_TOKENS: u64 = 32_000;
@@ -64,18 +64,18 @@ impl Dropped {
 }
 
 /// Returns the raw JSON of a parameter; `null` counts as absent.
-pub fn given<'a>(request: &DialectRequest<'a>, name: &str) -> Option<&'a str> {
-    request.document.get(name).map(str::trim_ascii).filter(|raw| *raw != "null")
+pub fn given<'a>(request: &JsonRequest<'a>, name: &str) -> Option<&'a str> {
+    request.payload.get(name).map(str::trim_ascii).filter(|raw| *raw != "null")
 }
 
 /// Parses a parameter.
-pub fn parsed<'a, T: Deserialize<'a>>(request: &DialectRequest<'a>, name: &'static str) -> Result<Option<T>, Refused> {
+pub fn parsed<'a, T: Deserialize<'a>>(request: &JsonRequest<'a>, name: &'static str) -> Result<Option<T>, Refused> {
     let Some(raw) = given(request, name) else { return Ok(None) };
     serde_json::from_str(raw).map(Some).map_err(|_| wrong_type::<T>(name, raw))
 }
 
 /// Refuses unsupported parameters and records those that are dropped.
-pub fn check_support(request: &DialectRequest<'_>, dropped: &mut Dropped) -> Result<(), Refused> {
+pub fn check_support(request: &JsonRequest<'_>, dropped: &mut Dropped) -> Result<(), Refused> {
     for (name, remedy) in REFUSED {
         if given(request, name).is_some() {
             return Err(unsupported_parameter(name, remedy));
@@ -100,7 +100,7 @@ pub fn check_support(request: &DialectRequest<'_>, dropped: &mut Dropped) -> Res
 }
 
 /// Whether the client asked for a usage chunk at the end of the stream.
-pub fn wants_usage(request: &DialectRequest<'_>, dropped: &mut Dropped) -> Result<bool, Refused> {
+pub fn wants_usage(request: &JsonRequest<'_>, dropped: &mut Dropped) -> Result<bool, Refused> {
     #[derive(Deserialize)]
     struct StreamOptions {
         include_usage: Option<bool>,
@@ -114,7 +114,7 @@ pub fn wants_usage(request: &DialectRequest<'_>, dropped: &mut Dropped) -> Resul
 }
 
 /// Returns the limit of output tokens, thinking included.
-pub fn max_tokens(request: &DialectRequest<'_>, profile: &Profile) -> Result<u64, Refused> {
+pub fn max_tokens(request: &JsonRequest<'_>, profile: &Profile) -> Result<u64, Refused> {
     for name in ["max_completion_tokens", "max_tokens"] {
         if let Some(raw) = given(request, name) {
             return raw.parse().map_err(|_| invalid(name, "must be a non-negative integer"));
@@ -125,7 +125,7 @@ pub fn max_tokens(request: &DialectRequest<'_>, profile: &Profile) -> Result<u64
 }
 
 /// Returns the stop sequences that are not blank.
-pub fn stop_sequences<'a>(request: &DialectRequest<'a>, dropped: &mut Dropped) -> Result<Vec<Cow<'a, str>>, Refused> {
+pub fn stop_sequences<'a>(request: &JsonRequest<'a>, dropped: &mut Dropped) -> Result<Vec<Cow<'a, str>>, Refused> {
     let Some(raw) = given(request, "stop") else { return Ok(Vec::new()) };
     let sequences: Vec<Text<'a>> = if raw.starts_with('"') {
         parsed::<Text<'a>>(request, "stop")?.into_iter().collect()
@@ -139,20 +139,20 @@ pub fn stop_sequences<'a>(request: &DialectRequest<'a>, dropped: &mut Dropped) -
 }
 
 /// Returns the end user's id. E-mail addresses and telephone numbers are hashed first.
-pub fn metadata<'a>(request: &DialectRequest<'a>) -> Result<Option<Metadata<'a>>, Refused> {
+pub fn metadata<'a>(request: &JsonRequest<'a>) -> Result<Option<Metadata<'a>>, Refused> {
     let safety = parsed::<Text<'a>>(request, "safety_identifier")?.filter(|id| !id.is_blank());
     let user = parsed::<Text<'a>>(request, "user")?.filter(|id| !id.is_blank());
     Ok(safety.or(user).map(|Text(id)| Metadata { user_id: if is_email(&id) || is_phone(&id) { sha256(&id).into() } else { id } }))
 }
 
 /// Returns the service tier to request.
-pub fn service_tier(request: &DialectRequest<'_>) -> Result<Option<&'static str>, Refused> {
+pub fn service_tier(request: &JsonRequest<'_>) -> Result<Option<&'static str>, Refused> {
     let tier = parsed::<Text<'_>>(request, "service_tier")?;
     Ok(tier.map(|tier| if tier.0 == "default" { "standard_only" } else { "auto" }))
 }
 
 /// Parses a number from 0 to `most`. Returns the client's spelling and the value.
-pub fn number<'a>(request: &DialectRequest<'a>, name: &'static str, most: f64) -> Result<Option<(&'a RawValue, f64)>, Refused> {
+pub fn number<'a>(request: &JsonRequest<'a>, name: &'static str, most: f64) -> Result<Option<(&'a RawValue, f64)>, Refused> {
     let Some(raw) = parsed::<&'a RawValue>(request, name)? else { return Ok(None) };
     match raw.get().parse::<f64>() {
         Ok(value) if (0.0..=most).contains(&value) => Ok(Some((raw, value))),

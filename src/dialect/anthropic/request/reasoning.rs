@@ -7,7 +7,7 @@ use super::parameters::{Dropped, parsed};
 use super::refusal::invalid;
 use crate::dialect::anthropic::profile::{self, NoThinking, Profile};
 use crate::dialect::anthropic::text::Text;
-use crate::dialect::request::{DialectRequest, Refused};
+use crate::dialect::request::{JsonRequest, Refused};
 
 /// Beta flag of `block_binding`, which controls thinking blocks that belong to another request.
 pub const BINDING_BETA: &str = "thinking-binding-controls-2026-08-01";
@@ -34,12 +34,7 @@ impl Reasoning {
     ///
     /// # Errors
     /// [`Refused`] if one of them is invalid.
-    pub fn read(
-        request: &DialectRequest<'_>,
-        profile: &Profile,
-        context: &ThinkingContext,
-        dropped: &mut Dropped,
-    ) -> Result<Self, Refused> {
+    pub fn read(request: &JsonRequest<'_>, profile: &Profile, context: &ThinkingContext, dropped: &mut Dropped) -> Result<Self, Refused> {
         let effort = parsed::<Text<'_>>(request, "reasoning_effort")?;
         if let Some(thinking) = parsed::<Value>(request, "thinking")? {
             if !thinking.is_object() {

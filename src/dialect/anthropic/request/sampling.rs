@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::parameters::{Dropped, number, parsed};
 use super::refusal::invalid;
 use crate::dialect::anthropic::profile::Profile;
-use crate::dialect::request::{DialectRequest, Refused};
+use crate::dialect::request::{JsonRequest, Refused};
 
 /// First API version that refuses all three.
 pub const VERSION_WITHOUT: &str = "2026-10-21";
@@ -23,7 +23,7 @@ impl<'a> Sampling<'a> {
     ///
     /// # Errors
     /// [`Refused`] if one of them is invalid.
-    pub fn read(request: &DialectRequest<'a>, profile: &Profile, is_thinking: bool, dropped: &mut Dropped) -> Result<Self, Refused> {
+    pub fn read(request: &JsonRequest<'a>, profile: &Profile, is_thinking: bool, dropped: &mut Dropped) -> Result<Self, Refused> {
         let temperature = number(request, "temperature", 2.0)?;
         let top_p = number(request, "top_p", 1.0)?;
         let top_k = parsed::<&RawValue>(request, "top_k")?;

@@ -59,13 +59,18 @@ impl Reader for TestReader {
 struct Running {
     gateway: TestGateway,
     job: Arc<Job>,
-    client: mpsc::Receiver<Bytes>,
+    client: mpsc::Receiver<Frame>,
     pump: JoinHandle<()>,
     started_at: Instant,
 }
 
-/// Starts a pump whose first frame is `first`, and whose upstream sends each piece after its delay.
+/// Starts a pump of events whose first frame is `first`, and whose upstream sends each piece after
+/// its delay.
 fn running(pieces: &[(Duration, &'static str)]) -> Running {
+    running_in(AnswerFormat::Events, pieces)
+}
+
+fn running_in(format: AnswerFormat, pieces: &[(Duration, &'static str)]) -> Running {
     let provider = |name| TestProvider { name, dialect: &OpenAi, base_url: "http://127.0.0.1:1".to_owned() };
     let gateway = TestGateway::start(&[provider("alpha"), provider("beta")], Policies::default());
     let job = Arc::new(job("pair", 0, true));
@@ -77,6 +82,7 @@ fn running(pieces: &[(Duration, &'static str)]) -> Running {
         offer,
         record: Some(record),
         reader: Box::<TestReader>::default(),
+        format,
         body: ResponseBody::Scripted(pieces),
         reservation: job.memory.reservation(),
         sent: None,
@@ -93,7 +99,7 @@ impl Running {
     async fn frames(&mut self) -> (Vec<String>, Duration) {
         let mut frames = Vec::new();
         while let Some(frame) = self.client.recv().await {
-            frames.push(String::from_utf8(frame.to_vec()).unwrap());
+            frames.push(frame.map_or_else(|aborted| aborted.to_string(), |frame| String::from_utf8(frame.to_vec()).unwrap()));
         }
         // tokio rounds each timer up to the next millisecond.
         (frames, Duration::from_secs(self.started_at.elapsed().as_secs()))
@@ -121,6 +127,16 @@ async fn assert_broken(mut running: Running, expected: Duration, reason: &str) {
     assert!(last.contains(reason) && last.contains("upstream_interrupted"), "{frames:?}");
     assert_eq!((frames[0].as_str(), elapsed), ("first", expected));
     assert_eq!(ended(&running.entry().await), INTERRUPTED);
+}
+
+#[actix_web::test]
+async fn opaque_bytes_that_break_off_are_aborted_without_an_error_frame() {
+    for broken in ["fail", "panic", "hold"] {
+        let mut running = running_in(AnswerFormat::Opaque, &[(Duration::ZERO, "one"), (Duration::ZERO, broken)]);
+        let (frames, _) = running.frames().await;
+        assert_eq!(frames, ["first", "one", "the answer broke off"], "{broken}");
+        assert_eq!(ended(&running.entry().await), INTERRUPTED);
+    }
 }
 
 #[actix_web::test]
@@ -159,7 +175,7 @@ async fn an_error_event_is_the_last_frame() {
 #[actix_web::test]
 async fn a_client_that_closes_ends_the_stream_at_once() {
     let mut running = running(&[(NEVER, "late")]);
-    assert_eq!(running.client.recv().await.unwrap(), "first");
+    assert_eq!(running.client.recv().await.unwrap().unwrap(), "first");
     drop(std::mem::replace(&mut running.client, mpsc::channel(1).1));
     let started_at = running.started_at;
     let entry = running.entry().await;
@@ -229,7 +245,7 @@ async fn an_event_too_large_for_the_memory_ends_the_stream() {
 #[actix_web::test]
 async fn a_pump_that_is_dropped_settles_its_entry_too() {
     let mut running = running(&[(NEVER, "late")]);
-    assert_eq!(running.client.recv().await.unwrap(), "first");
+    assert_eq!(running.client.recv().await.unwrap().unwrap(), "first");
     running.pump.abort();
     assert_eq!(ended(&running.entry().await), INTERRUPTED);
 }
