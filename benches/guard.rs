@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "the peers are the benchmark's own")]
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -56,7 +57,7 @@ async fn call(connection: Connection) -> Connection {
     body.into_connection().unwrap()
 }
 
-async fn guarded(pool: &Pool, target: &Uri) -> Duration {
+async fn guarded(pool: &Rc<Pool>, target: &Uri) -> Duration {
     let begun = Instant::now();
     for _ in 0..EXCHANGES {
         let connection = match pool.take(target, Instant::now()) {
@@ -88,7 +89,7 @@ fn main() {
         let target: Uri = format!("http://{address}/v1/chat/completions").parse().unwrap();
         let reach = NetworkAccess { allow_private: true, allow_cidrs: Vec::new(), allow_ports: vec![address.port()] };
         let policy = Policy { source: Source::Operator(reach), self_listen: SelfListen::default() };
-        let pool = Pool::new(GuardedConnector::new(policy, Arc::new(SystemResolver)), Duration::from_secs(5));
+        let pool = Rc::new(Pool::new(GuardedConnector::new(policy, Arc::new(SystemResolver)), Duration::from_secs(5)));
         let socket = TcpStream::connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
         let mut line = Some(Connection::new(Transport::Plain(socket), Origin::of(&target), Instant::now()));
