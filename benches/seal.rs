@@ -16,7 +16,7 @@ use aigw::guard::{Policy, SelfListen, Source, check_url};
 use aigw::http::identity::Authenticator;
 use aigw::seal::cache::{DEFAULT_TTL, OpenedSecrets};
 use aigw::seal::derivation::{EdgeKey, GrantKey, SpendKey, TenantRoot, WrapKey};
-use aigw::seal::payload::{Destination, Payload, Presentation};
+use aigw::seal::payload::{Destination, KeyPayload, Presentation};
 use aigw::seal::spend::{Edge, SpendRequest};
 use aigw::seal::{EdgeId, Epoch, Ring, Version, seal};
 use aigw::secret::Secret;
@@ -27,8 +27,8 @@ fn destination() -> Destination {
     Destination::from(&check_url("https://api.openai.com/v1", &policy).expect("a public URL"))
 }
 
-fn payload() -> Payload {
-    Payload::new([destination()], Presentation::Bearer, Secret::new("sk-proj-".repeat(20))).expect("a provider key")
+fn payload() -> KeyPayload {
+    KeyPayload::new([destination()], Presentation::Bearer, Secret::new("sk-proj-".repeat(20))).expect("a provider key")
 }
 
 fn spending(criterion: &mut Criterion) {

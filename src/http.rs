@@ -29,7 +29,7 @@ use crate::gateway::worker::{Worker, Workers};
 use crate::memory::MemoryCapacity;
 use crate::metrics::Metrics;
 use crate::surface::operations::{OPERATIONS, surface_of};
-use connections::Connection;
+use connections::ClientConnection;
 use identity::Authenticator;
 
 /// What the handlers of one process share. Nothing of it is looked up twice.
@@ -88,7 +88,7 @@ impl AppState {
     pub fn identify(&self, request: &HttpRequest, worker: &Worker, now: i64) -> Result<Arc<Caller>, Refusal> {
         let from = request.peer_addr().map(|peer| peer.ip());
         let alone = std::cell::Cell::default();
-        let last = request.conn_data::<Rc<Connection>>().map_or(&alone, |connection| &connection.last_key);
+        let last = request.conn_data::<Rc<ClientConnection>>().map_or(&alone, |connection| &connection.last_key);
         let caller = self.authenticator.admit(request.headers(), last, from, &worker.snapshot.borrow(), now)?;
         if self.workers.is_trusted() { Ok(caller) } else { Err(Refusal::Unconfirmed) }
     }

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::config::names;
 use crate::config::{Auth, Kind};
 use crate::guard::{Denied, Policy, Source, check_url};
-use crate::seal::payload::{BadPayload, Destination, Payload, Presentation};
+use crate::seal::payload::{BadPayload, Destination, KeyPayload, Presentation};
 use crate::secret::Secret;
 
 /// Fields of a new or changed provider. A missing field is left as it is; `base_url: null` selects
@@ -37,7 +37,7 @@ pub struct ProviderFields {
 /// The row to write for a provider, and the payload to seal, if the key changes.
 struct PlannedProvider {
     row: ProviderRow,
-    payload: Option<Payload>,
+    payload: Option<KeyPayload>,
 }
 
 impl Control {
@@ -175,7 +175,9 @@ impl ProviderPolicy {
                 let message = if has_key { "api_key is required when kind or base_url changes" } else { "api_key is required" };
                 return Err(ControlError::invalid("api_key", message));
             }
-            (Some(key), true) => Some(Payload::new([destination?], presentation(&kind.auth)?, key).map_err(|error| bad_payload(&error))?),
+            (Some(key), true) => {
+                Some(KeyPayload::new([destination?], presentation(&kind.auth)?, key).map_err(|error| bad_payload(&error))?)
+            }
             (None, _) => {
                 if kind.dialect.is_remote() {
                     destination?;

@@ -23,7 +23,7 @@ pub struct Scanner {
     taken: usize,
     /// Start of an event whose end has not arrived.
     held: Vec<u8>,
-    block: Block,
+    block: ScanState,
 }
 
 /// Size limits of a stream (spec/security.md 7.4).
@@ -168,7 +168,7 @@ impl Scanner {
 
 /// State of the event being scanned. Offsets count from its first byte.
 #[derive(Debug, Default)]
-struct Block {
+struct ScanState {
     /// End of the last complete line.
     scanned: usize,
     /// End of the bytes searched for a line end.
@@ -202,7 +202,7 @@ enum After {
     End,
 }
 
-impl Block {
+impl ScanState {
     /// Continues scanning `bytes`, which begin at the start of the event. Returns whether its blank
     /// line was found; the event is then `scanned` bytes long.
     fn scan(&mut self, bytes: &[u8], after: After, limits: SseLimits) -> Result<bool, TooLarge> {

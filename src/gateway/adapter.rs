@@ -16,7 +16,7 @@ use super::filter::Filter;
 use super::health::Health;
 use super::messages::{Attempt, AttemptOutcome};
 use super::record::FinishedCall;
-use super::retry::{self, Class};
+use super::retry::{self, RetryClass};
 use crate::upstream::Upstream;
 
 /// A pooled connection that broke without a response within this time may have been closed by the
@@ -25,10 +25,10 @@ const STALE_WITHIN: Duration = Duration::from_secs(1);
 
 /// One provider on one worker.
 pub struct Adapter {
-    shared: Rc<Shared>,
+    shared: Rc<AdapterState>,
 }
 
-struct Shared {
+struct AdapterState {
     upstream: Upstream,
     health: Arc<Health>,
     filter: Option<Arc<dyn Filter>>,
@@ -37,7 +37,7 @@ struct Shared {
 impl Adapter {
     /// An adapter that calls by `upstream`, reports to `health`, and filters each attempt.
     pub fn new(upstream: Upstream, health: Arc<Health>, filter: Option<Arc<dyn Filter>>) -> Self {
-        Self { shared: Rc::new(Shared { upstream, health, filter }) }
+        Self { shared: Rc::new(AdapterState { upstream, health, filter }) }
     }
 }
 
@@ -60,7 +60,7 @@ impl Handler<Attempt> for Adapter {
     }
 }
 
-impl Shared {
+impl AdapterState {
     /// Calls until there is an answer, the policy is used up, or the client closes the connection.
     async fn attempt_until_settled(&self, attempt: &Attempt) -> AttemptOutcome {
         let health = &self.health;
@@ -106,7 +106,7 @@ impl Shared {
                 }
                 Some(Err(failure)) => failure,
             };
-            if failure.class() != Class::Transient {
+            if failure.class() != RetryClass::Transient {
                 health.inconclusive();
                 return AttemptOutcome::Exhausted(failure);
             }

@@ -18,7 +18,7 @@ use crate::catalog::provider::Offer;
 use crate::credential::CredentialKind;
 use crate::seal::cache::OpenedSecrets;
 use crate::seal::derivation::WrapKey;
-use crate::seal::payload::{Misdirected, Payload};
+use crate::seal::payload::{KeyPayload, Misdirected};
 use crate::seal::spend::{Edge, SpendError, SpendRequest};
 use crate::secret::Secret;
 use crate::terms::RequestId;
@@ -98,7 +98,7 @@ impl ByoKeys {
         })
     }
 
-    fn open(&self, presented: Option<&Presented>, caller: &Caller, offer: &Offer, auth: &ByoAuth) -> Result<Arc<Payload>, Missing> {
+    fn open(&self, presented: Option<&Presented>, caller: &Caller, offer: &Offer, auth: &ByoAuth) -> Result<Arc<KeyPayload>, Missing> {
         let key = auth.key.as_deref().ok_or(Missing::Secret)?;
         let edge = self.edge.as_deref().ok_or(Missing::Edge)?;
         let grant = grant(caller, key).ok_or(Missing::Grant)?;

@@ -13,7 +13,7 @@ use super::messages::{Attempt, Reply};
 use super::redact::{self, Redactor};
 use super::refusal::Refusal;
 use super::relay::{Broken, Relay};
-use super::retry::{self, Class};
+use super::retry::{self, RetryClass};
 use super::{headers, script};
 use crate::dialect::call::{Call, Prepared};
 use crate::dialect::failure::Failure;
@@ -132,14 +132,14 @@ pub async fn call(
             Ok(body) => body,
             // The client needs to know what is wrong with the request, and only the lost body said
             // it: the call has failed.
-            Err(error) if retry::class_of_status(status) == Class::Fault => return Err(CallFailure::transport(error, Some(status))),
+            Err(error) if retry::class_of_status(status) == RetryClass::Fault => return Err(CallFailure::transport(error, Some(status))),
             Err(_) => Bytes::new(),
         };
         let failure = provider.dialect.failure(status, &redactor.body(body));
         if let Some(id) = failure.request_id.as_deref().and_then(|id| response_headers.adopt_body_request_id(id)) {
             *request_id = Some(id);
         }
-        if retry::class_of_status(failure.status) != Class::Fault {
+        if retry::class_of_status(failure.status) != RetryClass::Fault {
             return Err(CallFailure::response(status, failure, retry_after));
         }
         return Ok(rejected(attempt, failure, response_headers));
@@ -159,7 +159,7 @@ pub async fn call(
         }
         Err(Broken::Failed(failure)) => {
             let failure = Redactor::of(sent).failure(failure);
-            if retry::class_of_status(failure.status) == Class::Fault {
+            if retry::class_of_status(failure.status) == RetryClass::Fault {
                 return Ok(rejected(attempt, failure, ResponseHeaders::json(request_id.clone())));
             }
             Err(CallFailure::response(status, failure, retry_after))

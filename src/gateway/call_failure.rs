@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::refusal::Refusal;
-use super::retry::{self, Class};
+use super::retry::{self, RetryClass};
 use crate::dialect::failure::{Failure, FailureOrigin};
 use crate::upstream::error::{Class as ErrorClass, Error, Retry};
 
@@ -74,12 +74,12 @@ impl CallFailure {
     }
 
     /// Consequence of the failure for the chain.
-    pub fn class(&self) -> Class {
+    pub fn class(&self) -> RetryClass {
         match self.cause {
-            Cause::Transport(Error { retry: Retry::Never, .. }) => Class::Local,
-            Cause::Transport(_) | Cause::Interrupted => Class::Transient,
+            Cause::Transport(Error { retry: Retry::Never, .. }) => RetryClass::Local,
+            Cause::Transport(_) | Cause::Interrupted => RetryClass::Transient,
             Cause::Status(status) => retry::class_of_status(status),
-            Cause::NoTarget | Cause::NoCredential | Cause::Misdirected | Cause::Adapter => Class::Local,
+            Cause::NoTarget | Cause::NoCredential | Cause::Misdirected | Cause::Adapter => RetryClass::Local,
         }
     }
 
@@ -117,9 +117,9 @@ mod tests {
     #[test]
     fn an_upstream_that_reports_our_own_code_is_not_taken_for_an_interruption() {
         let theirs = reported("upstream_interrupted", FailureOrigin::Upstream);
-        assert_eq!((theirs.name(), theirs.class(), theirs.cause), ("client_error", Class::Fault, Cause::Status(400)));
+        assert_eq!((theirs.name(), theirs.class(), theirs.cause), ("client_error", RetryClass::Fault, Cause::Status(400)));
         let ours = reported("upstream_interrupted", FailureOrigin::Interrupted);
-        assert_eq!((ours.name(), ours.class(), ours.cause), ("interrupted", Class::Transient, Cause::Interrupted));
+        assert_eq!((ours.name(), ours.class(), ours.cause), ("interrupted", RetryClass::Transient, Cause::Interrupted));
     }
 
     #[test]

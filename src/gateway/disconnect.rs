@@ -12,14 +12,14 @@ use futures_util::task::AtomicWaker;
 
 /// Receiver of the signal. At most one clone may wait at a time.
 #[derive(Clone, Debug)]
-pub struct ClientGone(Arc<Shared>);
+pub struct ClientGone(Arc<DisconnectSignal>);
 
 /// Sender of the signal: raises it when dropped.
 #[derive(Debug)]
-pub struct DisconnectGuard(Option<Arc<Shared>>);
+pub struct DisconnectGuard(Option<Arc<DisconnectSignal>>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct DisconnectSignal {
     is_closed: AtomicBool,
     waiter: AtomicWaker,
 }
@@ -27,7 +27,7 @@ struct Shared {
 impl ClientGone {
     /// Creates a receiver and its sender.
     pub fn new() -> (Self, DisconnectGuard) {
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<DisconnectSignal>::default();
         (Self(Arc::clone(&shared)), DisconnectGuard(Some(shared)))
     }
 

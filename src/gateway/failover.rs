@@ -11,7 +11,7 @@ use super::call_failure::{CallFailure, Cause};
 use super::headers::ResponseHeaders;
 use super::job::Job;
 use super::messages::{Answer, Attempt, AttemptOutcome, Rejection, Reply};
-use super::record::{FinishedCall, Record};
+use super::record::{FinishedCall, RequestRecord};
 use super::refusal::Refusal;
 use super::slots::AdapterSlots;
 use crate::catalog::provider::Offer;
@@ -27,7 +27,7 @@ pub struct Failover<'a> {
     /// The virtual key as presented, if its tenant has providers of its own.
     pub presented: Option<&'a Presented>,
     /// The request's ledger entry.
-    pub record: &'a Record,
+    pub record: &'a RequestRecord,
 }
 
 /// Result of one offer.

@@ -15,7 +15,7 @@ use super::byo::ByoKeys;
 use super::disconnect::ClientGone;
 use super::filter::Filter;
 use super::job::{Forwarded, Job};
-use super::messages::{Answer, Body, Reply, Route};
+use super::messages::{Answer, Reply, ReplyBody, Route};
 use super::router::{Router, RouterState};
 use super::slots::AdapterSlots;
 use crate::catalog::actor::Catalog;
@@ -63,7 +63,7 @@ pub struct TestProvider {
 
 /// OpenAI's dialect, answered in process. It keeps the bodies that it would have sent.
 #[derive(Default)]
-pub struct Scripted {
+pub struct ScriptedDialect {
     answers: Mutex<VecDeque<Script>>,
     sent: Mutex<Vec<String>>,
 }
@@ -78,18 +78,18 @@ pub struct Policies {
 /// Ends an actor.
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "()")]
-pub enum Fault {
+pub enum ActorFault {
     Panic,
     Stop,
 }
 
-impl Handler<Fault> for Adapter {
+impl Handler<ActorFault> for Adapter {
     type Result = ();
 
-    fn handle(&mut self, fault: Fault, ctx: &mut Context<Self>) {
+    fn handle(&mut self, fault: ActorFault, ctx: &mut Context<Self>) {
         match fault {
-            Fault::Panic => panic!("panic on request"),
-            Fault::Stop => ctx.stop(),
+            ActorFault::Panic => panic!("panic on request"),
+            ActorFault::Stop => ctx.stop(),
         }
     }
 }
@@ -127,7 +127,7 @@ impl EntrySink for NullSink {
     }
 }
 
-impl Scripted {
+impl ScriptedDialect {
     /// A dialect that gives these answers, one for each call.
     pub fn new(answers: impl IntoIterator<Item = Script>) -> &'static Self {
         Box::leak(Box::new(Self { answers: Mutex::new(answers.into_iter().collect()), ..Self::default() }))
@@ -139,7 +139,7 @@ impl Scripted {
     }
 }
 
-impl Dialect for Scripted {
+impl Dialect for ScriptedDialect {
     fn name(&self) -> &'static str {
         "scripted"
     }
@@ -295,7 +295,7 @@ impl TestGateway {
     }
 
     /// Starts a router over alpha and beta, which answer in process.
-    pub fn scripted(alpha: &'static Scripted, beta: &'static Scripted, policies: Policies) -> Self {
+    pub fn scripted(alpha: &'static ScriptedDialect, beta: &'static ScriptedDialect, policies: Policies) -> Self {
         let provider = |name, dialect| TestProvider { name, dialect, base_url: "http://127.0.0.1:1".to_owned() };
         Self::start(&[provider("alpha", alpha), provider("beta", beta)], policies)
     }
@@ -354,8 +354,8 @@ pub fn job(model: &str, nth: usize, stream: bool) -> Job {
 pub async fn body(reply: Reply) -> String {
     let mut all = Vec::new();
     match reply.body {
-        Body::Whole(bytes) => all.extend_from_slice(&bytes),
-        Body::Stream(mut frames) => {
+        ReplyBody::Whole(bytes) => all.extend_from_slice(&bytes),
+        ReplyBody::Stream(mut frames) => {
             while let Some(frame) = frames.recv().await {
                 all.extend_from_slice(&frame.unwrap());
             }

@@ -111,10 +111,10 @@ impl Health {
 /// Health of all providers, by name and, for a tenant's own, by tenant. Read when an adapter starts
 /// and by the admin API, never by a request.
 #[derive(Debug, Default)]
-pub struct HealthBook(Mutex<HashMap<Account, Arc<Health>>>);
+pub struct HealthBook(Mutex<HashMap<HealthKey, Arc<Health>>>);
 
 /// A provider, and the tenant that owns it, if any.
-type Account = (Option<TenantId>, ProviderName);
+type HealthKey = (Option<TenantId>, ProviderName);
 
 impl HealthBook {
     /// Health of one provider, created on first use.
@@ -129,7 +129,7 @@ impl HealthBook {
         book.iter().filter(|((owner, _), health)| owner.is_none() && is_in_cooldown(health)).map(|((_, name), _)| name.clone()).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Account, Arc<Health>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<HealthKey, Arc<Health>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

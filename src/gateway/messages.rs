@@ -13,7 +13,7 @@ use super::byo::Presented;
 use super::call_failure::CallFailure;
 use super::headers::ResponseHeaders;
 use super::job::Job;
-use super::record::Record;
+use super::record::RequestRecord;
 use super::refusal::Refusal;
 use crate::catalog::provider::Offer;
 use crate::dialect::failure::Failure;
@@ -43,7 +43,7 @@ pub struct Attempt {
     /// The offer to call.
     pub offer: Arc<Offer>,
     /// The request's ledger entry.
-    pub record: Record,
+    pub record: RequestRecord,
     /// Number of calls to this provider already made for this request.
     pub attempts_made: u32,
     /// Start of the first of these calls.
@@ -87,21 +87,21 @@ pub struct Reply {
     /// The route of the request.
     pub route: RouteInfo,
     /// The body.
-    pub body: Body,
+    pub body: ReplyBody,
 }
 
 /// The body of a reply.
 #[derive(Debug)]
-pub enum Body {
+pub enum ReplyBody {
     /// A complete body.
     Whole(Bytes),
     /// Frames as they arrive. The channel closes at the end of the stream; dropping the receiver
     /// cancels the upstream call.
-    Stream(mpsc::Receiver<Frame>),
+    Stream(mpsc::Receiver<StreamFrame>),
 }
 
 /// A frame of a stream, or its abortion.
-pub type Frame = Result<Bytes, Aborted>;
+pub type StreamFrame = Result<Bytes, Aborted>;
 
 /// A stream that broke off in a format without errors. The client must see that it is incomplete,
 /// so its connection is closed.
@@ -142,7 +142,7 @@ pub struct Rejection {
 
 impl Reply {
     /// The reply of `offer`.
-    pub fn new(offer: &Offer, status: u16, headers: ResponseHeaders, dropped: Vec<&'static str>, body: Body) -> Self {
+    pub fn new(offer: &Offer, status: u16, headers: ResponseHeaders, dropped: Vec<&'static str>, body: ReplyBody) -> Self {
         let ResponseHeaders { content_type, headers } = headers;
         Self { status, content_type, headers, route: RouteInfo { dropped, ..RouteInfo::new(offer, 0) }, body }
     }
@@ -153,7 +153,7 @@ impl Reply {
         if headers.content_type.is_empty() {
             headers.content_type = SmolStr::new_static(JSON);
         }
-        Self::new(offer, status, headers, Vec::new(), Body::Whole(body))
+        Self::new(offer, status, headers, Vec::new(), ReplyBody::Whole(body))
     }
 }
 

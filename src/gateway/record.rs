@@ -26,7 +26,7 @@ use crate::terms::{Billing, ModelId, NanoUsd, Usage};
 /// A shared hold on the entry of one request. The entry is settled when the last hold is dropped or
 /// closed.
 #[derive(Clone)]
-pub struct Record(Settlement);
+pub struct RequestRecord(Settlement);
 
 /// One finished upstream call.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ enum Extent {
     Partial,
 }
 
-impl Record {
+impl RequestRecord {
     /// Opens the entry of a request that goes to `first`. `guard` is told how the request ended.
     pub fn open(journal: &Arc<Journal>, job: &Job, model: &ModelId, first: &Offer, guard: Option<Box<dyn SettlementGuard>>) -> Self {
         Self(Settlement::open_guarded(journal, draft(job, model, first), job.received, guard))

@@ -121,7 +121,7 @@ pub enum Refusal {
 
 /// One row of the table: how a refusal appears to the client and in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Details<'a> {
+pub struct RefusalDetails<'a> {
     /// HTTP status.
     pub status: u16,
     /// Error type (`error.type` in OpenAI's envelope).
@@ -144,7 +144,7 @@ impl Refusal {
     }
 
     /// This refusal's row of the table.
-    pub fn details(&self) -> Details<'_> {
+    pub fn details(&self) -> RefusalDetails<'_> {
         const INVALID: &str = "invalid_request_error";
         const UPSTREAM: &str = "upstream_error";
         const SERVER: &str = "server_error";
@@ -180,11 +180,11 @@ impl Refusal {
     }
 }
 
-const fn row(status: u16, error_type: &'static str, code: &'static str) -> Details<'static> {
-    Details { status, error_type, code, param: None, retry_after: None, closes_connection: false }
+const fn row(status: u16, error_type: &'static str, code: &'static str) -> RefusalDetails<'static> {
+    RefusalDetails { status, error_type, code, param: None, retry_after: None, closes_connection: false }
 }
 
-impl<'a> Details<'a> {
+impl<'a> RefusalDetails<'a> {
     fn param(self, param: Option<&'a str>) -> Self {
         Self { param, ..self }
     }

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use super::headers::ResponseHeaders;
 use super::job::Job;
-use super::messages::{Body, Reply};
-use super::record::Record;
+use super::messages::{Reply, ReplyBody};
+use super::record::RequestRecord;
 use crate::catalog::provider::Offer;
 use crate::deadline::timeout_lazy;
 use crate::dialect::call::AnswerFormat;
@@ -34,7 +34,7 @@ pub struct Relay<'a> {
     /// The offer that answers.
     pub offer: &'a Arc<Offer>,
     /// The request's ledger entry.
-    pub record: &'a Record,
+    pub record: &'a RequestRecord,
     /// Response headers for the client.
     pub response_headers: ResponseHeaders,
     /// Parameters dropped on the way to the provider.
@@ -73,7 +73,7 @@ impl Relay<'_> {
         };
         let body = reservation.attach(self.reader.whole(body).map_err(|failure| self.failed(failure))?);
         self.record.answered(self.job, self.offer, status, self.reader.observed());
-        let mut reply = Reply::new(self.offer, status, self.response_headers, self.dropped, Body::Whole(body));
+        let mut reply = Reply::new(self.offer, status, self.response_headers, self.dropped, ReplyBody::Whole(body));
         reply.route.cost = Some(self.record.cost());
         Ok(reply)
     }
@@ -119,7 +119,7 @@ impl Relay<'_> {
             sent: self.sent.cloned(),
         };
         rt::spawn(pump.run(client, flow, frames));
-        Ok(Reply::new(self.offer, 200, self.response_headers, self.dropped, Body::Stream(receiver)))
+        Ok(Reply::new(self.offer, 200, self.response_headers, self.dropped, ReplyBody::Stream(receiver)))
     }
 
     /// Tells a failure of the provider from an answer that a policy blocked, which the provider is

@@ -7,7 +7,7 @@ use crate::config::RetryPolicy;
 
 /// Consequence of a failed call for the chain (DESIGN.md section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub enum RetryClass {
     /// Retry the same provider, then the next.
     Transient,
     /// Go to the next provider at once.
@@ -16,14 +16,14 @@ pub enum Class {
     Fault,
 }
 
-/// Class of an upstream status outside 200-299.
-pub fn class_of_status(status: u16) -> Class {
+/// RetryClass of an upstream status outside 200-299.
+pub fn class_of_status(status: u16) -> RetryClass {
     match status {
-        408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=529 => Class::Transient,
-        401..=404 => Class::Local,
-        400..=499 => Class::Fault,
+        408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=529 => RetryClass::Transient,
+        401..=404 => RetryClass::Local,
+        400..=499 => RetryClass::Fault,
         // Informational answers, redirects and other server errors are specific to the provider.
-        _ => Class::Local,
+        _ => RetryClass::Local,
     }
 }
 
@@ -86,7 +86,8 @@ mod tests {
         let transient = [408, 425, 429, 500, 502, 503, 504, 520, 524, 529];
         let local = [100, 103, 301, 302, 307, 401, 402, 403, 404, 501, 505, 530, 599];
         let fault = [400, 405, 409, 410, 413, 415, 418, 422, 431, 451];
-        for (statuses, class) in [(&transient[..], Class::Transient), (&local[..], Class::Local), (&fault[..], Class::Fault)] {
+        for (statuses, class) in [(&transient[..], RetryClass::Transient), (&local[..], RetryClass::Local), (&fault[..], RetryClass::Fault)]
+        {
             for &status in statuses {
                 assert_eq!(class_of_status(status), class, "{status}");
             }

@@ -15,7 +15,7 @@ use super::byo::{ByoKeys, Presented};
 use super::failover::Failover;
 use super::job::Job;
 use super::messages::{Answer, Rejection, Route};
-use super::record::Record;
+use super::record::RequestRecord;
 use super::refusal::Refusal;
 use super::slots::AdapterSlots;
 use crate::catalog::actor::{Adopt, Catalog, Resolve};
@@ -96,7 +96,7 @@ impl RouterState {
             // Boxed: most requests do without its room.
             Some(admission) => Box::pin(self.admit(admission.as_ref(), &job, &plan, first)).await?,
         };
-        let record = Record::open(&self.journal, &job, &plan.model.definition.id, first, guard);
+        let record = RequestRecord::open(&self.journal, &job, &plan.model.definition.id, first, guard);
         let failover = Failover { slots: &self.slots, byo_keys: &self.byo_keys, job: &job, presented: presented.as_ref(), record: &record };
         let answer = failover.try_chain(&plan.chain).await;
         record.close().await;
@@ -120,7 +120,7 @@ impl RouterState {
             Some(Ok(guard)) => Ok(guard),
             Some(Err(refusal)) => Err(self.refuse(job, plan, first, refusal).await),
             None => {
-                let record = Record::open(&self.journal, job, &plan.model.definition.id, first, None);
+                let record = RequestRecord::open(&self.journal, job, &plan.model.definition.id, first, None);
                 record.abandoned_unsent(job);
                 record.close().await;
                 Err(Refusal::Internal.into())
@@ -130,7 +130,7 @@ impl RouterState {
 
     /// Refuses a request before any provider was called. It gets an entry in the ledger.
     async fn refuse(&self, job: &Job, plan: &Resolved, first: &Offer, refusal: Refusal) -> Rejection {
-        let record = Record::open(&self.journal, job, &plan.model.definition.id, first, None);
+        let record = RequestRecord::open(&self.journal, job, &plan.model.definition.id, first, None);
         record.refused(job, &refusal);
         record.close().await;
         Rejection::routed(refusal, first, 0)

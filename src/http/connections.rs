@@ -34,7 +34,7 @@ pub struct Connections {
 
 /// What is known of one connection, from request to request.
 #[derive(Debug)]
-pub struct Connection {
+pub struct ClientConnection {
     /// It is to be closed: actix would still serve what has arrived behind the request that was to be its last.
     pub is_closing: Cell<bool>,
     /// What its last request presented.
@@ -55,9 +55,9 @@ enum ConnState {
 
 /// A request's turn on its connection; what comes after it has ended is the next request's head.
 #[derive(Debug)]
-pub struct RequestGuard(Rc<Connection>);
+pub struct RequestGuard(Rc<ClientConnection>);
 
-impl Connection {
+impl ClientConnection {
     fn new() -> Rc<Self> {
         Rc::new(Self { is_closing: Cell::new(false), last_key: Cell::default(), state: Cell::new(ConnState::Head(Instant::now())) })
     }

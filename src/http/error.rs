@@ -5,13 +5,13 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 
-use crate::gateway::refusal::{Details, Refusal};
+use crate::gateway::refusal::{Refusal, RefusalDetails};
 use crate::surface::{ClientError, ErrorAnswer, Surface};
 
 /// Returns the answer to a refusal, without the headers that every answer carries.
 pub fn response(refusal: &Refusal, surface: &dyn Surface, request_id: &str) -> HttpResponse {
     let details = refusal.details();
-    let Details { status, error_type, param, code, .. } = details;
+    let RefusalDetails { status, error_type, param, code, .. } = details;
     let message = refusal.to_string();
     let error = ClientError { status, message: &message, kind: error_type, param, code: Some(code), request_id };
     let ErrorAnswer { status, body } = surface.error(&error);

@@ -17,7 +17,7 @@ use actix_web::{Error, HttpMessage, web};
 use bytes::Bytes;
 use futures_util::Stream;
 
-use super::connections::{Connection, RequestGuard};
+use super::connections::{ClientConnection, RequestGuard};
 use super::cors::AllowedOrigin;
 use super::{AppState, response};
 use crate::gateway::refusal::Refusal;
@@ -28,8 +28,8 @@ pub async fn guard_request(mut request: ServiceRequest, next: Next<BoxBody>) -> 
     let unread = UnreadBody::of(&mut request);
     let listed = request.app_data::<web::Data<AppState>>().map_or(&[][..], |state| &state.server.cors_origins);
     let origin = AllowedOrigin::of(&request, listed);
-    let connection = request.conn_data::<Rc<Connection>>();
-    let guard = connection.map(Connection::begin);
+    let connection = request.conn_data::<Rc<ClientConnection>>();
+    let guard = connection.map(ClientConnection::begin);
     let verdict = match connection {
         Some(connection) if connection.is_closing.get() => Err(Refusal::BadRequest("the request before was this connection's last")),
         _ => judge(request.head()),
@@ -53,12 +53,12 @@ pub async fn guard_request(mut request: ServiceRequest, next: Next<BoxBody>) -> 
         origin.welcome(response.headers_mut());
     }
     if response.response().head().connection_type() == ConnectionType::Close
-        && let Some(connection) = response.request().conn_data::<Rc<Connection>>()
+        && let Some(connection) = response.request().conn_data::<Rc<ClientConnection>>()
     {
         connection.is_closing.set(true);
     }
     let unread = unread.filter(|unread| !unread.borrow().has_ended);
-    Ok(response.map_body(|_, body| BoxBody::new(Answer { body, _unread: unread, _request: guard })))
+    Ok(response.map_body(|_, body| BoxBody::new(GuardedAnswer { body, _unread: unread, _request: guard })))
 }
 
 /// Whether the head is of a form we take.
@@ -99,7 +99,7 @@ struct UnreadBody {
 struct BodyHandle(Rc<RefCell<UnreadBody>>);
 
 /// An answer on its way out, which holds on to what must last until it is out.
-struct Answer {
+struct GuardedAnswer {
     body: BoxBody,
     _unread: Option<Rc<RefCell<UnreadBody>>>,
     _request: Option<RequestGuard>,
@@ -127,7 +127,7 @@ impl Stream for BodyHandle {
     }
 }
 
-impl MessageBody for Answer {
+impl MessageBody for GuardedAnswer {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {

@@ -13,7 +13,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::error;
 use crate::gateway::disconnect::DisconnectGuard;
-use crate::gateway::messages::{Aborted, Body, Frame, JSON, Rejection, Reply, RouteInfo};
+use crate::gateway::messages::{Aborted, JSON, Rejection, Reply, ReplyBody, RouteInfo, StreamFrame};
 use crate::gateway::worker::InFlightGuard;
 use crate::surface::Surface;
 use crate::terms::RequestId;
@@ -50,12 +50,12 @@ fn new_request_id() -> RequestId {
 pub fn relayed(reply: Reply, request_id: &RequestId, in_flight: InFlightGuard, client: DisconnectGuard) -> HttpResponse {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let (mut response, is_stream) = match reply.body {
-        Body::Whole(bytes) => {
+        ReplyBody::Whole(bytes) => {
             // The answer is whole: nothing upstream is left to cancel.
             client.disarm();
             (HttpResponse::with_body(status, BoxBody::new(bytes)), false)
         }
-        Body::Stream(frames) => {
+        ReplyBody::Stream(frames) => {
             (HttpResponse::with_body(status, BoxBody::new(Frames { frames, _in_flight: in_flight, _client: client })), true)
         }
     };
@@ -117,7 +117,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 
 /// A stream's body. Dropping it, as the server does when the client goes away, cancels the upstream call.
 struct Frames {
-    frames: mpsc::Receiver<Frame>,
+    frames: mpsc::Receiver<StreamFrame>,
     _in_flight: InFlightGuard,
     _client: DisconnectGuard,
 }
@@ -129,7 +129,7 @@ impl MessageBody for Frames {
         BodySize::Stream
     }
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<StreamFrame>> {
         self.frames.poll_recv(cx)
     }
 }

@@ -25,12 +25,12 @@ pub struct Form {
     content_type: Box<str>,
     /// `--` and the boundary.
     delimiter: Box<[u8]>,
-    parts: Vec<Part>,
+    parts: Vec<FormPart>,
 }
 
 /// One part of a [`Form`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Part {
+struct FormPart {
     name: Box<str>,
     content: Range<usize>,
     is_text: bool,
@@ -48,7 +48,7 @@ impl Form {
             let (head, content) = scan::split(&bytes, span)?;
             let at = head.start;
             let head = head::read(&bytes[head]).map_err(|what| FormError { what, at })?;
-            parts.push(Part { name: head.name.into(), content, is_text: head.is_text });
+            parts.push(FormPart { name: head.name.into(), content, is_text: head.is_text });
         }
         Ok(Self { bytes, content_type: content_type.into(), delimiter, parts })
     }
@@ -102,7 +102,7 @@ impl Form {
         Ok(spliced.into())
     }
 
-    fn text_part(&self, name: &str) -> Result<&Part, FieldError> {
+    fn text_part(&self, name: &str) -> Result<&FormPart, FieldError> {
         let mut named = self.parts.iter().filter(|part| &*part.name == name);
         match (named.next(), named.next()) {
             (None, _) => Err(FieldError::Missing),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::names::{Epoch, Ring, Version};
-use super::payload::Payload;
+use super::payload::KeyPayload;
 use super::spend::SpendRequest;
 use crate::terms::{KeyId, ProviderName, TenantId};
 
@@ -43,7 +43,7 @@ struct CacheKey {
 
 struct Slot {
     tenant: TenantId,
-    payload: Arc<Payload>,
+    payload: Arc<KeyPayload>,
     opened_at: Instant,
     last_use: u64,
 }
@@ -68,8 +68,8 @@ impl OpenedSecrets {
         &mut self,
         spend: &SpendRequest,
         now: Instant,
-        open: impl FnOnce() -> Result<Payload, E>,
-    ) -> Result<Arc<Payload>, E> {
+        open: impl FnOnce() -> Result<KeyPayload, E>,
+    ) -> Result<Arc<KeyPayload>, E> {
         let key = CacheKey::of(spend);
         if let Some(payload) = self.get(&key, &spend.tenant, now) {
             return Ok(payload);
@@ -111,7 +111,7 @@ impl OpenedSecrets {
         self.slots.is_empty()
     }
 
-    fn get(&mut self, key: &CacheKey, tenant: &TenantId, now: Instant) -> Option<Arc<Payload>> {
+    fn get(&mut self, key: &CacheKey, tenant: &TenantId, now: Instant) -> Option<Arc<KeyPayload>> {
         let slot = self.slots.get_mut(key)?;
         if slot.tenant != *tenant || !slot.is_fresh(self.ttl, now) {
             self.remove(key);
@@ -125,7 +125,7 @@ impl OpenedSecrets {
         Some(Arc::clone(&slot.payload))
     }
 
-    fn keep(&mut self, key: CacheKey, tenant: TenantId, payload: Arc<Payload>, now: Instant) {
+    fn keep(&mut self, key: CacheKey, tenant: TenantId, payload: Arc<KeyPayload>, now: Instant) {
         if self.ttl.is_zero() {
             return;
         }

@@ -8,7 +8,7 @@ use super::derivation::{EscrowKey, GrantKey, JobKey, SpendKey, TenantRoot, Tenan
 use super::fields::Fields;
 use super::key::{BlobContent, Key};
 use super::names::{EdgeId, Epoch, Ring, TenantKeyId, Version};
-use super::payload::Payload;
+use super::payload::KeyPayload;
 use crate::terms::{KeyId, ProviderName, TenantId};
 
 /// Type of a blob, its fifth byte.
@@ -111,7 +111,7 @@ impl Context for SecretContext<'_> {
     const TYPE: BlobType = BlobType::Secret;
     const LABEL: &'static str = "aigw/v1/secret";
     type Key = SpendKey;
-    type Content = Payload;
+    type Content = KeyPayload;
 
     fn fields(&self, to: Fields) -> Fields {
         to.name(self.tenant).name(self.ring.as_str()).name(self.name).number(self.version.0).number(self.epoch.0)

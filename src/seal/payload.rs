@@ -1,7 +1,7 @@
 //! Content of a SECRET blob: a provider key, the header that carries it, and the only destinations
 //! it may be sent to (spec/security.md 1.4).
 //!
-//! [`Payload::header_for`] is the only way to read the key, and needs a sealed destination. `wire`
+//! [`KeyPayload::header_for`] is the only way to read the key, and needs a sealed destination. `wire`
 //! has the encoding.
 
 mod wire;
@@ -22,7 +22,7 @@ pub const MAX_DESTINATIONS: usize = 8;
 pub const MAX_SECRET: usize = 8192;
 
 /// A provider key with its destinations. Zeroized on drop.
-pub struct Payload {
+pub struct KeyPayload {
     destinations: Vec<Destination>,
     presentation: Presentation,
     secret: Secret,
@@ -57,7 +57,7 @@ pub enum BadPayload {
 #[error("the provider key is not sealed for this destination; if the provider moved, reseal or replace its key")]
 pub struct Misdirected;
 
-impl Payload {
+impl KeyPayload {
     /// Creates a payload for these destinations; duplicates count once.
     ///
     /// # Errors
@@ -132,9 +132,9 @@ fn held_by(owner: impl AsRef<[u8]> + Send + 'static) -> Result<HeaderValue, Inva
     HeaderValue::from_maybe_shared(Bytes::from_owner(owner))
 }
 
-impl fmt::Debug for Payload {
+impl fmt::Debug for KeyPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Payload").field("destinations", &self.destinations).finish_non_exhaustive()
+        f.debug_struct("KeyPayload").field("destinations", &self.destinations).finish_non_exhaustive()
     }
 }
 

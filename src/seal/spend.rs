@@ -8,7 +8,7 @@ use super::blob::{Unopened, open};
 use super::context::{GrantContext, SecretContext};
 use super::derivation::{EdgeKey, GrantKey, WrapKey};
 use super::names::{EdgeId, Epoch, Ring, Version};
-use super::payload::Payload;
+use super::payload::KeyPayload;
 use crate::terms::{KeyId, ProviderName, TenantId};
 
 /// The gateway's half of every grant.
@@ -55,7 +55,7 @@ impl SpendRequest {
     ///
     /// # Errors
     /// Names the blob that did not open.
-    pub fn open(&self, edge: &Edge, wrap_key: WrapKey, grant: &[u8], secret: &[u8]) -> Result<Payload, SpendError> {
+    pub fn open(&self, edge: &Edge, wrap_key: WrapKey, grant: &[u8], secret: &[u8]) -> Result<KeyPayload, SpendError> {
         let grant_key = GrantKey::of(&edge.key, &wrap_key, &edge.id);
         let spend_key = open(&self.grant_at(&edge.id), &grant_key, grant).map_err(SpendError::Grant)?;
         open(&self.secret(), &spend_key, secret).map_err(SpendError::Secret)

@@ -16,7 +16,7 @@ use crate::credential::Credential;
 use crate::seal::context::{EscrowContext, GrantContext, SecretContext};
 use crate::seal::derivation::{EscrowKey, GrantKey, SpendKey, TenantRoot, WrapKey};
 use crate::seal::names::{EdgeId, Epoch, Kid, Ring, Version};
-use crate::seal::payload::Payload;
+use crate::seal::payload::KeyPayload;
 use crate::seal::spend::Edge;
 use crate::seal::{open, seal};
 use crate::terms::{KeyId, ProviderName, TenantId};
@@ -53,7 +53,7 @@ impl Sealer {
         connection: &mut AnyConnection,
         root: &TenantRoot,
         row: &mut ProviderRow,
-        payload: &Payload,
+        payload: &KeyPayload,
     ) -> Result<(), ControlError> {
         let mut ring = main_ring(connection, &row.tenant)?;
         ring.versions += 1;
@@ -69,7 +69,7 @@ impl Sealer {
     ///
     /// # Errors
     /// If the blob does not open.
-    pub fn open_key(&self, root: &TenantRoot, row: &ProviderRow) -> Result<Payload, ControlError> {
+    pub fn open_key(&self, root: &TenantRoot, row: &ProviderRow) -> Result<KeyPayload, ControlError> {
         let unopened = || ControlError::Unopened { blob: "SECRET", of: format!("{}/{}", row.tenant, row.name) };
         let blob = row.secret.as_deref().ok_or_else(unopened)?;
         secret_context(row)?.with(|context, ring, epoch| open(context, &SpendKey::of(root, ring, epoch), blob).map_err(|_| unopened()))
@@ -215,7 +215,7 @@ fn grant(
 }
 
 /// Seals the SECRET of a row.
-fn sealed(root: &TenantRoot, row: &ProviderRow, payload: &Payload) -> Result<Vec<u8>, ControlError> {
+fn sealed(root: &TenantRoot, row: &ProviderRow, payload: &KeyPayload) -> Result<Vec<u8>, ControlError> {
     Ok(secret_context(row)?.with(|context, ring, epoch| seal(context, &SpendKey::of(root, ring, epoch), payload))?)
 }
 

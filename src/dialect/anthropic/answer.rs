@@ -15,8 +15,8 @@ mod stream;
 mod usage;
 mod whole;
 
+use expected::AnswerOrigin;
 pub use expected::Expected;
-use expected::Origin;
 use stream::Translation;
 
 /// Reader of one answer.
@@ -29,7 +29,7 @@ pub struct AnswerReader {
 impl AnswerReader {
     /// Creates the reader of the answer to `request`.
     pub fn new(request: &JsonRequest<'_>, expected: Expected) -> Self {
-        let origin = Origin::new(request.created, request.upstream_model, request.seed);
+        let origin = AnswerOrigin::new(request.created, request.upstream_model, request.seed);
         Self { stream: Translation::new(origin, expected, request.sse), whole: None }
     }
 }

@@ -25,14 +25,14 @@ mod tool_choice;
 mod tools;
 mod turns;
 
-use body::{Body, OutputConfig, ToolChoice};
+use body::{MessagesBody, OutputConfig, ToolChoice};
 use messages::Conversation;
 use parameters::{Dropped, given, parsed};
 use reasoning::{BINDING_BETA, Reasoning, ThinkingContext};
 use refusal::invalid;
 use sampling::{Sampling, VERSION_WITHOUT};
 use structured::Structure;
-use tool_choice::Choice;
+use tool_choice::CompiledChoice;
 
 /// Newest API version that accepts sampling parameters.
 const VERSION_WITH_SAMPLING: &str = "2023-06-01";
@@ -61,7 +61,7 @@ pub fn translate(request: &JsonRequest<'_>) -> Result<Prepared, Refused> {
         Some(schema) => structured::forced(schema),
         None if tools.is_empty() => tool_choice::forbidden(std::mem::take(&mut shaped.tools_used)),
         None => {
-            let Choice { choice, prompt } = tool_choice::compile(requested, is_parallel, &profile, &mut dropped);
+            let CompiledChoice { choice, prompt } = tool_choice::compile(requested, is_parallel, &profile, &mut dropped);
             if let Some(prompt) = prompt {
                 shaped.append_to_last_user_turn(prompt);
             }
@@ -76,7 +76,7 @@ pub fn translate(request: &JsonRequest<'_>) -> Result<Prepared, Refused> {
     let is_bound = profile.bound && shaped.has_thinking && reasoning.drop_unbound();
     let headers = headers(request, sampling.is_used(), is_bound.then_some(BINDING_BETA));
 
-    let body = Body {
+    let body = MessagesBody {
         model: request.upstream_model,
         max_tokens,
         system: shaped.system,
@@ -123,7 +123,7 @@ fn headers(request: &JsonRequest<'_>, samples: bool, own_beta: Option<&str>) -> 
 }
 
 /// Serializes the body and applies the kind's quirks.
-fn serialize(body: &Body<'_>, request: &JsonRequest<'_>) -> Result<Bytes, Refused> {
+fn serialize(body: &MessagesBody<'_>, request: &JsonRequest<'_>) -> Result<Bytes, Refused> {
     let Quirks { rename, drop, set, .. } = request.quirks;
     let not_serializable = |_| invalid("messages", "the request cannot be serialized as JSON");
     if rename.is_empty() && drop.is_empty() && set.is_empty() {

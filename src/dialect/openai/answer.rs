@@ -11,7 +11,7 @@ use crate::json;
 /// Raw JSON of the members that affect how an answer or event is handled. `null` counts as absent.
 /// Other members are skipped.
 #[derive(Default)]
-pub(super) struct Answer<'a> {
+pub(super) struct OpenAiAnswer<'a> {
     pub error: Option<&'a [u8]>,
     pub usage: Option<&'a [u8]>,
     pub object: Option<&'a [u8]>,
@@ -19,7 +19,7 @@ pub(super) struct Answer<'a> {
     pub data: Option<&'a [u8]>,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> OpenAiAnswer<'a> {
     /// Parses an answer. `None` if it is not a complete JSON object.
     pub fn parse(json: &'a [u8]) -> Option<Self> {
         // serde would also accept an array.
@@ -87,7 +87,7 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// [`Answer`], for deserialization.
+/// [`OpenAiAnswer`], for deserialization.
 #[derive(Deserialize)]
 struct Members<'a> {
     #[serde(borrow)]

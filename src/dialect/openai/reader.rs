@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::answer::Answer;
+use super::answer::OpenAiAnswer;
 use super::peek::{Peek, peek};
 use super::{failure, usage};
 use crate::dialect::failure::Failure;
@@ -56,7 +56,7 @@ impl OpenAiReader {
         if !(first || seen.usage || seen.error || named_error) {
             return Verdict::Relay;
         }
-        let Some(answer) = Answer::parse(data) else {
+        let Some(answer) = OpenAiAnswer::parse(data) else {
             return if first { Verdict::Failed(Failure::interrupted("the upstream's stream is not valid")) } else { Verdict::Relay };
         };
         if answer.is_error() || named_error {
@@ -84,7 +84,7 @@ impl OpenAiReader {
 
 impl Reader for OpenAiReader {
     fn whole(&mut self, body: Bytes) -> Result<Bytes, Failure> {
-        let Some(answer) = Answer::parse(&body) else {
+        let Some(answer) = OpenAiAnswer::parse(&body) else {
             return Err(Failure::interrupted("the upstream's answer is not a complete JSON object"));
         };
         if answer.is_error() && !answer.has_choices() && answer.data.is_none() {
@@ -180,13 +180,13 @@ impl OpenAiReader {
         if let Some(event) = pending {
             let opening = self.opening;
             // Not a stream: some upstreams send an error as plain JSON.
-            let bare = event.data().is_none() && opening && Answer::parse(&event.raw).is_some_and(|answer| answer.is_error());
+            let bare = event.data().is_none() && opening && OpenAiAnswer::parse(&event.raw).is_some_and(|answer| answer.is_error());
             if bare {
                 return Flow::Failed(failure::read_hidden(&event.raw));
             }
             // An event with truncated JSON is dropped.
             let data = event.data().unwrap_or_default().trim_ascii();
-            if data == b"[DONE]" || Answer::parse(data).is_some() {
+            if data == b"[DONE]" || OpenAiAnswer::parse(data).is_some() {
                 match self.classify_event(&event) {
                     Verdict::Cut => {}
                     Verdict::Failed(failure) => return Flow::Failed(failure),

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::terms::Usage;
 
 #[derive(Deserialize)]
-struct Reported {
+struct ReportedUsage {
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,
     total_tokens: Option<u64>,
@@ -32,7 +32,7 @@ pub(super) fn read(json: &str) -> Option<Usage> {
     if !json.starts_with('{') {
         return None;
     }
-    let reported: Reported = serde_json::from_str(json).ok()?;
+    let reported: ReportedUsage = serde_json::from_str(json).ok()?;
     let prompt_details = reported.prompt_tokens_details.unwrap_or_default();
     let completion_details = reported.completion_tokens_details.unwrap_or_default();
     let total = reported.total_tokens.unwrap_or(0);

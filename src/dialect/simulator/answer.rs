@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::text::{Choice, Reply, tokens};
+use super::text::{SimulatedChoice, SimulatedReply, tokens};
 use crate::dialect::request::JsonRequest;
 use crate::terms::Operation;
 
 /// Returns the whole answer.
-pub(super) fn whole(request: &JsonRequest<'_>, reply: &Reply) -> Value {
+pub(super) fn whole(request: &JsonRequest<'_>, reply: &SimulatedReply) -> Value {
     let chat = request.operation == Operation::Chat;
-    let choices = reply.choices.iter().enumerate().map(|(index, Choice { text, finish_reason })| {
+    let choices = reply.choices.iter().enumerate().map(|(index, SimulatedChoice { text, finish_reason })| {
         if chat {
             let message = json!({"role": "assistant", "content": text, "refusal": null, "annotations": []});
             json!({"index": index, "message": message, "logprobs": null, "finish_reason": finish_reason})
@@ -22,7 +22,7 @@ pub(super) fn whole(request: &JsonRequest<'_>, reply: &Reply) -> Value {
 }
 
 /// Returns the answer as events of about one word each, usage last, without `[DONE]`.
-pub(super) fn events(request: &JsonRequest<'_>, reply: &Reply) -> Vec<String> {
+pub(super) fn events(request: &JsonRequest<'_>, reply: &SimulatedReply) -> Vec<String> {
     let chat = request.operation == Operation::Chat;
     let object = if chat { "chat.completion.chunk" } else { "text_completion" };
     let event = |choices, usage| format!("data: {}\n\n", object_of(request, object, choices, usage));
@@ -59,7 +59,7 @@ fn object_of(request: &JsonRequest<'_>, object: &str, choices: Vec<Value>, usage
     answer
 }
 
-fn usage(reply: &Reply) -> Value {
+fn usage(reply: &SimulatedReply) -> Value {
     let completion_tokens: u64 = reply.choices.iter().map(|choice| tokens(choice.text.len())).sum();
     json!({
         "prompt_tokens": reply.prompt_tokens,

@@ -14,16 +14,16 @@ const LOREM: &str = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, se
 
 /// Reply to a request.
 #[derive(Debug, PartialEq)]
-pub(super) struct Reply {
+pub(super) struct SimulatedReply {
     /// Choices, in order.
-    pub choices: Vec<Choice>,
+    pub choices: Vec<SimulatedChoice>,
     /// Number of tokens of the prompt.
     pub prompt_tokens: u64,
 }
 
 /// Text of one choice.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Choice {
+pub(super) struct SimulatedChoice {
     pub text: String,
     /// `stop` or `length`.
     pub finish_reason: &'static str,
@@ -38,7 +38,7 @@ pub(super) fn tokens(bytes: usize) -> u64 {
 ///
 /// # Errors
 /// [`Refused`] if a parameter is invalid.
-pub(super) fn reply(request: &JsonRequest<'_>) -> Result<Option<Reply>, Refused> {
+pub(super) fn reply(request: &JsonRequest<'_>) -> Result<Option<SimulatedReply>, Refused> {
     let (prompt_bytes, prompts) = if request.operation == Operation::Chat { chat(request)? } else { completion(request)? };
     let limit = limit(request)?;
     let copies = integer(request, "n", 1..=128)?.unwrap_or(1);
@@ -52,7 +52,7 @@ pub(super) fn reply(request: &JsonRequest<'_>) -> Result<Option<Reply>, Refused>
         let choice = cut(text, limit);
         choices.extend((0..copies).map(|_| choice.clone()));
     }
-    Ok(Some(Reply { choices, prompt_tokens: tokens(prompt_bytes) }))
+    Ok(Some(SimulatedReply { choices, prompt_tokens: tokens(prompt_bytes) }))
 }
 
 /// Returns the size in bytes of all messages, and the last user message.
@@ -132,9 +132,9 @@ pub(super) fn integer(request: &JsonRequest<'_>, name: &str, range: std::ops::Ra
 }
 
 /// Truncates a text to `limit` tokens, at a character boundary.
-fn cut(mut text: String, limit: Option<u64>) -> Choice {
+fn cut(mut text: String, limit: Option<u64>) -> SimulatedChoice {
     let most = limit.map_or(usize::MAX, |tokens| usize::try_from(tokens).unwrap_or(usize::MAX).saturating_mul(4));
     let finish_reason = if text.len() > most { "length" } else { "stop" };
     text.truncate(text.floor_char_boundary(most));
-    Choice { text, finish_reason }
+    SimulatedChoice { text, finish_reason }
 }

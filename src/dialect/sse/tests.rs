@@ -3,10 +3,10 @@ use proptest::prelude::*;
 use super::*;
 
 /// Name, data and raw bytes of an event.
-type Seen = (Vec<u8>, Option<Vec<u8>>, Vec<u8>);
+type EventParts = (Vec<u8>, Option<Vec<u8>>, Vec<u8>);
 
 /// Returns the events of these pieces; the last one may be unfinished.
-fn read(pieces: &[&[u8]], limits: SseLimits) -> Result<Vec<Seen>, TooLarge> {
+fn read(pieces: &[&[u8]], limits: SseLimits) -> Result<Vec<EventParts>, TooLarge> {
     let mut scanner = Scanner::new(limits);
     let mut events = Vec::new();
     let mut keep = |event: Event| events.push((event.name().to_vec(), event.data().map(<[u8]>::to_vec), event.raw.to_vec()));

@@ -9,13 +9,13 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::gateway::disconnect::ClientGone;
-use crate::gateway::fixture::{LONG, Policies, Scripted, TestGateway, body, error, job, stream, until, whole};
-use crate::gateway::record::Record;
+use crate::gateway::fixture::{LONG, Policies, ScriptedDialect, TestGateway, body, error, job, stream, until, whole};
+use crate::gateway::record::RequestRecord;
 use crate::ledger::entry::{Entry, Outcome, UsageSource};
 
 /// Admits as many requests as its semaphore has permits, and refuses a model by its payload.
 /// Records what it saw and heard.
-struct TestPolicy {
+struct TestAdmission {
     admits: Semaphore,
     refuses: bool,
     candidates: Mutex<Vec<String>>,
@@ -33,7 +33,7 @@ impl SettlementGuard for TestGuard {
     }
 }
 
-impl Admission for TestPolicy {
+impl Admission for TestAdmission {
     fn admit<'a>(&'a self, candidate: Candidate<'a>) -> LocalBoxFuture<'a, Result<Option<Box<dyn SettlementGuard>>, Refusal>> {
         async move {
             let Candidate { job, plan } = candidate;
@@ -52,18 +52,18 @@ impl Admission for TestPolicy {
     }
 }
 
-fn policy(permits: usize, refuses: bool) -> Arc<TestPolicy> {
+fn policy(permits: usize, refuses: bool) -> Arc<TestAdmission> {
     let admits = Semaphore::new(permits);
-    Arc::new(TestPolicy { admits, refuses, candidates: Mutex::default(), ends: Arc::default() })
+    Arc::new(TestAdmission { admits, refuses, candidates: Mutex::default(), ends: Arc::default() })
 }
 
-fn gateway(policy: &Arc<TestPolicy>, alpha: &'static Scripted, beta: &'static Scripted) -> TestGateway {
+fn gateway(policy: &Arc<TestAdmission>, alpha: &'static ScriptedDialect, beta: &'static ScriptedDialect) -> TestGateway {
     let admission = Some(Arc::clone(policy) as Arc<dyn Admission>);
     TestGateway::scripted(alpha, beta, Policies { admission, ..Policies::default() })
 }
 
 /// How the guard heard each request end.
-fn ends(policy: &TestPolicy) -> Vec<(Outcome, u16, Option<String>)> {
+fn ends(policy: &TestAdmission) -> Vec<(Outcome, u16, Option<String>)> {
     let ends = policy.ends.0.lock().unwrap();
     ends.iter().map(|entry| (entry.outcome, entry.status, entry.error_code.as_deref().map(str::to_owned))).collect()
 }
@@ -71,7 +71,8 @@ fn ends(policy: &TestPolicy) -> Vec<(Outcome, u16, Option<String>)> {
 #[actix_web::test]
 async fn a_policy_sees_the_request_and_hears_of_its_end_whole_or_streamed() {
     let policy = policy(9, false);
-    let gateway = gateway(&policy, Scripted::new([whole("hi"), error(503), error(503)]), Scripted::new([stream(&["a", "b"], false)]));
+    let gateway =
+        gateway(&policy, ScriptedDialect::new([whole("hi"), error(503), error(503)]), ScriptedDialect::new([stream(&["a", "b"], false)]));
     assert!(gateway.route(job("pair", 0, false)).await.is_ok());
     assert!(body(gateway.route(job("pair", 1, true)).await.unwrap()).await.ends_with("[DONE]\n\n"));
     let size = job("pair", 0, false).payload.bytes().len();
@@ -86,8 +87,8 @@ async fn a_policy_sees_the_request_and_hears_of_its_end_whole_or_streamed() {
 #[actix_web::test]
 async fn a_policy_hears_of_upstream_errors_and_of_a_broken_stream() {
     let policy = policy(9, false);
-    let alpha = Scripted::new([error(400), stream(&["a"], true)]);
-    let gateway = gateway(&policy, alpha, Scripted::new([]));
+    let alpha = ScriptedDialect::new([error(400), stream(&["a"], true)]);
+    let gateway = gateway(&policy, alpha, ScriptedDialect::new([]));
     assert_eq!(gateway.route(job("pair", 0, false)).await.unwrap().status, 400);
     let _ = body(gateway.route(job("pair", 1, true)).await.unwrap()).await;
     gateway.entries().await;
@@ -98,7 +99,7 @@ async fn a_policy_hears_of_upstream_errors_and_of_a_broken_stream() {
 #[actix_web::test]
 async fn a_policy_hears_that_all_providers_failed() {
     let policy = policy(9, false);
-    let gateway = gateway(&policy, Scripted::new([error(500), error(500)]), Scripted::new([error(429), error(429)]));
+    let gateway = gateway(&policy, ScriptedDialect::new([error(500), error(500)]), ScriptedDialect::new([error(429), error(429)]));
     assert!(gateway.route(job("pair", 0, false)).await.is_err());
     gateway.entries().await;
     assert_eq!(ends(&policy), [(Outcome::UpstreamError, 429, Some("all_providers_failed".to_owned()))]);
@@ -106,8 +107,8 @@ async fn a_policy_hears_that_all_providers_failed() {
 
 #[actix_web::test]
 async fn a_refused_request_gets_an_entry_and_reaches_no_provider() {
-    let (policy, alpha) = (policy(9, true), Scripted::new([]));
-    let gateway = gateway(&policy, alpha, Scripted::new([]));
+    let (policy, alpha) = (policy(9, true), ScriptedDialect::new([]));
+    let gateway = gateway(&policy, alpha, ScriptedDialect::new([]));
     let rejection = gateway.route(job("pair", 0, false)).await.unwrap_err();
     assert_eq!((rejection.refusal.details().status, rejection.route.unwrap().attempts), (429, 0));
     let entry = gateway.entries().await.remove("pair-0").unwrap();
@@ -117,8 +118,8 @@ async fn a_refused_request_gets_an_entry_and_reaches_no_provider() {
 
 #[actix_web::test]
 async fn a_policy_holds_a_request_back_until_it_admits_it() {
-    let (policy, alpha) = (policy(0, false), Scripted::new([whole("hi")]));
-    let gateway = gateway(&policy, alpha, Scripted::new([]));
+    let (policy, alpha) = (policy(0, false), ScriptedDialect::new([whole("hi")]));
+    let gateway = gateway(&policy, alpha, ScriptedDialect::new([]));
     let routed = gateway.route(job("pair", 0, false));
     let released = async {
         until("the request to arrive", || policy.candidates.lock().unwrap().len() == 1).await;
@@ -133,8 +134,8 @@ async fn a_policy_holds_a_request_back_until_it_admits_it() {
 
 #[actix_web::test]
 async fn a_client_that_goes_while_held_back_is_charged_nothing() {
-    let (policy, alpha) = (policy(0, false), Scripted::new([]));
-    let gateway = gateway(&policy, alpha, Scripted::new([]));
+    let (policy, alpha) = (policy(0, false), ScriptedDialect::new([]));
+    let gateway = gateway(&policy, alpha, ScriptedDialect::new([]));
     let (client_gone, client) = ClientGone::new();
     drop(client);
     assert!(gateway.route(Job { client_gone, ..job("pair", 0, false) }).await.is_err());
@@ -144,16 +145,16 @@ async fn a_client_that_goes_while_held_back_is_charged_nothing() {
 }
 
 /// A provider that does not answer while the test runs.
-fn silent() -> &'static Scripted {
+fn silent() -> &'static ScriptedDialect {
     let mut answer = whole("late");
     answer.pieces[0].0 = LONG / 2;
-    Scripted::new([answer])
+    ScriptedDialect::new([answer])
 }
 
 #[actix_web::test]
 async fn a_policy_hears_that_the_client_is_gone() {
     let (policy, alpha) = (policy(9, false), silent());
-    let gateway = gateway(&policy, alpha, Scripted::new([]));
+    let gateway = gateway(&policy, alpha, ScriptedDialect::new([]));
     let (client_gone, client) = ClientGone::new();
     let leaves = async {
         until("the call", || alpha.sent().len() == 1).await;
@@ -168,11 +169,11 @@ async fn a_policy_hears_that_the_client_is_gone() {
 #[actix_web::test]
 async fn a_policy_hears_that_the_task_of_a_request_was_dropped_or_panicked() {
     let policy = policy(9, false);
-    let gateway = gateway(&policy, Scripted::new([]), Scripted::new([]));
+    let gateway = gateway(&policy, ScriptedDialect::new([]), ScriptedDialect::new([]));
     let offer = Arc::clone(&gateway.pair[0]);
     let open = |nth| {
         let guard = Box::new(TestGuard(Arc::clone(&policy.ends)));
-        Record::open(&gateway.state.journal, &job("pair", nth, false), &offer.model, &offer, Some(guard))
+        RequestRecord::open(&gateway.state.journal, &job("pair", nth, false), &offer.model, &offer, Some(guard))
     };
     let dropped = open(0);
     let task = rt::spawn(async move {
@@ -201,8 +202,8 @@ async fn a_guard_that_panics_loses_no_entry() {
             panic!("panic on request");
         }
     }
-    let gateway = TestGateway::scripted(Scripted::new([]), Scripted::new([]), Policies::default());
+    let gateway = TestGateway::scripted(ScriptedDialect::new([]), ScriptedDialect::new([]), Policies::default());
     let (job, offer) = (job("pair", 0, false), Arc::clone(&gateway.pair[0]));
-    drop(Record::open(&gateway.state.journal, &job, &offer.model, &offer, Some(Box::new(Panics))));
+    drop(RequestRecord::open(&gateway.state.journal, &job, &offer.model, &offer, Some(Box::new(Panics))));
     assert_eq!(gateway.entries().await["pair-0"].outcome, Outcome::Interrupted);
 }

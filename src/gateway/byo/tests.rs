@@ -15,7 +15,7 @@ const URL: &str = "https://api.example.com/v1";
 
 /// A tenant with a provider key, a virtual key that may spend it, and the gateway that it may be
 /// spent at.
-struct World {
+struct ByoFixture {
     key: Credential,
     caller: Caller,
     offer: Offer,
@@ -46,7 +46,7 @@ fn second() -> RetryPolicy {
     }
 }
 
-impl World {
+impl ByoFixture {
     fn new() -> Self {
         let (tenant, key_id, name) = (TenantId::from("acme"), KeyId::from("key_1"), ProviderName::from("1-mine"));
         let (ring, epoch, version) = (Ring::main(), Epoch(1), Version(1));
@@ -55,7 +55,7 @@ impl World {
         let context = GrantContext { tenant: &tenant, key_id: &key_id, edge_id: &edge.id, ring: &ring, epoch };
         let grant_key = GrantKey::of(&edge.key, &WrapKey::of(&key).unwrap(), &edge.id);
         let grant = Grant { ring: ring.clone(), epoch, blob: seal(&context, &grant_key, &spend_key).unwrap().into() };
-        let payload = Payload::new([destination(URL)], Presentation::Bearer, Secret::new("sk-of-acme")).unwrap();
+        let payload = KeyPayload::new([destination(URL)], Presentation::Bearer, Secret::new("sk-of-acme")).unwrap();
         let context = SecretContext { tenant: &tenant, ring: &ring, name: &name, version, epoch };
         let sealed = SealedKey { blob: seal(&context, &spend_key, &payload).unwrap(), ring, epoch, version };
         let owner = Arc::new(Tenant { broker_fallback: true, has_byo: true, ..Tenant::minimal(tenant.clone()) });
@@ -108,7 +108,7 @@ fn byo_keys(edge: Option<&Arc<Edge>>) -> ByoKeys {
 
 #[test]
 fn virtual_key_edge_and_grant_together_pay() {
-    let world = World::new();
+    let world = ByoFixture::new();
     let byo_keys = byo_keys(Some(&world.edge));
     for _ in 0..2 {
         assert_eq!(world.authorize(&byo_keys, Some(&world.presented())).unwrap(), "authorization: Bearer sk-of-acme");
@@ -117,7 +117,7 @@ fn virtual_key_edge_and_grant_together_pay() {
 
 #[test]
 fn without_one_of_them_nothing_opens() {
-    let mut world = World::new();
+    let mut world = ByoFixture::new();
     let own = world.presented();
     assert_eq!(world.authorize(&byo_keys(None), Some(&own)), Err(ByoError::Unopened));
     assert_eq!(world.authorize(&byo_keys(Some(&edge())), Some(&own)), Err(ByoError::Unopened));
@@ -133,7 +133,7 @@ fn without_one_of_them_nothing_opens() {
 
 #[test]
 fn p6_a_key_goes_nowhere_it_is_not_sealed_for() {
-    let mut world = World::new();
+    let mut world = ByoFixture::new();
     let byo_keys = byo_keys(Some(&world.edge));
     for url in ["https://evil.example.com/v1", "https://api.example.com.evil.com/v1"] {
         world.auth().destination = Some(destination(url));
@@ -145,7 +145,7 @@ fn p6_a_key_goes_nowhere_it_is_not_sealed_for() {
 
 #[test]
 fn p9_what_was_opened_is_gone_once_something_has_changed() {
-    let mut world = World::new();
+    let mut world = ByoFixture::new();
     let byo_keys = byo_keys(Some(&world.edge));
     world.authorize(&byo_keys, Some(&world.presented())).unwrap();
     // The blob is damaged now, but what was opened before still pays: until something changes.
@@ -161,6 +161,6 @@ fn p9_what_was_opened_is_gone_once_something_has_changed() {
 
 #[test]
 fn p3_a_presented_key_prints_redacted() {
-    let world = World::new();
+    let world = ByoFixture::new();
     assert!(!format!("{:?}", world.presented()).contains(&world.key.text().expose()[8..20]));
 }

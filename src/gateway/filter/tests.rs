@@ -9,7 +9,7 @@ use super::*;
 use crate::config;
 use crate::dialect::failure::{Failure, FailureOrigin};
 use crate::dialect::reader::{Flow, Observed};
-use crate::gateway::fixture::{Policies, Scripted, TestGateway, body, job, json, stream, whole};
+use crate::gateway::fixture::{Policies, ScriptedDialect, TestGateway, body, job, json, stream, whole};
 use crate::ledger::entry::{Entry, Outcome, UsageSource};
 use crate::memory::MemoryCapacity;
 
@@ -17,7 +17,7 @@ use crate::memory::MemoryCapacity;
 /// with `blocked` in it, and ends a stream at `enough`. Holds back the frames of a stream until its
 /// end.
 #[derive(Default)]
-struct TestPolicy {
+struct TestFilterPolicy {
     begun: AtomicUsize,
     holds_back: bool,
 }
@@ -32,7 +32,7 @@ struct FilteredReader {
     held: Vec<Bytes>,
 }
 
-impl Filter for TestPolicy {
+impl Filter for TestFilterPolicy {
     fn begin(&self, _: &Job, _: &Offer) -> Box<dyn AttemptFilter> {
         self.begun.fetch_add(1, Ordering::Relaxed);
         Box::new(TestFilter { holds_back: self.holds_back })
@@ -98,7 +98,7 @@ impl Reader for FilteredReader {
     }
 }
 
-fn gateway(policy: &Arc<TestPolicy>, alpha: &'static Scripted, beta: &'static Scripted) -> TestGateway {
+fn gateway(policy: &Arc<TestFilterPolicy>, alpha: &'static ScriptedDialect, beta: &'static ScriptedDialect) -> TestGateway {
     let filter = Some(Arc::clone(policy) as Arc<dyn Filter>);
     TestGateway::scripted(alpha, beta, Policies { filter, ..Policies::default() })
 }
@@ -116,8 +116,8 @@ fn ended(entry: &Entry) -> (Outcome, u16, Option<&str>) {
 
 #[actix_web::test]
 async fn a_policy_changes_request_and_whole_answer() {
-    let (policy, alpha) = (Arc::default(), Scripted::new([whole("your secret"), whole("plain")]));
-    let gateway = gateway(&policy, alpha, Scripted::new([]));
+    let (policy, alpha) = (Arc::default(), ScriptedDialect::new([whole("your secret"), whole("plain")]));
+    let gateway = gateway(&policy, alpha, ScriptedDialect::new([]));
     let answer = body(gateway.route(about("my secret", false)).await.unwrap()).await;
     assert!(answer.contains("your masked") && alpha.sent()[0].contains("my masked"), "{answer}");
     let second = Job { request_id: "second".into(), ..about("plain", false) };
@@ -128,7 +128,7 @@ async fn a_policy_changes_request_and_whole_answer() {
 
 #[actix_web::test]
 async fn a_refused_request_is_sent_to_no_provider() {
-    let (policy, alpha, beta) = (Arc::default(), Scripted::new([]), Scripted::new([]));
+    let (policy, alpha, beta) = (Arc::default(), ScriptedDialect::new([]), ScriptedDialect::new([]));
     let gateway = gateway(&policy, alpha, beta);
     let rejection = gateway.route(about("forbidden", false)).await.unwrap_err();
     assert_eq!((rejection.refusal.details().param, alpha.sent().len(), beta.sent().len()), (Some("messages"), 0, 0));
@@ -139,7 +139,7 @@ async fn a_refused_request_is_sent_to_no_provider() {
 #[actix_web::test]
 async fn a_policy_changes_the_frames_of_a_stream() {
     let policy = Arc::default();
-    let gateway = gateway(&policy, Scripted::new([stream(&["a secret", "more"], false)]), Scripted::new([]));
+    let gateway = gateway(&policy, ScriptedDialect::new([stream(&["a secret", "more"], false)]), ScriptedDialect::new([]));
     let answer = body(gateway.route(about("hi", true)).await.unwrap()).await;
     assert!(answer.contains("a masked") && answer.contains("more") && answer.ends_with("[DONE]\n\n"), "{answer}");
     assert_eq!(ended(&gateway.entries().await["pair-0"]), (Outcome::Ok, 200, None));
@@ -147,10 +147,10 @@ async fn a_policy_changes_the_frames_of_a_stream() {
 
 #[actix_web::test]
 async fn frames_held_back_are_charged_to_the_memory() {
-    let policy = Arc::new(TestPolicy { holds_back: true, ..TestPolicy::default() });
+    let policy = Arc::new(TestFilterPolicy { holds_back: true, ..TestFilterPolicy::default() });
     let long = "x".repeat(8 << 10);
     let script = || stream(&[&long, &long], false);
-    let gateway = gateway(&policy, Scripted::new([script(), script(), script()]), Scripted::new([script(), script()]));
+    let gateway = gateway(&policy, ScriptedDialect::new([script(), script(), script()]), ScriptedDialect::new([script(), script()]));
     assert!(body(gateway.route(about("hi", true)).await.unwrap()).await.matches(&long).count() == 2);
     let limits = config::UpstreamLimits { stream_buffer: 1 << 10, ..about("hi", true).limits };
     let cramped = Job { request_id: "cramped".into(), limits, memory: MemoryCapacity::new(1 << 10), ..about("hi", true) };
@@ -163,7 +163,7 @@ async fn frames_held_back_are_charged_to_the_memory() {
 
 #[actix_web::test]
 async fn a_blocked_whole_answer_is_paid_for_and_not_retried() {
-    let (policy, alpha, beta) = (Arc::default(), Scripted::new([whole("blocked")]), Scripted::new([]));
+    let (policy, alpha, beta) = (Arc::default(), ScriptedDialect::new([whole("blocked")]), ScriptedDialect::new([]));
     let gateway = gateway(&policy, alpha, beta);
     let reply = gateway.route(about("hi", false)).await.unwrap();
     assert_eq!((reply.status, alpha.sent().len(), beta.sent().len()), (403, 1, 0));
@@ -175,8 +175,8 @@ async fn a_blocked_whole_answer_is_paid_for_and_not_retried() {
 #[actix_web::test]
 async fn a_stream_is_blocked_before_its_first_event_or_in_the_middle() {
     let policy = Arc::default();
-    let alpha = Scripted::new([stream(&["blocked"], false), stream(&["fine", "blocked", "more"], false)]);
-    let gateway = gateway(&policy, alpha, Scripted::new([]));
+    let alpha = ScriptedDialect::new([stream(&["blocked"], false), stream(&["fine", "blocked", "more"], false)]);
+    let gateway = gateway(&policy, alpha, ScriptedDialect::new([]));
     assert_eq!(gateway.route(about("hi", true)).await.unwrap().status, 403);
     let late = Job { request_id: "late".into(), ..about("hi", true) };
     let answer = body(gateway.route(late).await.unwrap()).await;
@@ -190,7 +190,7 @@ async fn a_stream_is_blocked_before_its_first_event_or_in_the_middle() {
 #[actix_web::test]
 async fn a_policy_ends_a_stream_that_counts_as_complete() {
     let policy = Arc::default();
-    let gateway = gateway(&policy, Scripted::new([stream(&["fine", "enough", "more"], false)]), Scripted::new([]));
+    let gateway = gateway(&policy, ScriptedDialect::new([stream(&["fine", "enough", "more"], false)]), ScriptedDialect::new([]));
     let answer = body(gateway.route(about("hi", true)).await.unwrap()).await;
     assert!(answer.contains("fine") && !answer.contains("more"), "{answer}");
     assert_eq!(ended(&gateway.entries().await["pair-0"]), (Outcome::Ok, 200, None));
@@ -198,9 +198,9 @@ async fn a_policy_ends_a_stream_that_counts_as_complete() {
 
 #[actix_web::test]
 async fn failover_resets_the_filter() {
-    let policy = Arc::new(TestPolicy { holds_back: true, ..TestPolicy::default() });
-    let alpha = Scripted::new([stream(&["first try"], true), stream(&["second try"], true)]);
-    let gateway = gateway(&policy, alpha, Scripted::new([stream(&["from beta"], false)]));
+    let policy = Arc::new(TestFilterPolicy { holds_back: true, ..TestFilterPolicy::default() });
+    let alpha = ScriptedDialect::new([stream(&["first try"], true), stream(&["second try"], true)]);
+    let gateway = gateway(&policy, alpha, ScriptedDialect::new([stream(&["from beta"], false)]));
     let answer = body(gateway.route(about("hi", true)).await.unwrap()).await;
     assert!(answer.contains("from beta") && !answer.contains("try"), "{answer}");
     assert_eq!(policy.begun.load(Ordering::Relaxed), 3);

@@ -19,8 +19,8 @@ use crate::dialect::call::AnswerFormat;
 use crate::dialect::failure::Failure;
 use crate::dialect::reader::{Flow, Reader};
 use crate::gateway::job::Job;
-use crate::gateway::messages::{Aborted, Frame};
-use crate::gateway::record::{Record, StreamEnd};
+use crate::gateway::messages::{Aborted, StreamFrame};
+use crate::gateway::record::{RequestRecord, StreamEnd};
 use crate::gateway::redact::Redactor;
 use crate::memory::{MemoryExhausted, Reservation};
 use crate::upstream::body::ResponseBody;
@@ -45,7 +45,7 @@ pub struct Pump {
     /// The offer that answers.
     pub offer: Arc<Offer>,
     /// The request's ledger entry, `None` once it is filled in.
-    pub record: Option<Record>,
+    pub record: Option<RequestRecord>,
     /// Reads the body.
     pub reader: Box<dyn Reader>,
     /// Format of the body.
@@ -61,7 +61,7 @@ pub struct Pump {
 impl Pump {
     /// Relays the stream to `client`, beginning with `frames` and the state `flow` after them, and
     /// fills in the entry.
-    pub async fn run(mut self, client: mpsc::Sender<Frame>, flow: Flow, mut frames: Vec<Bytes>) {
+    pub async fn run(mut self, client: mpsc::Sender<StreamFrame>, flow: Flow, mut frames: Vec<Bytes>) {
         // A reader that panics must not leave its client without a last frame.
         let relayed = AssertUnwindSafe(self.relay(&client, flow, &mut frames)).catch_unwind().await;
         let end = relayed.unwrap_or_else(|_| StreamEnd::Broken(Failure::interrupted("the gateway failed in the middle of the stream")));
@@ -92,7 +92,7 @@ impl Pump {
     }
 
     /// Relays until the stream ends. Leaves the last frames unsent.
-    async fn relay(&mut self, client: &mpsc::Sender<Frame>, mut flow: Flow, frames: &mut Vec<Bytes>) -> StreamEnd {
+    async fn relay(&mut self, client: &mpsc::Sender<StreamFrame>, mut flow: Flow, frames: &mut Vec<Bytes>) -> StreamEnd {
         let idle = self.offer.provider.retry.idle_timeout;
         let until = Instant::now() + self.offer.provider.retry.total_timeout;
         let mut revocation_poll = interval(REVOCATION_POLL);
@@ -153,7 +153,7 @@ impl Pump {
         self.job.surface.last_frame(failure, &self.job.request_id)
     }
 
-    async fn send(&self, client: &mpsc::Sender<Frame>, frames: &mut Vec<Bytes>) -> Result<(), StreamEnd> {
+    async fn send(&self, client: &mpsc::Sender<StreamFrame>, frames: &mut Vec<Bytes>) -> Result<(), StreamEnd> {
         let most = self.job.limits.stream_buffer / FRAMES;
         join(frames, most);
         for mut frame in frames.drain(..) {
@@ -164,7 +164,7 @@ impl Pump {
         Ok(())
     }
 
-    async fn send_frame(&self, client: &mpsc::Sender<Frame>, frame: Frame) -> Result<(), StreamEnd> {
+    async fn send_frame(&self, client: &mpsc::Sender<StreamFrame>, frame: StreamFrame) -> Result<(), StreamEnd> {
         let frame = match client.try_send(frame) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Full(frame)) => frame,
@@ -183,7 +183,7 @@ impl Pump {
     }
 
     /// Fills in the entry, once. Dropping the returned record settles it.
-    fn settle(&mut self, end: &StreamEnd) -> Option<Record> {
+    fn settle(&mut self, end: &StreamEnd) -> Option<RequestRecord> {
         let record = self.record.take()?;
         record.stream_ended(&self.job, &self.offer, self.reader.observed(), end);
         Some(record)

@@ -23,8 +23,8 @@ use crate::dialect::openai::OpenAi;
 use crate::dialect::reader::{Flow, Observed, Reader};
 use crate::dialect::request::{DialectRequest, Refused};
 use crate::gateway::adapter::Adapter;
-use crate::gateway::fixture::{Fault, Policies, TestGateway, TestProvider, job, until};
-use crate::gateway::messages::Body;
+use crate::gateway::fixture::{ActorFault, Policies, TestGateway, TestProvider, job, until};
+use crate::gateway::messages::ReplyBody;
 use crate::gateway::slots::AdapterSlot;
 use crate::ledger::entry::{Entry, Outcome, UsageSource};
 use crate::terms::Operation;
@@ -192,7 +192,7 @@ impl Supervised {
 async fn answers(flight: Flight) -> Vec<(String, usize)> {
     let answered = |answer: Answer| {
         let reply = answer.unwrap();
-        let Body::Whole(body) = reply.body else { panic!("a stream") };
+        let ReplyBody::Whole(body) = reply.body else { panic!("a stream") };
         let answer: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(answer["choices"][0]["message"]["content"], *reply.route.provider, "the answer of another provider");
         (reply.route.provider.to_string(), reply.route.attempts)
@@ -206,7 +206,7 @@ fn errors(entry: &Entry) -> Vec<Option<&str>> {
 
 /// Ends alpha's adapter with a hundred of its requests at the upstream and a hundred in its
 /// mailbox.
-async fn with_two_hundred_in_flight(fault: Fault, calls_of_the_waiting: usize) {
+async fn with_two_hundred_in_flight(fault: ActorFault, calls_of_the_waiting: usize) {
     let test = supervised(0).await;
     let mut flight = test.send("pair", 0, 100).await;
     until("the first hundred to reach the upstream", || test.upstream.calls("alpha") == 100).await;
@@ -237,12 +237,12 @@ async fn with_two_hundred_in_flight(fault: Fault, calls_of_the_waiting: usize) {
 
 #[actix_web::test]
 async fn an_adapter_that_panics_is_replaced_and_what_it_held_is_tried_again() {
-    with_two_hundred_in_flight(Fault::Panic, 2).await;
+    with_two_hundred_in_flight(ActorFault::Panic, 2).await;
 }
 
 #[actix_web::test]
 async fn an_adapter_that_stops_is_restarted_and_loses_nothing() {
-    with_two_hundred_in_flight(Fault::Stop, 1).await;
+    with_two_hundred_in_flight(ActorFault::Stop, 1).await;
 }
 
 #[actix_web::test]
@@ -251,7 +251,7 @@ async fn an_adapter_that_dies_while_idle_costs_the_next_request_one_attempt_at_m
     test.upstream.gate.send_replace(true);
     for nth in 0..3 {
         let gone = test.adapter();
-        gone.do_send(Fault::Panic);
+        gone.do_send(ActorFault::Panic);
         until("the adapter to be gone", || !gone.connected()).await;
         assert_eq!(answers(test.send("pair", nth, 1).await).await, [("alpha".to_owned(), 2)]);
     }
@@ -292,7 +292,7 @@ async fn a_dialect_that_always_panics_leaves_the_request_to_the_next_provider() 
 async fn a_dialect_that_panics_in_the_middle_of_a_stream_ends_it_with_an_error_frame() {
     let test = supervised(0).await;
     let reply = test.gateway.route(job("pair", 0, true)).await.unwrap();
-    let Body::Stream(mut frames) = reply.body else { panic!("no stream") };
+    let ReplyBody::Stream(mut frames) = reply.body else { panic!("no stream") };
     assert!(frames.recv().await.is_some());
     test.upstream.gate.send_replace(true);
     let last = frames.recv().await.unwrap().unwrap();

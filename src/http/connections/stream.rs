@@ -15,7 +15,7 @@ use bytes::{Buf, BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Connection;
+use super::ClientConnection;
 use crate::gateway::refusal::Refusal;
 use crate::http::response;
 use crate::surface::operations;
@@ -23,7 +23,7 @@ use crate::surface::operations;
 /// A client's connection.
 pub struct ClientStream {
     socket: TcpStream,
-    connection: Rc<Connection>,
+    connection: Rc<ClientConnection>,
     header_timeout: Duration,
     /// Rings when the oldest head that it was set for is overdue; set anew only then, so that most requests never touch it.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -48,7 +48,7 @@ impl ClientStream {
     pub(super) fn new(socket: TcpStream, header_timeout: Duration) -> Self {
         Self {
             socket,
-            connection: Connection::new(),
+            connection: ClientConnection::new(),
             header_timeout,
             alarm: None,
             is_mid_answer: false,
@@ -64,7 +64,7 @@ impl ClientStream {
     }
 
     /// What is known of it.
-    pub fn connection(&self) -> &Rc<Connection> {
+    pub fn connection(&self) -> &Rc<ClientConnection> {
         &self.connection
     }
 

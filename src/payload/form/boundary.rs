@@ -1,7 +1,7 @@
 //! The boundary of a form, from its content type.
 
 use super::error::FormError;
-use super::parameters::Parameters;
+use super::parameters::HeaderParameters;
 
 /// Maximum length of a boundary (RFC 2046 5.1.1).
 const MAX_BOUNDARY: usize = 70;
@@ -12,7 +12,7 @@ const MAX_BOUNDARY: usize = 70;
 /// The content type is not that of a form, or has no valid boundary.
 pub(super) fn delimiter(content_type: &str) -> Result<Box<[u8]>, FormError> {
     let error = |what| FormError { what, at: 0 };
-    let parameters = Parameters::parse(content_type).ok_or(error("malformed content-type"))?;
+    let parameters = HeaderParameters::parse(content_type).ok_or(error("malformed content-type"))?;
     if !parameters.value.eq_ignore_ascii_case("multipart/form-data") {
         return Err(error("content-type is not multipart/form-data"));
     }

@@ -1,10 +1,10 @@
 //! The head of a part: its name, and whether it is a text.
 
-use super::parameters::{Parameters, is_token};
+use super::parameters::{HeaderParameters, is_token};
 
 /// Findings of a head.
 #[derive(Debug, PartialEq)]
-pub(super) struct Head<'a> {
+pub(super) struct PartHead<'a> {
     pub name: &'a str,
     /// Whether it is a text field, not a file.
     pub is_text: bool,
@@ -14,7 +14,7 @@ pub(super) struct Head<'a> {
 ///
 /// # Errors
 /// The rule that is broken.
-pub(super) fn read(head: &[u8]) -> Result<Head<'_>, &'static str> {
+pub(super) fn read(head: &[u8]) -> Result<PartHead<'_>, &'static str> {
     let head = str::from_utf8(head).map_err(|_| "head of a part that is not UTF-8")?;
     let (mut disposition, mut media_type, mut encoding) = (None, None, None);
     for line in head.split("\r\n") {
@@ -36,11 +36,11 @@ pub(super) fn read(head: &[u8]) -> Result<Head<'_>, &'static str> {
         return Err("unsupported content-transfer-encoding of a part");
     }
     let disposition = disposition.ok_or("part without content-disposition")?;
-    let disposition = Parameters::parse(disposition).ok_or("malformed content-disposition of a part")?;
+    let disposition = HeaderParameters::parse(disposition).ok_or("malformed content-disposition of a part")?;
     let is_form_data = disposition.value.eq_ignore_ascii_case("form-data") && !disposition.has_extended("name");
     let name = disposition.get("name").filter(|name| is_form_data && is_plain(name)).ok_or("part without a plain name")?;
     let is_file = disposition.get("filename").is_some() || disposition.has_extended("filename");
-    Ok(Head { name, is_text: !is_file && media_type.is_none_or(is_text) })
+    Ok(PartHead { name, is_text: !is_file && media_type.is_none_or(is_text) })
 }
 
 /// Whether every parser reads this name alike: visible ASCII without the characters by which
@@ -51,7 +51,7 @@ fn is_plain(name: &str) -> bool {
 
 /// Whether a media type is that of a text in UTF-8.
 fn is_text(media_type: &str) -> bool {
-    Parameters::parse(media_type).is_some_and(|parameters| {
+    HeaderParameters::parse(media_type).is_some_and(|parameters| {
         let is_utf8 = |charset: &str| charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("us-ascii");
         parameters.value.eq_ignore_ascii_case("text/plain") && parameters.get("charset").is_none_or(is_utf8)
     })
@@ -76,7 +76,7 @@ mod tests {
             ("\r\ncontent-type: multipart/mixed; boundary=x", false),
         ] {
             let head = format!("Content-Disposition: form-data; name=\"image[]\"{more}");
-            assert_eq!(read(head.as_bytes()), Ok(Head { name: "image[]", is_text }), "{more}");
+            assert_eq!(read(head.as_bytes()), Ok(PartHead { name: "image[]", is_text }), "{more}");
         }
     }
 

@@ -5,12 +5,12 @@ const MAX_PARAMETERS: usize = 8;
 
 /// A value and its parameters. Names are as spelled; quotes are removed.
 #[derive(Debug, PartialEq)]
-pub(super) struct Parameters<'a> {
+pub(super) struct HeaderParameters<'a> {
     pub value: &'a str,
     list: Vec<(&'a str, &'a str)>,
 }
 
-impl<'a> Parameters<'a> {
+impl<'a> HeaderParameters<'a> {
     /// Parses a header value. `None` if it is malformed, repeats a parameter, or has an escaped
     /// quote, which some parsers take for the end of the text.
     pub fn parse(header: &'a str) -> Option<Self> {
@@ -61,13 +61,13 @@ mod tests {
 
     #[test]
     fn parameters_are_read_quoted_or_not() {
-        let read = Parameters::parse("form-data ; name=\"a b;c\";\tfilename=x.wav ;NOTE=\"\"").unwrap();
+        let read = HeaderParameters::parse("form-data ; name=\"a b;c\";\tfilename=x.wav ;NOTE=\"\"").unwrap();
         assert_eq!(
             (read.value, read.get("name"), read.get("filename"), read.get("note")),
             ("form-data", Some("a b;c"), Some("x.wav"), Some(""))
         );
-        assert_eq!(Parameters::parse("form-data").unwrap().get("name"), None);
-        assert!(Parameters::parse("f; filename*=utf-8''x").unwrap().has_extended("filename"));
+        assert_eq!(HeaderParameters::parse("form-data").unwrap().get("name"), None);
+        assert!(HeaderParameters::parse("f; filename*=utf-8''x").unwrap().has_extended("filename"));
     }
 
     #[test]
@@ -88,7 +88,7 @@ mod tests {
             "f; name=a;",
             "f;; name=a",
         ] {
-            assert_eq!(Parameters::parse(header), None, "{header}");
+            assert_eq!(HeaderParameters::parse(header), None, "{header}");
         }
     }
 }

@@ -18,10 +18,10 @@ fn spend(key_id: &str) -> SpendRequest {
     }
 }
 
-fn payload() -> Payload {
+fn payload() -> KeyPayload {
     let policy = Policy { source: Source::TenantUrl { private_upstreams: false }, self_listen: SelfListen::default() };
     let destination = Destination::from(&check_url("https://a.example", &policy).unwrap());
-    Payload::new([destination], Presentation::Bearer, Secret::new("provider-key")).unwrap()
+    KeyPayload::new([destination], Presentation::Bearer, Secret::new("provider-key")).unwrap()
 }
 
 /// Returns whether the payload had to be opened.

@@ -123,8 +123,8 @@ macro_rules! assert_absent {
 
 #[test]
 fn p3_no_key_can_be_cloned_displayed_or_serialized() {
-    use crate::seal::payload::Payload;
-    assert_absent!(Clone: WrapKey, TenantWrapKey, EdgeKey, GrantKey, JobKey, TenantRoot, EscrowKey, SpendKey, Payload);
-    assert_absent!(std::fmt::Display: WrapKey, TenantWrapKey, EdgeKey, GrantKey, JobKey, TenantRoot, EscrowKey, SpendKey, Payload);
-    assert_absent!(serde::Serialize: WrapKey, TenantWrapKey, EdgeKey, GrantKey, JobKey, TenantRoot, EscrowKey, SpendKey, Payload);
+    use crate::seal::payload::KeyPayload;
+    assert_absent!(Clone: WrapKey, TenantWrapKey, EdgeKey, GrantKey, JobKey, TenantRoot, EscrowKey, SpendKey, KeyPayload);
+    assert_absent!(std::fmt::Display: WrapKey, TenantWrapKey, EdgeKey, GrantKey, JobKey, TenantRoot, EscrowKey, SpendKey, KeyPayload);
+    assert_absent!(serde::Serialize: WrapKey, TenantWrapKey, EdgeKey, GrantKey, JobKey, TenantRoot, EscrowKey, SpendKey, KeyPayload);
 }

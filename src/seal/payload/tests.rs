@@ -17,16 +17,16 @@ fn destination(url: &str) -> Destination {
     Destination::from(&check_url(url, &policy).unwrap())
 }
 
-fn payload(urls: &[&str], presentation: Presentation) -> Payload {
-    Payload::new(urls.iter().map(|url| destination(url)), presentation, Secret::new(KEY)).unwrap()
+fn payload(urls: &[&str], presentation: Presentation) -> KeyPayload {
+    KeyPayload::new(urls.iter().map(|url| destination(url)), presentation, Secret::new(KEY)).unwrap()
 }
 
 fn raw_header() -> Presentation {
     Presentation::Header(HeaderName::from_static("x-api-key"))
 }
 
-fn read(bytes: &[u8]) -> Option<Payload> {
-    Payload::from_plaintext(&Plaintext::authentic(Zeroizing::new(bytes.to_vec())))
+fn read(bytes: &[u8]) -> Option<KeyPayload> {
+    KeyPayload::from_plaintext(&Plaintext::authentic(Zeroizing::new(bytes.to_vec())))
 }
 
 /// Pads to a multiple of 128.
@@ -61,7 +61,7 @@ fn a_payload_survives_a_round_trip() {
 fn sizes_are_multiples_of_128() {
     let len = |secret: usize| {
         let secret = Secret::new("k".repeat(secret));
-        Payload::new([destination("https://a.example")], Presentation::Bearer, secret).unwrap().to_plaintext().len()
+        KeyPayload::new([destination("https://a.example")], Presentation::Bearer, secret).unwrap().to_plaintext().len()
     };
     let fixed = 3 + 2 + 21 + 2 + 2;
     assert_eq!((len(1), len(128 - fixed), len(129 - fixed), len(MAX_SECRET)), (128, 128, 256, 8320));
@@ -177,7 +177,7 @@ fn a_redirected_key_drops_its_old_destinations() {
 fn invalid_payloads_are_refused_with_a_reason() {
     let at = || destination("https://a.example");
     let sealed = |destinations: Vec<Destination>, secret: &str| {
-        Payload::new(destinations, Presentation::Bearer, Secret::new(secret)).map(|payload| payload.destinations().len())
+        KeyPayload::new(destinations, Presentation::Bearer, Secret::new(secret)).map(|payload| payload.destinations().len())
     };
     let many = |count: usize| (0..count).map(|at| destination(&format!("https://a{at}.example"))).collect::<Vec<_>>();
     assert_eq!(sealed(vec![], KEY), Err(BadPayload::Destinations));
@@ -205,7 +205,7 @@ proptest! {
             bytes = payload(&["https://a.example"], raw_header()).to_plaintext().to_vec();
             bytes[at] = to;
         }
-        if let Some(payload) = Payload::from_plaintext(&Plaintext::authentic(Zeroizing::new(bytes.clone()))) {
+        if let Some(payload) = KeyPayload::from_plaintext(&Plaintext::authentic(Zeroizing::new(bytes.clone()))) {
             prop_assert_eq!(&*payload.to_plaintext(), &bytes);
         }
     }

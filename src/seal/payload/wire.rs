@@ -6,7 +6,7 @@
 use actix_web::http::header::HeaderName;
 use zeroize::Zeroizing;
 
-use super::{Destination, Payload, Presentation};
+use super::{Destination, KeyPayload, Presentation};
 use crate::seal::key::{BlobContent, Plaintext};
 use crate::secret::Secret;
 
@@ -20,7 +20,7 @@ const BEARER: u8 = 1;
 /// 3 (AWS SigV4) and 4 (GCP service account) are reserved.
 const RAW_HEADER: u8 = 2;
 
-impl BlobContent for Payload {
+impl BlobContent for KeyPayload {
     fn fits(len: usize) -> bool {
         len > 0 && len <= MAX_LENGTH && len.is_multiple_of(BLOCK)
     }
@@ -55,7 +55,7 @@ impl BlobContent for Payload {
     }
 }
 
-fn read(bytes: &[u8]) -> Option<Payload> {
+fn read(bytes: &[u8]) -> Option<KeyPayload> {
     let mut rest = bytes;
     if byte(&mut rest)? != LAYOUT {
         return None;
@@ -68,7 +68,7 @@ fn read(bytes: &[u8]) -> Option<Payload> {
         _ => return None,
     };
     let secret = Secret::new(text(&mut rest)?);
-    Payload::new(destinations, presentation, secret).ok()
+    KeyPayload::new(destinations, presentation, secret).ok()
 }
 
 fn byte(rest: &mut &[u8]) -> Option<u8> {

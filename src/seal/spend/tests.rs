@@ -32,7 +32,7 @@ fn stored() -> Stored {
     let presented = Credential::mint(CredentialKind::Virtual).unwrap();
     let spend_key = SpendKey::of(&TenantRoot::generate().unwrap(), &spend.ring, spend.epoch);
     let grant_key = GrantKey::of(&edge.key, &WrapKey::of(&presented).unwrap(), &edge.id);
-    let payload = Payload::new([destination("https://api.openai.com")], Presentation::Bearer, Secret::new("sk-provider")).unwrap();
+    let payload = KeyPayload::new([destination("https://api.openai.com")], Presentation::Bearer, Secret::new("sk-provider")).unwrap();
     Stored {
         grant: seal(&spend.grant_at(&edge.id), &grant_key, &spend_key).unwrap(),
         secret: seal(&spend.secret(), &spend_key, &payload).unwrap(),

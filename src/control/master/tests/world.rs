@@ -9,7 +9,7 @@ use crate::seal::context::{Context, EscrowContext, GrantContext, JobContext, Sec
 use crate::seal::derivation::{EdgeKey, EscrowKey, GrantKey, JobKey, SpendKey, TenantRoot, TenantWrapKey, WrapKey};
 use crate::seal::key::Key;
 use crate::seal::names::{EdgeId, Epoch, Ring, TenantKeyId, Version};
-use crate::seal::payload::{Destination, Payload, Presentation};
+use crate::seal::payload::{Destination, KeyPayload, Presentation};
 use crate::seal::spend::{Edge, SpendRequest};
 use crate::secret::Secret;
 use crate::terms::TenantId;
@@ -175,6 +175,6 @@ pub fn destination() -> Destination {
     Destination::from(&check_url("https://api.openai.com/v1", &policy).unwrap())
 }
 
-pub fn payload() -> Payload {
-    Payload::new([destination()], Presentation::Bearer, Secret::new("sk-provider-key")).unwrap()
+pub fn payload() -> KeyPayload {
+    KeyPayload::new([destination()], Presentation::Bearer, Secret::new("sk-provider-key")).unwrap()
 }

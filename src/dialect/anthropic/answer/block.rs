@@ -10,7 +10,7 @@ use crate::dialect::anthropic::text::{Lenient, compact};
 
 /// Content block of any type: whole, or the start of one in a stream.
 #[derive(Deserialize)]
-pub struct Block<'a> {
+pub struct ContentBlock<'a> {
     #[serde(rename = "type", borrow, default)]
     pub kind: Lenient<'a>,
     #[serde(borrow, default)]
@@ -95,12 +95,12 @@ impl Stop {
     /// Returns the explanation of a refusal, if there is one.
     pub fn refusal(self, stop_details: Option<&RawValue>) -> Option<String> {
         #[derive(Deserialize)]
-        struct Details<'a> {
+        struct StopDetails<'a> {
             #[serde(borrow, default)]
             explanation: Lenient<'a>,
         }
         let details = stop_details.filter(|_| self == Self::Refused)?;
-        let explanation = serde_json::from_str::<Details<'_>>(details.get()).ok()?.explanation;
+        let explanation = serde_json::from_str::<StopDetails<'_>>(details.get()).ok()?.explanation;
         explanation.into_string().filter(|text| !text.is_empty())
     }
 }

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::block::{Block, EventDelta, ThinkingBlock, arguments};
-use super::chunk::{Chunks, Delta};
+use super::block::{ContentBlock, EventDelta, ThinkingBlock, arguments};
+use super::chunk::{ChunkWriter, Delta};
 use super::expected::JSON_RESPONSE;
 
 /// Maximum number of blocks open at once. Upstreams open one.
@@ -67,7 +67,7 @@ impl Blocks {
     }
 
     /// Starts a block.
-    pub fn start(&mut self, index: u64, block: Block<'_>, chunks: &mut Chunks) -> Result<Option<Bytes>, TooMany> {
+    pub fn start(&mut self, index: u64, block: ContentBlock<'_>, chunks: &mut ChunkWriter) -> Result<Option<Bytes>, TooMany> {
         self.open.retain(|(open, _)| *open != index);
         if self.open.len() >= MAX_OPEN {
             return Err(TooMany);
@@ -110,7 +110,7 @@ impl Blocks {
     }
 
     /// Adds a delta to a block.
-    pub fn delta(&mut self, index: u64, delta: EventDelta<'_>, chunks: &mut Chunks) -> Option<Bytes> {
+    pub fn delta(&mut self, index: u64, delta: EventDelta<'_>, chunks: &mut ChunkWriter) -> Option<Bytes> {
         let at = self.open.iter().rposition(|(open, _)| *open == index)?;
         match delta.kind.as_str() {
             "text_delta" => self.text_chunk(delta.text.as_str(), Delta::Content, chunks),
@@ -157,7 +157,7 @@ impl Blocks {
     }
 
     /// Ends a block.
-    pub fn stop(&mut self, index: u64, chunks: &mut Chunks) -> Option<Bytes> {
+    pub fn stop(&mut self, index: u64, chunks: &mut ChunkWriter) -> Option<Bytes> {
         let at = self.open.iter().rposition(|(open, _)| *open == index)?;
         match self.open.swap_remove(at).1 {
             Open::Call(number, Some(arguments)) => self.text_chunk(&arguments, |text| Delta::arguments(number, text), chunks),
@@ -187,7 +187,7 @@ impl Blocks {
     }
 
     /// Returns the chunk with `text`; `None` if it is empty.
-    fn text_chunk<'t>(&mut self, text: &'t str, delta: impl FnOnce(&'t str) -> Delta<'t>, chunks: &mut Chunks) -> Option<Bytes> {
+    fn text_chunk<'t>(&mut self, text: &'t str, delta: impl FnOnce(&'t str) -> Delta<'t>, chunks: &mut ChunkWriter) -> Option<Bytes> {
         self.output_bytes += text.len() as u64;
         (!text.is_empty()).then(|| chunks.delta(&delta(text)))
     }

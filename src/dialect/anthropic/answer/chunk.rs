@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
 use super::block::ThinkingBlock;
-use super::expected::Origin;
+use super::expected::AnswerOrigin;
 use super::usage::UsageObject;
 use crate::terms::Usage;
 
@@ -72,7 +72,7 @@ impl<'a> Delta<'a> {
 }
 
 /// Writer of the chunks of one stream.
-pub struct Chunks {
+pub struct ChunkWriter {
     /// `data: {…"choices":[`
     head: Vec<u8>,
     /// Whether the stream ends with its usage. If so, every other chunk has `"usage":null`.
@@ -80,19 +80,23 @@ pub struct Chunks {
     buffer: BytesMut,
 }
 
-impl Chunks {
+impl ChunkWriter {
     /// Creates the writer of a stream with this id and model.
-    pub fn new(origin: &Origin, id: &str, model: &str, has_usage: bool) -> Self {
+    pub fn new(origin: &AnswerOrigin, id: &str, model: &str, has_usage: bool) -> Self {
         #[derive(Serialize)]
-        struct Head<'a> {
+        struct ChunkHead<'a> {
             id: &'a str,
             object: &'static str,
             created: u64,
             model: &'a str,
         }
         let mut head = b"data: ".to_vec();
-        let shared =
-            Head { id: &origin.completion_id(id), object: "chat.completion.chunk", created: origin.created, model: origin.model_or(model) };
+        let shared = ChunkHead {
+            id: &origin.completion_id(id),
+            object: "chat.completion.chunk",
+            created: origin.created,
+            model: origin.model_or(model),
+        };
         // Serializing strings and a number into a vector cannot fail.
         if serde_json::to_writer(&mut head, &shared).is_ok() {
             head.pop();

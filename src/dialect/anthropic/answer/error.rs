@@ -40,7 +40,7 @@ const ROWS: [Row; 11] = [
 
 /// Error body. A member of the wrong type reads as absent.
 #[derive(Default, Deserialize)]
-struct Reported<'a> {
+struct ReportedError<'a> {
     #[serde(rename = "type", borrow, default)]
     kind: Lenient<'a>,
     #[serde(borrow, default)]
@@ -49,34 +49,34 @@ struct Reported<'a> {
     details: Option<&'a RawValue>,
 }
 
-impl<'a> Reported<'a> {
+impl<'a> ReportedError<'a> {
     /// Parses an error body. Returns the error and the upstream's request id.
     fn read(body: &'a [u8]) -> (Self, Option<Box<str>>) {
         #[derive(Deserialize)]
-        struct Body<'a> {
+        struct ErrorBody<'a> {
             #[serde(borrow)]
             error: &'a RawValue,
             #[serde(borrow, default)]
             request_id: Lenient<'a>,
         }
-        let Ok(body) = serde_json::from_slice::<Body<'a>>(body) else { return (Self::default(), None) };
+        let Ok(body) = serde_json::from_slice::<ErrorBody<'a>>(body) else { return (Self::default(), None) };
         (serde_json::from_str(body.error.get()).unwrap_or_default(), body.request_id.into_string().map(Into::into))
     }
 
     /// Returns `error.details.error_code`, which is the stable code where it is present.
     fn error_code(&self) -> Option<String> {
         #[derive(Deserialize)]
-        struct Details<'a> {
+        struct ErrorDetails<'a> {
             #[serde(borrow, default)]
             error_code: Lenient<'a>,
         }
-        serde_json::from_str::<Details<'_>>(self.details?.get()).ok()?.error_code.into_string()
+        serde_json::from_str::<ErrorDetails<'_>>(self.details?.get()).ok()?.error_code.into_string()
     }
 }
 
 /// Translates an error answer, or an error event of a stream (`status` 200).
 pub fn failure(status: u16, body: &[u8]) -> Failure {
-    let (reported, request_id) = Reported::read(body);
+    let (reported, request_id) = ReportedError::read(body);
     let error_code = reported.error_code();
     let theirs = reported.kind.0.filter(|kind| !kind.is_empty());
     let row = match &theirs {

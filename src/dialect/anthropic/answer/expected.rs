@@ -17,7 +17,7 @@ pub struct Expected {
 
 /// Values for the members of an answer that the upstream does not provide, or may not.
 #[derive(Clone, Debug)]
-pub struct Origin {
+pub struct AnswerOrigin {
     /// Unix time in seconds at which the request was received.
     pub created: u64,
     /// Requested model, for an upstream that does not name the model that answered.
@@ -26,7 +26,7 @@ pub struct Origin {
     seed: u64,
 }
 
-impl Origin {
+impl AnswerOrigin {
     /// Creates the values for the answer to one attempt.
     pub fn new(created: u64, model: &str, seed: u64) -> Self {
         Self { created, model: model.to_owned(), seed }

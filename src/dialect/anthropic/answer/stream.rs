@@ -9,11 +9,11 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::block::{Block, EventDelta, Stop};
+use super::block::{ContentBlock, EventDelta, Stop};
 use super::blocks::{self, Blocks};
-use super::chunk::{Chunks, Delta};
+use super::chunk::{ChunkWriter, Delta};
 use super::error;
-use super::expected::{Expected, Origin};
+use super::expected::{AnswerOrigin, Expected};
 use super::usage::Counts;
 use crate::dialect::anthropic::text::Lenient;
 use crate::dialect::failure::Failure;
@@ -22,11 +22,11 @@ use crate::dialect::sse::{self, Scanner, SseLimits};
 
 /// State of one stream.
 pub struct Translation {
-    pub origin: Origin,
+    pub origin: AnswerOrigin,
     pub expected: Expected,
     scanner: Scanner,
     /// `Some` once the message has started.
-    chunks: Option<Chunks>,
+    chunks: Option<ChunkWriter>,
     blocks: Blocks,
     stop: Option<Stop>,
     refusal: Option<String>,
@@ -37,14 +37,14 @@ pub struct Translation {
 
 /// Stream event. Its type decides which members are present.
 #[derive(Default, Deserialize)]
-struct Event<'a> {
+struct MessageEvent<'a> {
     #[serde(rename = "type", borrow, default)]
     kind: Lenient<'a>,
     index: Option<u64>,
     #[serde(borrow)]
     message: Option<Start<'a>>,
     #[serde(borrow)]
-    content_block: Option<Block<'a>>,
+    content_block: Option<ContentBlock<'a>>,
     #[serde(borrow)]
     delta: Option<EventDelta<'a>>,
     #[serde(borrow)]
@@ -67,7 +67,7 @@ const KNOWN: [&str; 7] =
 
 impl Translation {
     /// Creates the state of a stream before its first byte.
-    pub fn new(origin: Origin, expected: Expected, limits: SseLimits) -> Self {
+    pub fn new(origin: AnswerOrigin, expected: Expected, limits: SseLimits) -> Self {
         Self {
             origin,
             expected,
@@ -138,14 +138,14 @@ impl Translation {
     fn handle(&mut self, event: &sse::Event, out: &mut Vec<Bytes>) -> Flow {
         let Some(data) = event.data() else { return self.flow() };
         let name = std::str::from_utf8(event.name()).unwrap_or_default();
-        match Event::read(data, name) {
+        match MessageEvent::read(data, name) {
             Ok(Some(parsed)) => self.translate(parsed, data, out),
             Ok(None) => self.flow(),
             Err(failure) => Flow::Failed(failure),
         }
     }
 
-    fn translate(&mut self, event: Event<'_>, data: &[u8], out: &mut Vec<Bytes>) -> Flow {
+    fn translate(&mut self, event: MessageEvent<'_>, data: &[u8], out: &mut Vec<Bytes>) -> Flow {
         match (event.kind.as_str(), &mut self.chunks) {
             ("error", _) => return Flow::Failed(error::failure(200, data)),
             ("message_start", None) => {
@@ -153,7 +153,7 @@ impl Translation {
                 if let Some(usage) = start.usage {
                     self.counts.update(usage);
                 }
-                let mut chunks = Chunks::new(&self.origin, start.id.as_str(), start.model.as_str(), self.expected.usage_chunk);
+                let mut chunks = ChunkWriter::new(&self.origin, start.id.as_str(), start.model.as_str(), self.expected.usage_chunk);
                 out.push(chunks.delta(&Delta::OPENING));
                 self.chunks = Some(chunks);
             }
@@ -207,12 +207,12 @@ impl Translation {
         }
         out.push(chunks.finish(stop.finish_reason(self.blocks.has_calls())));
         out.extend(chunks.usage(self.counts.usage()));
-        out.push(Chunks::done());
+        out.push(ChunkWriter::done());
         Flow::Done
     }
 }
 
-impl<'a> Event<'a> {
+impl<'a> MessageEvent<'a> {
     /// Parses the data of an event called `name`. `None` if its type is unknown.
     fn read(data: &'a [u8], name: &'a str) -> Result<Option<Self>, Failure> {
         let mut event = match serde_json::from_slice::<Self>(data) {
@@ -231,11 +231,11 @@ impl<'a> Event<'a> {
     /// fails the stream, because its content would be lost.
     fn read_malformed(data: &'a [u8], name: &str) -> Result<Self, Failure> {
         #[derive(Deserialize)]
-        struct Kind<'a> {
+        struct EventKind<'a> {
             #[serde(rename = "type", borrow, default)]
             kind: Lenient<'a>,
         }
-        if let Ok(Kind { kind }) = serde_json::from_slice::<Kind<'a>>(data) {
+        if let Ok(EventKind { kind }) = serde_json::from_slice::<EventKind<'a>>(data) {
             let known = KNOWN.contains(&kind.0.as_deref().unwrap_or(name));
             return if known {
                 Err(Failure::interrupted("the provider's stream contains a malformed event"))

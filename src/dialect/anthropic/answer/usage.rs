@@ -54,18 +54,18 @@ pub struct UsageObject {
     prompt_tokens: u64,
     completion_tokens: u64,
     total_tokens: u64,
-    prompt_tokens_details: PromptDetails,
-    completion_tokens_details: CompletionDetails,
+    prompt_tokens_details: PromptTokensDetails,
+    completion_tokens_details: CompletionTokensDetails,
 }
 
 #[derive(Debug, Serialize)]
-struct PromptDetails {
+struct PromptTokensDetails {
     cached_tokens: u64,
     cache_write_tokens: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct CompletionDetails {
+struct CompletionTokensDetails {
     reasoning_tokens: u64,
 }
 
@@ -120,8 +120,8 @@ impl From<Usage> for UsageObject {
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
             total_tokens: usage.prompt_tokens + usage.completion_tokens,
-            prompt_tokens_details: PromptDetails { cached_tokens: usage.cached_tokens, cache_write_tokens: usage.cache_write_tokens },
-            completion_tokens_details: CompletionDetails { reasoning_tokens: usage.reasoning_tokens },
+            prompt_tokens_details: PromptTokensDetails { cached_tokens: usage.cached_tokens, cache_write_tokens: usage.cache_write_tokens },
+            completion_tokens_details: CompletionTokensDetails { reasoning_tokens: usage.reasoning_tokens },
         }
     }
 }

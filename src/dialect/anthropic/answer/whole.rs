@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::block::{Block, Stop, ThinkingBlock, arguments};
+use super::block::{ContentBlock, Stop, ThinkingBlock, arguments};
 use super::error;
-use super::expected::{Expected, JSON_RESPONSE, Origin};
+use super::expected::{AnswerOrigin, Expected, JSON_RESPONSE};
 use super::usage::{Counts, UsageObject};
 use crate::dialect::anthropic::text::Lenient;
 use crate::dialect::failure::Failure;
@@ -17,7 +17,7 @@ use crate::dialect::reader::Observed;
 
 /// Message, or any other object the upstream sent.
 #[derive(Deserialize)]
-struct Message<'a> {
+struct AnthropicMessage<'a> {
     #[serde(rename = "type", borrow, default)]
     kind: Lenient<'a>,
     #[serde(borrow, default)]
@@ -25,7 +25,7 @@ struct Message<'a> {
     #[serde(borrow, default)]
     model: Lenient<'a>,
     #[serde(borrow)]
-    content: Option<Vec<Block<'a>>>,
+    content: Option<Vec<ContentBlock<'a>>>,
     #[serde(borrow, default)]
     stop_reason: Lenient<'a>,
     #[serde(borrow)]
@@ -40,22 +40,22 @@ struct Completion<'a> {
     object: &'static str,
     created: u64,
     model: &'a str,
-    choices: [Choice<'a>; 1],
+    choices: [CompletionChoice<'a>; 1],
     usage: UsageObject,
     #[serde(skip_serializing_if = "Option::is_none")]
     service_tier: Option<&'static str>,
 }
 
 #[derive(Serialize)]
-struct Choice<'a> {
+struct CompletionChoice<'a> {
     index: u32,
-    message: Reply<'a>,
+    message: AssistantMessage<'a>,
     logprobs: (),
     finish_reason: &'static str,
 }
 
 #[derive(Default, Serialize)]
-struct Reply<'a> {
+struct AssistantMessage<'a> {
     role: &'static str,
     content: Option<Cow<'a, str>>,
     refusal: Option<String>,
@@ -64,19 +64,19 @@ struct Reply<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     thinking_blocks: Vec<ThinkingBlock<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<Call<'a>>,
+    tool_calls: Vec<CompletionToolCall<'a>>,
 }
 
 #[derive(Serialize)]
-struct Call<'a> {
+struct CompletionToolCall<'a> {
     id: Cow<'a, str>,
     #[serde(rename = "type")]
     kind: &'static str,
-    function: Function<'a>,
+    function: FunctionCall<'a>,
 }
 
 #[derive(Serialize)]
-struct Function<'a> {
+struct FunctionCall<'a> {
     name: Cow<'a, str>,
     arguments: String,
 }
@@ -85,14 +85,14 @@ struct Function<'a> {
 ///
 /// # Errors
 /// [`Failure`] if the body is an error or not a message.
-pub fn translate(body: &[u8], origin: &Origin, expected: Expected) -> Result<(Bytes, Observed), Failure> {
-    let message = serde_json::from_slice::<Message<'_>>(body).ok();
-    let Some(Message { id, model, content: Some(content), stop_reason, stop_details, usage, .. }) =
+pub fn translate(body: &[u8], origin: &AnswerOrigin, expected: Expected) -> Result<(Bytes, Observed), Failure> {
+    let message = serde_json::from_slice::<AnthropicMessage<'_>>(body).ok();
+    let Some(AnthropicMessage { id, model, content: Some(content), stop_reason, stop_details, usage, .. }) =
         message.filter(|message| matches!(message.kind.as_str(), "message" | ""))
     else {
         return Err(no_message(body));
     };
-    let mut reply = Reply { role: "assistant", ..Reply::default() };
+    let mut reply = AssistantMessage { role: "assistant", ..AssistantMessage::default() };
     let (mut others, mut is_prefix) = (false, true);
     for block in content {
         let is_thought = matches!(block.kind.as_str(), "thinking" | "redacted_thinking");
@@ -124,7 +124,7 @@ pub fn translate(body: &[u8], origin: &Origin, expected: Expected) -> Result<(By
         object: "chat.completion",
         created: origin.created,
         model: origin.model_or(model.as_str()),
-        choices: [Choice { index: 0, message: reply, logprobs: (), finish_reason }],
+        choices: [CompletionChoice { index: 0, message: reply, logprobs: (), finish_reason }],
         usage: counts.usage().into(),
         service_tier: usage.filter(|_| expected.service_tier).and_then(service_tier),
     };
@@ -132,8 +132,8 @@ pub fn translate(body: &[u8], origin: &Origin, expected: Expected) -> Result<(By
     Ok((bytes.into(), observed))
 }
 
-impl<'a> Reply<'a> {
-    fn add(&mut self, block: Block<'a>, expected: Expected) {
+impl<'a> AssistantMessage<'a> {
+    fn add(&mut self, block: ContentBlock<'a>, expected: Expected) {
         match block.kind.as_str() {
             "text" => append(&mut self.content, block.text.0.unwrap_or_default()),
             "thinking" => {
@@ -149,10 +149,10 @@ impl<'a> Reply<'a> {
             "tool_use" if expected.answers_by_tool && block.name.as_str() == JSON_RESPONSE => {
                 append(&mut self.content, arguments(block.input).into());
             }
-            "tool_use" => self.tool_calls.push(Call {
+            "tool_use" => self.tool_calls.push(CompletionToolCall {
                 id: block.id.0.unwrap_or_default(),
                 kind: "function",
-                function: Function { name: block.name.0.unwrap_or_default(), arguments: arguments(block.input) },
+                function: FunctionCall { name: block.name.0.unwrap_or_default(), arguments: arguments(block.input) },
             }),
             _ => {}
         }
@@ -190,13 +190,13 @@ fn service_tier(usage: &RawValue) -> Option<&'static str> {
 /// Classifies a body that is not a message: an error with a success status, or unreadable.
 fn no_message(body: &[u8]) -> Failure {
     #[derive(Deserialize)]
-    struct Kind<'a> {
+    struct BodyKind<'a> {
         #[serde(rename = "type", borrow, default)]
         kind: Lenient<'a>,
         error: Option<serde::de::IgnoredAny>,
     }
-    match serde_json::from_slice::<Kind<'_>>(body) {
-        Ok(Kind { kind, error }) if kind.as_str() == "error" || (error.is_some() && kind.as_str() != "message") => {
+    match serde_json::from_slice::<BodyKind<'_>>(body) {
+        Ok(BodyKind { kind, error }) if kind.as_str() == "error" || (error.is_some() && kind.as_str() != "message") => {
             error::failure(200, body)
         }
         _ => Failure::interrupted("the provider's answer is not a message"),

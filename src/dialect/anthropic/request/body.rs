@@ -11,18 +11,18 @@ pub type CacheControl<'a> = Option<&'a RawValue>;
 
 /// Body of `POST /messages`.
 #[derive(Serialize)]
-pub struct Body<'a> {
+pub struct MessagesBody<'a> {
     pub model: &'a str,
     pub max_tokens: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub system: Vec<Block<'a>>,
+    pub system: Vec<InputBlock<'a>>,
     pub messages: Vec<Turn<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<Tool<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_choice: Option<ToolChoice<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub thinking: Option<Thinking>,
+    pub thinking: Option<ThinkingParameter>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_config: Option<OutputConfig>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -47,7 +47,7 @@ pub struct Body<'a> {
 #[derive(Serialize)]
 pub struct Turn<'a> {
     pub role: Role,
-    pub content: Vec<Block<'a>>,
+    pub content: Vec<InputBlock<'a>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -60,19 +60,19 @@ pub enum Role {
 /// Block of a turn or of the system prompt.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Block<'a> {
+pub enum InputBlock<'a> {
     Text {
         text: Cow<'a, str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         cache_control: CacheControl<'a>,
     },
     Image {
-        source: Source<'a>,
+        source: MediaSource<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         cache_control: CacheControl<'a>,
     },
     Document {
-        source: Source<'a>,
+        source: MediaSource<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         title: Option<Cow<'a, str>>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,7 +100,7 @@ pub enum Block<'a> {
 /// Source of an image or a document.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Source<'a> {
+pub enum MediaSource<'a> {
     Base64 { media_type: &'static str, data: Cow<'a, str> },
     Text { media_type: &'static str, data: String },
     Url { url: Cow<'a, str> },
@@ -125,7 +125,7 @@ pub enum Input<'a> {
 #[serde(untagged)]
 pub enum ResultContent<'a> {
     Text(Cow<'a, str>),
-    Blocks(Vec<Block<'a>>),
+    Blocks(Vec<InputBlock<'a>>),
 }
 
 /// Tool that the model may call.
@@ -137,7 +137,7 @@ pub enum Tool<'a> {
         name: Cow<'a, str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         description: Option<Cow<'a, str>>,
-        input_schema: Schema<'a>,
+        input_schema: SchemaJson<'a>,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         strict: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,7 +150,7 @@ pub enum Tool<'a> {
 /// Schema of a tool's arguments.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub enum Schema<'a> {
+pub enum SchemaJson<'a> {
     Verbatim(&'a RawValue),
     Edited(Box<RawValue>),
     Built(Value),
@@ -179,7 +179,7 @@ pub enum ToolChoice<'a> {
 /// Thinking mode.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Thinking {
+pub enum ThinkingParameter {
     Enabled {
         budget_tokens: u64,
     },
@@ -231,7 +231,7 @@ impl OutputConfig {
     }
 }
 
-impl<'a> Block<'a> {
+impl<'a> InputBlock<'a> {
     /// Creates a text block without a marker.
     pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
         Self::Text { text: text.into(), cache_control: None }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::body::{Block, CacheControl, Input};
+use super::body::{CacheControl, Input, InputBlock};
 use super::refusal::{invalid, unsupported};
 use crate::dialect::anthropic::text::{Text, is_blank, is_sound_object};
 use crate::dialect::request::Refused;
@@ -19,13 +19,13 @@ pub struct ToolCall<'a> {
     #[serde(rename = "type", borrow)]
     kind: Option<Text<'a>>,
     #[serde(borrow)]
-    function: Option<Function<'a>>,
+    function: Option<CalledFunction<'a>>,
     #[serde(borrow)]
     cache_control: CacheControl<'a>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Function<'a> {
+struct CalledFunction<'a> {
     #[serde(borrow)]
     name: Option<Text<'a>>,
     #[serde(borrow)]
@@ -35,17 +35,18 @@ struct Function<'a> {
 impl<'a> ToolCall<'a> {
     /// Returns the `tool_use` block of this call and the tool's name. `place` gives the path of the
     /// call, `messages[i].tool_calls[k]`.
-    pub fn into_block(self, place: impl Fn() -> String, ids: &mut Ids<'a>) -> Result<(Block<'a>, Cow<'a, str>), Refused> {
+    pub fn into_block(self, place: impl Fn() -> String, ids: &mut Ids<'a>) -> Result<(InputBlock<'a>, Cow<'a, str>), Refused> {
         if self.kind.is_some_and(|kind| kind.0 != "function") {
             return Err(unsupported(format!("{}.type", place()), "only tool calls of type function are supported by this model"));
         }
-        let Some(Function { name: Some(Text(name)), arguments }) = self.function else {
+        let Some(CalledFunction { name: Some(Text(name)), arguments }) = self.function else {
             return Err(invalid(format!("{}.function.name", place()), "missing function name"));
         };
         let Some(Text(id)) = self.id.filter(|id| !id.0.is_empty()) else {
             return Err(invalid(format!("{}.id", place()), "missing tool call id"));
         };
-        let block = Block::ToolUse { id: ids.of_call(id), name: name.clone(), input: input(arguments), cache_control: self.cache_control };
+        let block =
+            InputBlock::ToolUse { id: ids.of_call(id), name: name.clone(), input: input(arguments), cache_control: self.cache_control };
         Ok((block, name))
     }
 }

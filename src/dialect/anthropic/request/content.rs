@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::body::{Block, CacheControl, Source};
+use super::body::{CacheControl, InputBlock, MediaSource};
 use super::data_url::{self, DataUrl};
 use super::refusal::{invalid, unsupported};
 use crate::dialect::anthropic::text::{Text, is_blank};
@@ -17,14 +17,14 @@ use crate::dialect::request::Refused;
 
 /// Content of a message: text or parts.
 #[derive(Debug)]
-pub enum Content<'a> {
+pub enum MessageContent<'a> {
     Text(Cow<'a, str>),
-    Parts(Vec<Part<'a>>),
+    Parts(Vec<ContentPart<'a>>),
 }
 
 /// Content part, as the client sent it.
 #[derive(Debug, Deserialize)]
-pub struct Part<'a> {
+pub struct ContentPart<'a> {
     #[serde(rename = "type", borrow)]
     kind: Option<Text<'a>>,
     #[serde(borrow)]
@@ -77,12 +77,12 @@ impl fmt::Display for Place {
     }
 }
 
-impl<'a> Content<'a> {
+impl<'a> MessageContent<'a> {
     /// Converts the content to blocks; blank text gives none. `message` is the message's index.
-    pub fn into_blocks(self, author: Author, message: usize) -> Result<Vec<Block<'a>>, Refused> {
+    pub fn into_blocks(self, author: Author, message: usize) -> Result<Vec<InputBlock<'a>>, Refused> {
         match self {
             Self::Text(text) if is_blank(&text) => Ok(Vec::new()),
-            Self::Text(text) => Ok(vec![Block::text(text)]),
+            Self::Text(text) => Ok(vec![InputBlock::text(text)]),
             Self::Parts(parts) => {
                 let mut blocks = Vec::with_capacity(parts.len());
                 for (index, part) in parts.into_iter().enumerate() {
@@ -94,8 +94,8 @@ impl<'a> Content<'a> {
     }
 }
 
-impl<'a> Part<'a> {
-    fn into_block(self, author: Author, place: Place) -> Result<Option<Block<'a>>, Refused> {
+impl<'a> ContentPart<'a> {
+    fn into_block(self, author: Author, place: Place) -> Result<Option<InputBlock<'a>>, Refused> {
         let cache_control = self.cache_control;
         let block = match (self.kind.as_ref().map(|kind| &*kind.0), author) {
             (Some("text"), _) => return text(self.text, cache_control, place),
@@ -119,14 +119,14 @@ impl<'a> Part<'a> {
     }
 }
 
-fn text<'a>(text: Option<Text<'a>>, cache_control: CacheControl<'a>, place: Place) -> Result<Option<Block<'a>>, Refused> {
+fn text<'a>(text: Option<Text<'a>>, cache_control: CacheControl<'a>, place: Place) -> Result<Option<InputBlock<'a>>, Refused> {
     let Some(Text(text)) = text else { return Err(invalid(place, "missing text")) };
-    Ok((!is_blank(&text)).then_some(Block::Text { text, cache_control }))
+    Ok((!is_blank(&text)).then_some(InputBlock::Text { text, cache_control }))
 }
 
-fn image<'a>(url: Cow<'a, str>, cache_control: CacheControl<'a>, place: Place) -> Result<Block<'a>, Refused> {
+fn image<'a>(url: Cow<'a, str>, cache_control: CacheControl<'a>, place: Place) -> Result<InputBlock<'a>, Refused> {
     if data_url::has_scheme(&url, "https://") {
-        return Ok(Block::Image { source: Source::Url { url }, cache_control });
+        return Ok(InputBlock::Image { source: MediaSource::Url { url }, cache_control });
     }
     let Some(DataUrl { media_type, data }) = data_url::parse(&url) else {
         return Err(unsupported(place, "unsupported image URL; send an https: URL or a base64 data: URL"));
@@ -139,10 +139,10 @@ fn image<'a>(url: Cow<'a, str>, cache_control: CacheControl<'a>, place: Place) -
         "application/pdf" => return document(&media_type, data, None, cache_control, place),
         _ => return Err(unsupported(place, "unsupported image type; send JPEG, PNG, GIF or WebP")),
     };
-    Ok(Block::Image { source: Source::Base64 { media_type, data: checked(data, place)? }, cache_control })
+    Ok(InputBlock::Image { source: MediaSource::Base64 { media_type, data: checked(data, place)? }, cache_control })
 }
 
-fn file<'a>(file: File<'a>, cache_control: CacheControl<'a>, place: Place) -> Result<Block<'a>, Refused> {
+fn file<'a>(file: File<'a>, cache_control: CacheControl<'a>, place: Place) -> Result<InputBlock<'a>, Refused> {
     let title = file.filename.filter(|name| !name.is_blank()).map(|name| name.0);
     let Some(Text(data)) = file.file_data else {
         return Err(match file.file_id {
@@ -166,17 +166,17 @@ fn document<'a>(
     title: Option<Cow<'a, str>>,
     cache_control: CacheControl<'a>,
     place: Place,
-) -> Result<Block<'a>, Refused> {
+) -> Result<InputBlock<'a>, Refused> {
     let source = match media_type {
-        "application/pdf" => Source::Base64 { media_type: "application/pdf", data: checked(data, place)? },
+        "application/pdf" => MediaSource::Base64 { media_type: "application/pdf", data: checked(data, place)? },
         "text/plain" => {
             let bytes = STANDARD.decode(checked(data, place)?.as_bytes()).map_err(|_| not_base64(place))?;
             let data = String::from_utf8(bytes).map_err(|_| invalid(place, "text file is not UTF-8"))?;
-            Source::Text { media_type: "text/plain", data }
+            MediaSource::Text { media_type: "text/plain", data }
         }
         _ => return Err(unsupported(place, "unsupported file type; send PDF or plain text")),
     };
-    Ok(Block::Document { source, title, cache_control })
+    Ok(InputBlock::Document { source, title, cache_control })
 }
 
 /// Returns `data` if it is base64.
@@ -188,26 +188,26 @@ fn not_base64(place: Place) -> Refused {
     invalid(place, "invalid base64; use the standard alphabet, padding and no line breaks")
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for MessageContent<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ContentVisitor;
         impl<'de> Visitor<'de> for ContentVisitor {
-            type Value = Content<'de>;
+            type Value = MessageContent<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string or an array of content parts")
             }
             fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Content::Text(Cow::Borrowed(text)))
+                Ok(MessageContent::Text(Cow::Borrowed(text)))
             }
             fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Content::Text(Cow::Owned(text.to_owned())))
+                Ok(MessageContent::Text(Cow::Owned(text.to_owned())))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
                 let mut parts = Vec::new();
                 while let Some(part) = items.next_element()? {
                     parts.push(part);
                 }
-                Ok(Content::Parts(parts))
+                Ok(MessageContent::Parts(parts))
             }
         }
         deserializer.deserialize_any(ContentVisitor)

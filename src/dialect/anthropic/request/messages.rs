@@ -6,20 +6,20 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::body::{Block, CacheControl, ResultContent, Role, Turn};
+use super::body::{CacheControl, InputBlock, ResultContent, Role, Turn};
 use super::calls::{Ids, ToolCall};
-use super::content::{Author, Content};
+use super::content::{Author, MessageContent};
 use super::refusal::{invalid, unsupported_parameter, wrong_type};
 use crate::dialect::anthropic::text::{Text, is_blank};
 use crate::dialect::request::Refused;
 
 /// Message, as the client sent it.
 #[derive(Debug, Deserialize)]
-struct Message<'a> {
+struct ChatMessage<'a> {
     #[serde(borrow)]
     role: Option<Text<'a>>,
     #[serde(borrow)]
-    content: Option<Content<'a>>,
+    content: Option<MessageContent<'a>>,
     #[serde(borrow)]
     refusal: Option<Text<'a>>,
     #[serde(borrow)]
@@ -38,7 +38,7 @@ struct Message<'a> {
 #[derive(Default)]
 pub struct Conversation<'a> {
     /// Text blocks of the system and developer messages, in order, none blank.
-    pub system: Vec<Block<'a>>,
+    pub system: Vec<InputBlock<'a>>,
     /// Other messages with content, one turn each.
     pub turns: Vec<Turn<'a>>,
     /// Whether every message was a system or developer message.
@@ -56,7 +56,7 @@ impl<'a> Conversation<'a> {
     /// [`Refused`] naming the message at fault.
     pub fn read(raw: Option<&'a str>) -> Result<Self, Refused> {
         let raw = raw.ok_or_else(|| invalid("messages", "missing; send an array of messages"))?;
-        let messages: Vec<Message<'a>> = serde_json::from_str(raw).map_err(|_| wrong_type::<Vec<Message<'_>>>("messages", raw))?;
+        let messages: Vec<ChatMessage<'a>> = serde_json::from_str(raw).map_err(|_| wrong_type::<Vec<ChatMessage<'_>>>("messages", raw))?;
         let mut conversation = Self { is_system_only: true, turns: Vec::with_capacity(messages.len()), ..Self::default() };
         let (mut ids, mut last) = (Ids::default(), None);
         for (index, message) in messages.into_iter().enumerate() {
@@ -90,7 +90,7 @@ impl<'a> Conversation<'a> {
 
     /// Returns an assistant message's blocks: thinking, text, calls. None if there is thinking
     /// only.
-    fn assistant(&mut self, mut message: Message<'a>, index: usize, ids: &mut Ids<'a>) -> Result<Vec<Block<'a>>, Refused> {
+    fn assistant(&mut self, mut message: ChatMessage<'a>, index: usize, ids: &mut Ids<'a>) -> Result<Vec<InputBlock<'a>>, Refused> {
         if message.function_call.is_some() {
             return Err(unsupported_parameter(format!("messages[{index}].function_call"), "deprecated; use tool_calls"));
         }
@@ -99,7 +99,7 @@ impl<'a> Conversation<'a> {
         let (refusal, marker) = (message.refusal.take(), message.cache_control.take());
         let mut text = message.content_blocks(Author::Assistant, index)?;
         if text.is_empty() {
-            text.extend(refusal.filter(|refusal| !refusal.is_blank()).map(|refusal| Block::text(refusal.0)));
+            text.extend(refusal.filter(|refusal| !refusal.is_blank()).map(|refusal| InputBlock::text(refusal.0)));
         }
         let mut blocks = Vec::with_capacity(thinking.len() + text.len() + calls.len());
         for (nth, raw) in thinking.into_iter().enumerate() {
@@ -125,40 +125,40 @@ impl<'a> Conversation<'a> {
     }
 }
 
-impl<'a> Message<'a> {
+impl<'a> ChatMessage<'a> {
     /// Returns the blocks of the message's content, the last with the message's own caching marker.
-    fn content_blocks(self, author: Author, index: usize) -> Result<Vec<Block<'a>>, Refused> {
+    fn content_blocks(self, author: Author, index: usize) -> Result<Vec<InputBlock<'a>>, Refused> {
         let mut blocks = self.content.map(|content| content.into_blocks(author, index)).transpose()?.unwrap_or_default();
         mark_last(&mut blocks, self.cache_control);
         Ok(blocks)
     }
 
     /// Returns the block of a tool message.
-    fn into_result(self, index: usize, ids: &mut Ids<'a>) -> Result<Block<'a>, Refused> {
+    fn into_result(self, index: usize, ids: &mut Ids<'a>) -> Result<InputBlock<'a>, Refused> {
         let Some(Text(id)) = self.tool_call_id.filter(|id| !id.0.is_empty()) else {
             return Err(invalid(format!("messages[{index}].tool_call_id"), "missing the id of the tool call"));
         };
         let content = match self.content {
             None => None,
-            Some(Content::Text(text)) => (!is_blank(&text)).then_some(ResultContent::Text(text)),
+            Some(MessageContent::Text(text)) => (!is_blank(&text)).then_some(ResultContent::Text(text)),
             Some(parts) => Some(parts.into_blocks(Author::Tool, index)?).filter(|blocks| !blocks.is_empty()).map(ResultContent::Blocks),
         };
-        Ok(Block::ToolResult { tool_use_id: ids.of_result(id), content, cache_control: self.cache_control })
+        Ok(InputBlock::ToolResult { tool_use_id: ids.of_result(id), content, cache_control: self.cache_control })
     }
 }
 
-fn mark_last<'a>(blocks: &mut [Block<'a>], marker: CacheControl<'a>) {
+fn mark_last<'a>(blocks: &mut [InputBlock<'a>], marker: CacheControl<'a>) {
     if let Some(block) = blocks.last_mut() {
         block.mark(marker);
     }
 }
 
-fn thinking_block(raw: &RawValue) -> Option<Block<'_>> {
+fn thinking_block(raw: &RawValue) -> Option<InputBlock<'_>> {
     #[derive(Deserialize)]
-    struct Kind<'a> {
+    struct BlockKind<'a> {
         #[serde(rename = "type", borrow)]
         kind: Text<'a>,
     }
-    let kind = serde_json::from_str::<Kind<'_>>(raw.get()).ok()?.kind;
-    matches!(&*kind.0, "thinking" | "redacted_thinking").then_some(Block::Thinking(raw))
+    let kind = serde_json::from_str::<BlockKind<'_>>(raw.get()).ok()?.kind;
+    matches!(&*kind.0, "thinking" | "redacted_thinking").then_some(InputBlock::Thinking(raw))
 }

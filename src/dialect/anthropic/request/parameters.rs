@@ -102,11 +102,11 @@ pub fn check_support(request: &JsonRequest<'_>, dropped: &mut Dropped) -> Result
 /// Whether the client asked for a usage chunk at the end of the stream.
 pub fn wants_usage(request: &JsonRequest<'_>, dropped: &mut Dropped) -> Result<bool, Refused> {
     #[derive(Deserialize)]
-    struct StreamOptions {
+    struct UsageOptions {
         include_usage: Option<bool>,
         include_obfuscation: Option<IgnoredAny>,
     }
-    let Some(options) = parsed::<StreamOptions>(request, "stream_options")? else { return Ok(false) };
+    let Some(options) = parsed::<UsageOptions>(request, "stream_options")? else { return Ok(false) };
     if options.include_obfuscation.is_some() {
         dropped.record("stream_options.include_obfuscation");
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::body::{BlockBinding, Thinking};
+use super::body::{BlockBinding, ThinkingParameter};
 use super::parameters::{Dropped, parsed};
 use super::refusal::invalid;
 use crate::dialect::anthropic::profile::{self, NoThinking, Profile};
@@ -18,7 +18,7 @@ const MIN_BUDGET: u64 = 1024;
 /// Thinking parameters to send.
 #[derive(Default)]
 pub struct Reasoning {
-    pub thinking: Option<Thinking>,
+    pub thinking: Option<ThinkingParameter>,
     pub effort: Option<&'static str>,
 }
 
@@ -43,7 +43,7 @@ impl Reasoning {
             if effort.is_some() {
                 dropped.record("reasoning_effort");
             }
-            return Ok(Self { thinking: Some(Thinking::Client(thinking)), effort: None });
+            return Ok(Self { thinking: Some(ThinkingParameter::Client(thinking)), effort: None });
         }
         let Some(Text(effort)) = effort else { return Ok(Self::default()) };
         let (effort, budget) = match &*effort {
@@ -58,7 +58,7 @@ impl Reasoning {
         };
         match profile.thinking {
             profile::Thinking::Adaptive => {
-                let thinking = Thinking::Adaptive { display: Some("summarized"), block_binding: None };
+                let thinking = ThinkingParameter::Adaptive { display: Some("summarized"), block_binding: None };
                 Ok(Self { thinking: Some(thinking), effort: Some(effort) })
             }
             profile::Thinking::Manual => {
@@ -68,7 +68,7 @@ impl Reasoning {
                     dropped.record("reasoning_effort");
                     return Ok(Self::default());
                 }
-                Ok(Self { thinking: Some(Thinking::Enabled { budget_tokens }), effort: None })
+                Ok(Self { thinking: Some(ThinkingParameter::Enabled { budget_tokens }), effort: None })
             }
         }
     }
@@ -76,8 +76,8 @@ impl Reasoning {
     fn off(profile: &Profile, dropped: &mut Dropped) -> Self {
         match profile.none {
             NoThinking::Omit => Self::default(),
-            NoThinking::Disabled => Self { thinking: Some(Thinking::Disabled), effort: None },
-            NoThinking::BetweenTools => Self { thinking: Some(Thinking::BetweenTools), effort: None },
+            NoThinking::Disabled => Self { thinking: Some(ThinkingParameter::Disabled), effort: None },
+            NoThinking::BetweenTools => Self { thinking: Some(ThinkingParameter::BetweenTools), effort: None },
             NoThinking::LowEffort => {
                 dropped.record("reasoning_effort");
                 Self { thinking: None, effort: Some("low") }
@@ -88,8 +88,8 @@ impl Reasoning {
     /// Whether the parameters to send turn thinking on.
     pub fn is_on(&self) -> bool {
         match &self.thinking {
-            None | Some(Thinking::Disabled) => false,
-            Some(Thinking::Client(object)) => object.get("type").is_none_or(|kind| kind != "disabled"),
+            None | Some(ThinkingParameter::Disabled) => false,
+            Some(ThinkingParameter::Client(object)) => object.get("type").is_none_or(|kind| kind != "disabled"),
             Some(_) => true,
         }
     }
@@ -100,9 +100,9 @@ impl Reasoning {
         const DROP: &str = "drop_block";
         let binding = || Some(BlockBinding { prefix_mismatch_behavior: DROP });
         match &mut self.thinking {
-            None => self.thinking = Some(Thinking::Adaptive { display: None, block_binding: binding() }),
-            Some(Thinking::Adaptive { block_binding, .. }) => *block_binding = binding(),
-            Some(Thinking::Client(Value::Object(object))) if object.get("type").is_some_and(|kind| kind == "adaptive") => {
+            None => self.thinking = Some(ThinkingParameter::Adaptive { display: None, block_binding: binding() }),
+            Some(ThinkingParameter::Adaptive { block_binding, .. }) => *block_binding = binding(),
+            Some(ThinkingParameter::Client(Value::Object(object))) if object.get("type").is_some_and(|kind| kind == "adaptive") => {
                 object.entry("block_binding").or_insert_with(|| json!({"prefix_mismatch_behavior": DROP}));
             }
             Some(_) => return false,

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::body::{Format, Schema, Tool, ToolChoice};
+use super::body::{Format, SchemaJson, Tool, ToolChoice};
 use super::parameters::Dropped;
 use super::refusal::{invalid, unsupported, wrong_type};
 use super::{schema, tools};
@@ -22,7 +22,7 @@ pub enum Structure<'a> {
     /// By a schema that the upstream enforces.
     Format(Value),
     /// By a forced tool call with this schema.
-    Tool(Schema<'a>),
+    Tool(SchemaJson<'a>),
     /// By an instruction in the system prompt.
     Instruction,
 }
@@ -83,7 +83,7 @@ impl<'a> Structure<'a> {
     }
 
     /// Returns the format, or the schema of the tool that carries the answer.
-    pub fn into_parts(self) -> (Option<Format>, Option<Schema<'a>>) {
+    pub fn into_parts(self) -> (Option<Format>, Option<SchemaJson<'a>>) {
         match self {
             Self::Format(schema) => (Some(Format::JsonSchema { schema }), None),
             Self::Tool(schema) => (None, Some(schema)),
@@ -93,7 +93,7 @@ impl<'a> Structure<'a> {
 }
 
 /// Returns the tool that carries the answer, and the choice that forces it.
-pub fn forced(input_schema: Schema<'_>) -> (Vec<Tool<'_>>, Option<ToolChoice<'_>>) {
+pub fn forced(input_schema: SchemaJson<'_>) -> (Vec<Tool<'_>>, Option<ToolChoice<'_>>) {
     let tool = Tool::Function {
         name: JSON_RESPONSE.into(),
         description: Some("Return the final answer by calling this tool.".into()),

@@ -9,7 +9,7 @@ use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use super::body::{Tool, ToolChoice};
 use super::parameters::Dropped;
 use super::refusal::{invalid, unsupported, wrong_type};
-use super::tools::{self, Named};
+use super::tools::{self, NamedTool};
 use crate::dialect::anthropic::profile::Profile;
 use crate::dialect::anthropic::text::Text;
 use crate::dialect::request::Refused;
@@ -24,14 +24,14 @@ pub enum Requested<'a> {
 }
 
 /// Translated tool choice.
-pub struct Choice<'a> {
+pub struct CompiledChoice<'a> {
     pub choice: Option<ToolChoice<'a>>,
     /// Text to append to the last user turn, for a model that cannot be forced to call.
     pub prompt: Option<String>,
 }
 
 /// `tool_choice`, as the client sent it.
-enum Given<'a> {
+enum GivenChoice<'a> {
     Mode(Cow<'a, str>),
     Object(Object<'a>),
 }
@@ -41,13 +41,13 @@ struct Object<'a> {
     #[serde(rename = "type", borrow)]
     kind: Option<Text<'a>>,
     #[serde(borrow)]
-    function: Option<Function<'a>>,
+    function: Option<ChosenFunction<'a>>,
     #[serde(borrow)]
     allowed_tools: Option<AllowedTools<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Function<'a> {
+struct ChosenFunction<'a> {
     #[serde(borrow)]
     name: Text<'a>,
 }
@@ -63,7 +63,7 @@ struct AllowedTools<'a> {
 #[derive(Deserialize)]
 struct Allowed<'a> {
     #[serde(borrow)]
-    function: Option<Function<'a>>,
+    function: Option<ChosenFunction<'a>>,
     #[serde(borrow)]
     name: Option<Text<'a>>,
 }
@@ -72,18 +72,18 @@ struct Allowed<'a> {
 ///
 /// # Errors
 /// [`Refused`] if it is invalid or does not fit the tools.
-pub fn read<'a>(raw: Option<&'a str>, tools: &mut Vec<Named<'a>>, dropped: &mut Dropped) -> Result<Option<Requested<'a>>, Refused> {
+pub fn read<'a>(raw: Option<&'a str>, tools: &mut Vec<NamedTool<'a>>, dropped: &mut Dropped) -> Result<Option<Requested<'a>>, Refused> {
     let Some(raw) = raw else { return Ok(None) };
-    let given: Given<'a> = serde_json::from_str(raw).map_err(|_| wrong_type::<Given<'_>>("tool_choice", raw))?;
+    let given: GivenChoice<'a> = serde_json::from_str(raw).map_err(|_| wrong_type::<GivenChoice<'_>>("tool_choice", raw))?;
     let requested = match given {
-        Given::Mode(mode) => of_mode(&mode)?,
-        Given::Object(Object { kind: Some(kind), function, allowed_tools }) => match (&*kind.0, function, allowed_tools) {
+        GivenChoice::Mode(mode) => of_mode(&mode)?,
+        GivenChoice::Object(Object { kind: Some(kind), function, allowed_tools }) => match (&*kind.0, function, allowed_tools) {
             ("function", Some(function), _) => Requested::Named(function.name.0),
             ("allowed_tools", _, Some(allowed)) => of_allowed(allowed, tools)?,
             ("function" | "allowed_tools", ..) => return Err(refused("missing `function` or `allowed_tools`")),
             _ => return Err(unsupported("tool_choice", "only types function and allowed_tools are supported by this model")),
         },
-        Given::Object(_) => return Err(refused("missing type")),
+        GivenChoice::Object(_) => return Err(refused("missing type")),
     };
     match requested {
         Requested::Auto | Requested::None if tools.is_empty() => {
@@ -97,7 +97,7 @@ pub fn read<'a>(raw: Option<&'a str>, tools: &mut Vec<Named<'a>>, dropped: &mut 
 }
 
 /// Translates the requested choice for a request with tools.
-pub fn compile<'a>(requested: Option<Requested<'a>>, is_parallel: bool, profile: &Profile, dropped: &mut Dropped) -> Choice<'a> {
+pub fn compile<'a>(requested: Option<Requested<'a>>, is_parallel: bool, profile: &Profile, dropped: &mut Dropped) -> CompiledChoice<'a> {
     let disable_parallel_tool_use = !is_parallel;
     let auto = Some(ToolChoice::Auto { disable_parallel_tool_use });
     let mut prompt = None;
@@ -116,7 +116,7 @@ pub fn compile<'a>(requested: Option<Requested<'a>>, is_parallel: bool, profile:
         Some(Requested::Required) => Some(ToolChoice::Any { disable_parallel_tool_use }),
         Some(Requested::Named(name)) => Some(ToolChoice::Tool { name, disable_parallel_tool_use }),
     };
-    Choice { choice, prompt }
+    CompiledChoice { choice, prompt }
 }
 
 /// Returns tools and choice for a request without tools: stubs of the tools that earlier turns
@@ -136,7 +136,7 @@ fn of_mode<'a>(mode: &str) -> Result<Requested<'a>, Refused> {
     }
 }
 
-fn of_allowed<'a>(allowed: AllowedTools<'a>, tools: &mut Vec<Named<'a>>) -> Result<Requested<'a>, Refused> {
+fn of_allowed<'a>(allowed: AllowedTools<'a>, tools: &mut Vec<NamedTool<'a>>) -> Result<Requested<'a>, Refused> {
     let requested = of_mode(&allowed.mode.0)?;
     let named = |given: Allowed<'a>| given.function.map(|function| function.name).or(given.name).map(|name| name.0);
     let names = allowed.tools.into_iter().map(named).collect::<Option<Vec<_>>>();
@@ -146,7 +146,7 @@ fn of_allowed<'a>(allowed: AllowedTools<'a>, tools: &mut Vec<Named<'a>>) -> Resu
     }
     tools.retain(|tool| names.contains(&tool.name));
     Ok(match (requested, tools.as_slice()) {
-        (Requested::Required, [Named { name, .. }]) => Requested::Named(name.clone()),
+        (Requested::Required, [NamedTool { name, .. }]) => Requested::Named(name.clone()),
         (requested, _) => requested,
     })
 }
@@ -155,22 +155,22 @@ fn refused(message: &str) -> Refused {
     invalid("tool_choice", message)
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Given<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for GivenChoice<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct GivenVisitor;
         impl<'de> Visitor<'de> for GivenVisitor {
-            type Value = Given<'de>;
+            type Value = GivenChoice<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string or an object")
             }
             fn visit_borrowed_str<E>(self, mode: &'de str) -> Result<Self::Value, E> {
-                Ok(Given::Mode(Cow::Borrowed(mode)))
+                Ok(GivenChoice::Mode(Cow::Borrowed(mode)))
             }
             fn visit_str<E>(self, mode: &str) -> Result<Self::Value, E> {
-                Ok(Given::Mode(Cow::Owned(mode.to_owned())))
+                Ok(GivenChoice::Mode(Cow::Owned(mode.to_owned())))
             }
             fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Self::Value, A::Error> {
-                Object::deserialize(MapAccessDeserializer::new(members)).map(Given::Object)
+                Object::deserialize(MapAccessDeserializer::new(members)).map(GivenChoice::Object)
             }
         }
         deserializer.deserialize_any(GivenVisitor)

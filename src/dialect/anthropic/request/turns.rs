@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::body::{Block, Role, Turn};
+use super::body::{InputBlock, Role, Turn};
 use super::messages::Conversation;
 use super::refusal::invalid;
 use crate::dialect::request::Refused;
@@ -14,7 +14,7 @@ impl<'a> Conversation<'a> {
     /// [`Refused`] if no message has content.
     pub fn into_shape(self, instruction: Option<&'static str>) -> Result<Shaped<'a>, Refused> {
         let mut blocks = self.system;
-        blocks.extend(instruction.filter(|_| !self.is_system_only || !blocks.is_empty()).map(Block::text));
+        blocks.extend(instruction.filter(|_| !self.is_system_only || !blocks.is_empty()).map(InputBlock::text));
         let (system, turns) = if self.is_system_only && !blocks.is_empty() {
             (Vec::new(), vec![Turn { role: Role::User, content: blocks }])
         } else {
@@ -25,10 +25,10 @@ impl<'a> Conversation<'a> {
         }
         let mut turns = merge(turns);
         for turn in turns.iter_mut().filter(|turn| turn.role == Role::User) {
-            turn.content.sort_by_key(|block| !matches!(block, Block::ToolResult { .. }));
+            turn.content.sort_by_key(|block| !matches!(block, InputBlock::ToolResult { .. }));
         }
         if turns.first().is_some_and(|turn| turn.role == Role::Assistant) {
-            turns.insert(0, Turn { role: Role::User, content: vec![Block::text(".")] });
+            turns.insert(0, Turn { role: Role::User, content: vec![InputBlock::text(".")] });
         }
         if let Some(Turn { role: Role::Assistant, content }) = turns.last_mut() {
             trim_last_text(content);
@@ -39,7 +39,7 @@ impl<'a> Conversation<'a> {
 
 /// Conversation in the form that is sent.
 pub struct Shaped<'a> {
-    pub system: Vec<Block<'a>>,
+    pub system: Vec<InputBlock<'a>>,
     pub turns: Vec<Turn<'a>>,
     /// As in the [`Conversation`].
     pub tools_used: Vec<Cow<'a, str>>,
@@ -51,7 +51,7 @@ impl Shaped<'_> {
     /// Appends `text` to the last user turn.
     pub fn append_to_last_user_turn(&mut self, text: String) {
         if let Some(turn) = self.turns.iter_mut().rfind(|turn| turn.role == Role::User) {
-            turn.content.push(Block::text(text));
+            turn.content.push(InputBlock::text(text));
         }
     }
 
@@ -59,19 +59,19 @@ impl Shaped<'_> {
     /// with thinking. Then thinking cannot be turned on in the middle of the tool calls.
     pub fn answers_without_thinking(&self) -> bool {
         let last = |role| self.turns.iter().rfind(|turn| turn.role == role).map(|turn| turn.content.as_slice()).unwrap_or_default();
-        last(Role::User).iter().any(|block| matches!(block, Block::ToolResult { .. }))
-            && !matches!(last(Role::Assistant).first(), Some(Block::Thinking(_)))
+        last(Role::User).iter().any(|block| matches!(block, InputBlock::ToolResult { .. }))
+            && !matches!(last(Role::Assistant).first(), Some(InputBlock::Thinking(_)))
     }
 }
 
 /// Joins the blocks of the system prompt, unless one has a caching marker, which would move.
-fn join(blocks: Vec<Block<'_>>) -> Vec<Block<'_>> {
-    let is_marked = |block: &Block<'_>| matches!(block, Block::Text { cache_control: Some(_), .. });
+fn join(blocks: Vec<InputBlock<'_>>) -> Vec<InputBlock<'_>> {
+    let is_marked = |block: &InputBlock<'_>| matches!(block, InputBlock::Text { cache_control: Some(_), .. });
     if blocks.len() < 2 || blocks.iter().any(is_marked) {
         return blocks;
     }
-    let texts: Vec<&str> = blocks.iter().map(|block| if let Block::Text { text, .. } = block { text } else { "" }).collect();
-    vec![Block::text(texts.join("\n"))]
+    let texts: Vec<&str> = blocks.iter().map(|block| if let InputBlock::Text { text, .. } = block { text } else { "" }).collect();
+    vec![InputBlock::text(texts.join("\n"))]
 }
 
 /// Merges adjacent turns of one role.
@@ -86,8 +86,8 @@ fn merge(turns: Vec<Turn<'_>>) -> Vec<Turn<'_>> {
     merged
 }
 
-fn trim_last_text(content: &mut [Block<'_>]) {
-    let last = content.iter_mut().rev().find_map(|block| if let Block::Text { text, .. } = block { Some(text) } else { None });
+fn trim_last_text(content: &mut [InputBlock<'_>]) {
+    let last = content.iter_mut().rev().find_map(|block| if let InputBlock::Text { text, .. } = block { Some(text) } else { None });
     match last {
         Some(Cow::Borrowed(text)) => *text = text.trim_end(),
         Some(Cow::Owned(text)) => text.truncate(text.trim_end().len()),

@@ -23,7 +23,7 @@ fn corpus() -> Vec<Vec<u8>> {
 
 /// Mutation of a stream. Positions are fractions of its length.
 #[derive(Clone, Debug)]
-enum Mutation {
+enum Noise {
     Flip(f64, u8),
     Insert(f64, Vec<u8>),
     Remove(f64, usize),
@@ -32,7 +32,7 @@ enum Mutation {
     Splice(f64, usize),
 }
 
-fn mutation() -> impl Strategy<Value = Mutation> {
+fn mutation() -> impl Strategy<Value = Noise> {
     let tokens = prop_oneof![
         Just(b"\n\n".to_vec()),
         Just(b"\r".to_vec()),
@@ -48,12 +48,12 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         proptest::collection::vec(any::<u8>(), 1..8),
     ];
     prop_oneof![
-        (0.0..1.0, any::<u8>()).prop_map(|(at, byte)| Mutation::Flip(at, byte)),
-        (0.0..1.0, tokens).prop_map(|(at, bytes)| Mutation::Insert(at, bytes)),
-        (0.0..1.0, 1_usize..64).prop_map(|(at, length)| Mutation::Remove(at, length)),
-        (0.0..1.0, 1_usize..512).prop_map(|(at, length)| Mutation::Repeat(at, length)),
-        (0.0..1.0).prop_map(Mutation::Cut),
-        (0.0..1.0, any::<usize>()).prop_map(|(at, other)| Mutation::Splice(at, other)),
+        (0.0..1.0, any::<u8>()).prop_map(|(at, byte)| Noise::Flip(at, byte)),
+        (0.0..1.0, tokens).prop_map(|(at, bytes)| Noise::Insert(at, bytes)),
+        (0.0..1.0, 1_usize..64).prop_map(|(at, length)| Noise::Remove(at, length)),
+        (0.0..1.0, 1_usize..512).prop_map(|(at, length)| Noise::Repeat(at, length)),
+        (0.0..1.0).prop_map(Noise::Cut),
+        (0.0..1.0, any::<usize>()).prop_map(|(at, other)| Noise::Splice(at, other)),
     ]
 }
 
@@ -62,30 +62,30 @@ fn place(at: f64, length: usize) -> usize {
     ((at * length as f64) as usize).min(length)
 }
 
-fn mutated(mut bytes: Vec<u8>, mutations: &[Mutation], corpus: &[Vec<u8>]) -> Vec<u8> {
+fn mutated(mut bytes: Vec<u8>, mutations: &[Noise], corpus: &[Vec<u8>]) -> Vec<u8> {
     for mutation in mutations {
         let length = bytes.len();
         match mutation {
-            Mutation::Flip(at, mask) => {
+            Noise::Flip(at, mask) => {
                 if let Some(byte) = bytes.get_mut(place(*at, length)) {
                     *byte ^= mask;
                 }
             }
-            Mutation::Insert(at, new) => {
+            Noise::Insert(at, new) => {
                 let at = place(*at, length);
                 bytes.splice(at..at, new.iter().copied());
             }
-            Mutation::Remove(at, few) => {
+            Noise::Remove(at, few) => {
                 let at = place(*at, length);
                 bytes.drain(at..(at + few).min(length));
             }
-            Mutation::Repeat(at, few) => {
+            Noise::Repeat(at, few) => {
                 let at = place(*at, length);
                 let again = bytes[at..(at + few).min(length)].to_vec();
                 bytes.splice(at..at, again);
             }
-            Mutation::Cut(at) => bytes.truncate(place(*at, length)),
-            Mutation::Splice(at, other) => {
+            Noise::Cut(at) => bytes.truncate(place(*at, length)),
+            Noise::Splice(at, other) => {
                 let other = &corpus[other % corpus.len()];
                 bytes.truncate(place(*at, length));
                 bytes.extend_from_slice(&other[place(*at, other.len())..]);

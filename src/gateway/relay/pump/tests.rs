@@ -59,7 +59,7 @@ impl Reader for TestReader {
 struct Running {
     gateway: TestGateway,
     job: Arc<Job>,
-    client: mpsc::Receiver<Frame>,
+    client: mpsc::Receiver<StreamFrame>,
     pump: JoinHandle<()>,
     started_at: Instant,
 }
@@ -75,7 +75,7 @@ fn running_in(format: AnswerFormat, pieces: &[(Duration, &'static str)]) -> Runn
     let gateway = TestGateway::start(&[provider("alpha"), provider("beta")], Policies::default());
     let job = Arc::new(job("pair", 0, true));
     let offer = Arc::clone(&gateway.pair[0]);
-    let record = Record::open(&gateway.state.journal, &job, &offer.model, &offer, None);
+    let record = RequestRecord::open(&gateway.state.journal, &job, &offer.model, &offer, None);
     let pieces: VecDeque<_> = pieces.iter().map(|(delay, piece)| (*delay, Bytes::from_static(piece.as_bytes()))).collect();
     let pump = Pump {
         job: Arc::clone(&job),
