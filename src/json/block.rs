@@ -1,28 +1,28 @@
-//! 64 bytes of a string, looked at together: what in them is no plain text, a bit for each byte.
+//! Classification of 64 bytes of a string at a time: one bit for each byte that is not plain text.
 //!
-//! Prompts are long strings full of escapes, so this is where the time of a large body goes. Looked at one by one, each costs a branch
-//! that no processor foresees; so what is usual is told by arithmetic alone.
+//! Prompts are long strings full of escapes, and scanning them takes most of the time of a large body. Byte by byte, each escape
+//! would cost an unpredictable branch; here the usual ones are found by arithmetic alone.
 
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, Simd, dispatch, u8x16, u8x64};
 
-/// How many bytes are looked at together.
+/// Number of bytes in a block.
 pub(super) const BLOCK: usize = 64;
 
-/// What stands in a block.
-pub(super) struct Block {
-    /// Where a string ends, unless escaped.
+/// Special bytes of a block, as bit masks.
+pub(super) struct StringBlock {
+    /// Quotes, which end the string unless escaped.
     pub quotes: u64,
-    /// What escapes, unless escaped.
+    /// Backslashes.
     pub backslashes: u64,
-    /// What must not stand in a string.
+    /// Control characters, which a string must not contain.
     pub controls: u64,
-    /// `n` and `t`, of which most other escapes are.
+    /// `n` and `t`, the most frequent other escapes.
     letters: u64,
 }
 
-impl Block {
-    /// Of the first 64 bytes. What is missing is taken for plain text.
+impl StringBlock {
+    /// Classifies the first 64 bytes. Missing bytes count as plain text.
     #[inline(always)]
     pub fn of<S: Simd>(simd: S, bytes: &[u8]) -> Self {
         let mut block = [b' '; BLOCK];
@@ -40,11 +40,12 @@ impl Block {
         }
     }
 
-    /// Which bytes are escaped, if the first is or is not, and whether the first behind the block is.
+    /// Returns the escaped bytes, and whether the first byte after the block is escaped. `is_first` says whether the block's first
+    /// byte is.
     ///
-    /// In a run of backslashes every second one is escaped. The first of each run that begins on an odd place is added to all of them: it
-    /// carries to just behind its run, and so tells which runs began there (G. Langdale, D. Lemire, "Parsing Gigabytes of JSON per
-    /// Second", 2019, 3.1.1; one addition instead of two).
+    /// In a run of backslashes every second one is escaped. Adding the first bit of each run that starts at an odd position carries
+    /// to just after the run, which marks these runs (G. Langdale, D. Lemire, "Parsing Gigabytes of JSON per Second", 2019, 3.1.1;
+    /// one addition instead of two).
     pub fn escaped(&self, is_first: bool) -> (u64, bool) {
         const EVEN: u64 = 0x5555_5555_5555_5555;
         let first = u64::from(is_first);
@@ -54,14 +55,14 @@ impl Block {
         ((EVEN ^ carried << 1) & behind, is_next)
     }
 
-    /// The bytes that usually follow a backslash and may.
+    /// Returns the bytes that form the most frequent valid escapes.
     pub fn usual(&self) -> u64 {
         self.quotes | self.backslashes | self.letters
     }
 }
 
-/// How many bytes a string has, of which these are the bytes behind its opening quote: if it ends within 16, holds no escapes, and there
-/// are 16. Keys and most values are such strings, for which every processor has what it takes.
+/// Returns the length of a string from the bytes after its opening quote, if it ends within 16 bytes, has no escapes, and at least
+/// 16 bytes follow. Keys and most values are such strings; 16-byte vectors exist on every processor.
 pub(super) fn short(bytes: &[u8]) -> Option<usize> {
     let lane: &[u8; 16] = bytes.first_chunk()?;
     let specials = dispatch!(Level::baseline(), simd => {
@@ -79,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    /// What this processor can, from what every one can.
+    /// Returns the instruction sets of this processor, from the one that all have.
     fn levels() -> Vec<Level> {
         #[cfg(target_arch = "x86_64")]
         let more = [Level::new().as_sse4_2().map(Level::Sse4_2), Level::new().as_avx2().map(Level::Avx2)];
@@ -94,9 +95,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_processor_finds_what_stands_in_a_block(bytes in prop::collection::vec(prop::sample::select(b"\\\"nta \n\x1f\x7f\xc3".to_vec()), 0..80)) {
+        fn every_instruction_set_finds_the_same_bytes(bytes in prop::collection::vec(prop::sample::select(b"\\\"nta \n\x1f\x7f\xc3".to_vec()), 0..80)) {
             for level in levels() {
-                let block = dispatch!(level, simd => Block::of(simd, &bytes));
+                let block = dispatch!(level, simd => StringBlock::of(simd, &bytes));
                 prop_assert_eq!(block.quotes, mask(&bytes, |byte| byte == b'"'));
                 prop_assert_eq!(block.backslashes, mask(&bytes, |byte| byte == b'\\'));
                 prop_assert_eq!(block.controls, mask(&bytes, |byte| byte < 0x20));
@@ -106,7 +107,7 @@ mod tests {
 
         #[test]
         fn runs_of_backslashes_escape_as_when_read_one_by_one(backslashes: u64, more: u64, is_first: bool) {
-            // Both, so that long runs are as likely as lone ones.
+            // The union makes long runs as likely as single ones.
             let backslashes = backslashes | more;
             let mut is_escaped = is_first;
             let mut expected = 0;
@@ -114,7 +115,7 @@ mod tests {
                 expected |= u64::from(is_escaped) << bit;
                 is_escaped = !is_escaped && backslashes >> bit & 1 == 1;
             }
-            let block = Block { quotes: 0, backslashes, controls: 0, letters: 0 };
+            let block = StringBlock { quotes: 0, backslashes, controls: 0, letters: 0 };
             prop_assert_eq!(block.escaped(is_first), (expected, is_escaped));
         }
 

@@ -1,47 +1,49 @@
-//! The pass itself: every byte of a body is looked at once, nothing is built but the list of members.
+//! The pass over a body: reads every byte once and finds the top-level members.
 //!
-//! Without recursion, so that no body can exhaust the stack. What the members mean is [`Document`](super::Document)'s.
+//! Does not recurse, so that no body can exhaust the stack.
 
 use fearless_simd::{Level, Simd, dispatch};
 
-use super::block::{BLOCK, Block, short};
-use super::{JsonError, JsonLimits, Member};
+use super::block::{BLOCK, StringBlock, short};
+use super::error::JsonError;
+use super::limits::JsonLimits;
+use super::member::Member;
 
-/// As deep as one bit of a `u128` per level goes; deeper documents are refused by serde_json as well.
+/// Deepest nesting: one bit of a `u128` for each level. serde_json has the same limit.
 const DEEPEST: usize = 127;
 
-/// Tells `each` of the top-level members of the object that `bytes` must be, in their order.
+/// Calls `each` with every top-level member of the object that `bytes` must be, in their order.
 pub(super) fn members(bytes: &[u8], limits: JsonLimits, each: impl FnMut(Member)) -> Result<(), JsonError> {
     if bytes.starts_with(b"\xEF\xBB\xBF") {
-        return Err(JsonError { what: "a byte order mark", at: 0 });
+        return Err(JsonError { problem: "unexpected byte order mark".into(), at: 0 });
     }
     simdutf8::basic::from_utf8(bytes).map_err(|_| JsonError {
-        what: "bytes that are no UTF-8",
+        problem: "invalid UTF-8".into(),
         at: str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len),
     })?;
     let JsonLimits { depth, strings, keys } = limits;
     let mut scan = Scan { bytes, at: 0, depth: depth.min(DEEPEST), strings, keys, wrong: "" };
-    scan.document(each).ok_or(JsonError { what: scan.wrong, at: scan.at })
+    scan.document(each).ok_or(JsonError { problem: scan.wrong.into(), at: scan.at })
 }
 
 struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// What is left of the limits.
+    /// Remaining limits.
     depth: usize,
     strings: usize,
     keys: usize,
-    /// What is wrong where the scan stopped.
+    /// The problem at the position where the scan stopped.
     wrong: &'static str,
 }
 
-/// `None`: something is wrong. What and where is kept aside, because every step of a scan gives one of these.
+/// Result of a step. `None` is a problem, which is kept in [`Scan`]: a result without it is cheaper to return.
 type Scanned<T = ()> = Option<T>;
 
 impl Scan<'_> {
     fn document(&mut self, mut each: impl FnMut(Member)) -> Scanned {
         self.whitespace();
-        self.expect(b'{', "something else than a JSON object")?;
+        self.expect(b'{', "expected `{`")?;
         self.enter()?;
         self.whitespace();
         if self.peek() == Some(b'}') {
@@ -53,14 +55,14 @@ impl Scan<'_> {
                 match self.peek() {
                     Some(b',') => self.at += 1,
                     Some(b'}') => break self.at += 1,
-                    _ => return self.wrong("neither a comma nor the end of the object"),
+                    _ => return self.wrong("expected `,` or `}`"),
                 }
                 self.whitespace();
             }
         }
         self.whitespace();
         if self.at < self.bytes.len() {
-            return self.wrong("something after the end of the object");
+            return self.wrong("unexpected data after the object");
         }
         Some(())
     }
@@ -76,9 +78,9 @@ impl Scan<'_> {
         Some(Member { unescaped, key, value: value_start..self.at })
     }
 
-    /// Passes over one value, however deep.
+    /// Skips one value, however deep.
     fn value(&mut self) -> Scanned {
-        // One bit for each container that is open: is it an object? The lowest is the innermost.
+        // One bit for each open container, set for an object. The lowest bit is the innermost.
         let (mut objects, mut open) = (0_u128, 0_usize);
         loop {
             match self.peek() {
@@ -86,7 +88,7 @@ impl Scan<'_> {
                     self.string()?;
                     match self.strings.checked_sub(1) {
                         Some(left) => self.strings = left,
-                        None => return self.wrong("more strings than allowed"),
+                        None => return self.wrong("too many strings"),
                     }
                 }
                 Some(byte @ (b'{' | b'[')) => {
@@ -108,9 +110,9 @@ impl Scan<'_> {
                 Some(b't') => self.literal(b"true")?,
                 Some(b'f') => self.literal(b"false")?,
                 Some(b'n') => self.literal(b"null")?,
-                _ => return self.wrong("no value"),
+                _ => return self.wrong("expected a value"),
             }
-            // A value has ended: close what ends with it, then go on with the next one.
+            // A value has ended: close the containers that end with it, then continue with the next value.
             loop {
                 if open == 0 {
                     return Some(());
@@ -129,7 +131,7 @@ impl Scan<'_> {
                     }
                     Some(b'}') if object => {}
                     Some(b']') if !object => {}
-                    _ => return self.wrong("neither a comma nor the end of the array or object"),
+                    _ => return self.wrong("expected `,` or the end of the array or object"),
                 }
                 self.at += 1;
                 self.depth += 1;
@@ -138,19 +140,19 @@ impl Scan<'_> {
         }
     }
 
-    /// Passes over a key; whether it holds escapes.
+    /// Skips a key. Returns whether it has escapes.
     fn key(&mut self) -> Scanned<bool> {
         if self.peek() != Some(b'"') {
-            return self.wrong("no key in quotes");
+            return self.wrong("expected a quoted key");
         }
         match self.keys.checked_sub(1) {
             Some(left) => self.keys = left,
-            None => return self.wrong("more keys than allowed"),
+            None => return self.wrong("too many keys"),
         }
         self.string()
     }
 
-    /// Passes over a string, whose opening quote is here; whether it holds escapes.
+    /// Skips a string that starts here. Returns whether it has escapes.
     fn string(&mut self) -> Scanned<bool> {
         if let Some(length) = short(&self.bytes[self.at + 1..]) {
             self.at += length + 2;
@@ -159,13 +161,13 @@ impl Scan<'_> {
         dispatch!(Level::new(), simd => self.blocks(simd))
     }
 
-    /// The same for a string of any length and content. Inlined, so that its vectors are those of the processor it is dispatched to.
+    /// Skips a string of any length and content. Inlined, so that it is compiled for the processor it is dispatched to.
     #[inline(always)]
     fn blocks<S: Simd>(&mut self, simd: S) -> Scanned<bool> {
         let mut at = self.at + 1;
         let (mut has_escapes, mut is_escaped, mut passed) = (false, false, at);
         while let Some(bytes) = self.bytes.get(at..).filter(|bytes| !bytes.is_empty()) {
-            let block = Block::of(simd, bytes);
+            let block = StringBlock::of(simd, bytes);
             let (escaped, is_next_escaped) = block.escaped(is_escaped);
             let ends = block.quotes & !escaped | block.controls;
             let rare = escaped & !block.usual();
@@ -174,7 +176,7 @@ impl Scan<'_> {
                 passed = self.escapes(rare & below(end), at, passed)?;
                 if end < BLOCK {
                     self.at = at + end;
-                    self.expect(b'"', "a control character in a string")?;
+                    self.expect(b'"', "unescaped control character in a string")?;
                     return Some(has_escapes || block.backslashes & below(end) != 0);
                 }
             }
@@ -183,10 +185,10 @@ impl Scan<'_> {
             at += BLOCK;
         }
         self.at = self.bytes.len();
-        self.wrong("the end within a string")
+        self.wrong("unterminated string")
     }
 
-    /// Looks at escaped bytes of the block `at` one by one, those before `passed` left out; how far it has looked.
+    /// Checks the escaped bytes of the block `at` one by one, except those before `passed`. Returns the end of the checked part.
     fn escapes(&mut self, mut escaped: u64, at: usize, mut passed: usize) -> Scanned<usize> {
         while escaped != 0 {
             let byte = at + escaped.trailing_zeros() as usize;
@@ -198,21 +200,21 @@ impl Scan<'_> {
         Some(passed)
     }
 
-    /// Where the escape ends that begins at `at` and is none of those with one character.
+    /// Returns the end of the escape at `at`, which is not a one-character escape.
     fn code_point(&mut self, at: usize) -> Scanned<usize> {
         self.at = at;
         if self.bytes.get(at + 1) != Some(&b'u') {
-            return self.wrong("an unknown escape");
+            return self.wrong("invalid escape");
         }
         match self.code_unit(at) {
             Some(0xD800..=0xDBFF) if matches!(self.code_unit(at + 6), Some(0xDC00..=0xDFFF)) => Some(at + 12),
-            Some(0xD800..=0xDFFF) => self.wrong("half of a surrogate pair"),
+            Some(0xD800..=0xDFFF) => self.wrong("lone surrogate"),
             Some(_) => Some(at + 6),
-            None => self.wrong("no four hexadecimal digits"),
+            None => self.wrong("expected four hexadecimal digits"),
         }
     }
 
-    /// The UTF-16 code unit escaped at `at`, if there is one.
+    /// Returns the UTF-16 code unit escaped at `at`, if there is one.
     fn code_unit(&self, at: usize) -> Option<u16> {
         let digits: &[u8; 4] = self.bytes.get(at..)?.strip_prefix(b"\\u")?.first_chunk()?;
         let [a, b, c, d] = digits.map(|digit| HEX[usize::from(digit)]);
@@ -241,7 +243,7 @@ impl Scan<'_> {
             let number = str::from_utf8(&self.bytes[start..self.at]).ok().and_then(|text| text.parse::<f64>().ok());
             if !number.is_some_and(f64::is_finite) {
                 self.at = start;
-                return self.wrong("a number too large");
+                return self.wrong("number out of range");
             }
         }
         Some(())
@@ -250,7 +252,7 @@ impl Scan<'_> {
     fn digits(&mut self) -> Scanned {
         let digits = self.bytes[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
         if digits == 0 {
-            return self.wrong("no digit");
+            return self.wrong("expected a digit");
         }
         self.at += digits;
         Some(())
@@ -258,7 +260,7 @@ impl Scan<'_> {
 
     fn literal(&mut self, literal: &[u8]) -> Scanned {
         if !self.bytes[self.at..].starts_with(literal) {
-            return self.wrong("no value");
+            return self.wrong("expected a value");
         }
         self.at += literal.len();
         Some(())
@@ -266,7 +268,7 @@ impl Scan<'_> {
 
     fn colon(&mut self) -> Scanned {
         self.whitespace();
-        self.expect(b':', "no colon after a key")?;
+        self.expect(b':', "expected `:`")?;
         self.whitespace();
         Some(())
     }
@@ -274,7 +276,7 @@ impl Scan<'_> {
     fn enter(&mut self) -> Scanned {
         match self.depth.checked_sub(1) {
             Some(left) => self.depth = left,
-            None => return self.wrong("deeper nesting than allowed"),
+            None => return self.wrong("nesting too deep"),
         }
         Some(())
     }
@@ -304,8 +306,8 @@ impl Scan<'_> {
     }
 }
 
-/// What a hexadecimal digit stands for; of all other bytes more than any of them. A table, because digits and letters alternate as
-/// they like, and each change would be a branch that nobody foresees.
+/// Value of a hexadecimal digit, and 255 for any other byte. A table, because branches on a mix of digits and letters are
+/// unpredictable.
 const HEX: [u8; 256] = {
     let mut values = [u8::MAX; 256];
     let mut byte = 0;
@@ -318,7 +320,7 @@ const HEX: [u8; 256] = {
     values
 };
 
-/// The bits below one; all, if there is no such bit.
+/// Returns the bits below `bit`, or all bits if `bit` is out of range.
 fn below(bit: usize) -> u64 {
     1_u64.checked_shl(bit as u32).map_or(u64::MAX, |bit| bit - 1)
 }

@@ -1,36 +1,36 @@
-//! Changing a few members of a body and nothing else: every other byte goes out as it came in, after one copy.
+//! Edits of top-level members. All other bytes stay as they are, after one copy.
 
 use bytes::Bytes;
 
-use super::Document;
+use super::document::Document;
 
-/// One change to the top level of a [`Document`]. Changes apply in their order, each to what the one before left.
+/// One change to the top level of a [`Document`]. Changes apply in order, each to the result of the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit<'a> {
-    /// Gives a member this value, a JSON text; adds the member if there is none.
+    /// Sets a member's value; adds the member if it is absent.
     Set {
-        /// Its name, unescaped.
+        /// Unescaped name.
         name: &'a str,
-        /// JSON.
+        /// JSON text.
         value: &'a str,
     },
-    /// Gives a member another name. A member that had that name before is removed, so that no name stands twice.
+    /// Renames a member. A member that has the new name already is removed, so that no name is given twice.
     Rename {
-        /// Its name, unescaped.
+        /// Unescaped name.
         from: &'a str,
-        /// Its new name.
+        /// New name.
         to: &'a str,
     },
-    /// Removes a member, if it is there.
+    /// Removes a member if it is present.
     Remove {
-        /// Its name, unescaped.
+        /// Unescaped name.
         name: &'a str,
     },
 }
 
-/// What becomes of one member, or an addition.
+/// Change to one member, or an addition.
 struct Patch<'a> {
-    /// Its place among the members; `None`: it is added.
+    /// Index of the member; `None` for an addition.
     index: Option<usize>,
     name: Option<&'a str>,
     value: Option<&'a str>,
@@ -38,13 +38,13 @@ struct Patch<'a> {
 }
 
 impl Document {
-    /// The body with these changes: one allocation, all other bytes as they are. Without any effect it is the same `Bytes`.
+    /// Returns the body with these changes, in one allocation. If they change nothing, it is the same `Bytes`.
     pub fn splice(&self, edits: &[Edit<'_>]) -> Bytes {
         let mut patches = self.patches(edits);
         if patches.is_empty() {
             return self.bytes.clone();
         }
-        // Members in their order, additions behind them in theirs.
+        // Members in their order, then additions in theirs.
         patches.sort_by_key(|patch| patch.index.unwrap_or(usize::MAX));
         let grown: usize =
             patches.iter().map(|patch| patch.name.map_or(0, |name| name.len() * 6 + 4) + patch.value.map_or(0, str::len)).sum();
@@ -58,7 +58,7 @@ impl Document {
             };
             let member = &self.members[index];
             if patch.removed {
-                // The comma before it goes along; of the first member that stays, the comma behind.
+                // Its comma is removed too: the one before it, or the one after it if no member before it stays.
                 let (from, to) = if removed < index {
                     (self.members[index - 1].value.end, member.value.end)
                 } else {
@@ -98,7 +98,7 @@ impl Document {
         Bytes::from(out)
     }
 
-    /// The edits by member, those that change nothing left out.
+    /// Returns the edits by member, without those that change nothing.
     fn patches<'a>(&self, edits: &[Edit<'a>]) -> Vec<Patch<'a>> {
         let mut patches: Vec<Patch<'a>> = Vec::with_capacity(edits.len());
         for edit in edits {
@@ -133,7 +133,7 @@ impl Document {
         patches.retain(|patch| patch.index.is_some() || !patch.removed);
     }
 
-    /// The patch of the member that now bears `name`, made if there is none yet; `None` if there is no such member.
+    /// Returns the patch of the member whose name is now `name`, creating it if needed; `None` if there is no such member.
     fn patch<'p, 'a>(&self, patches: &'p mut Vec<Patch<'a>>, name: &str) -> Option<&'p mut Patch<'a>> {
         let index = self.find(name);
         let bears = |patch: &Patch<'_>| !patch.removed && patch.name.map_or(patch.index == index && index.is_some(), |now| now == name);
