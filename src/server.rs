@@ -8,6 +8,7 @@
 mod control;
 mod error;
 mod gateway;
+mod host_error;
 mod listen;
 mod signals;
 mod wiring;

@@ -8,6 +8,7 @@ pub mod changes;
 pub mod connection;
 pub mod edges;
 pub mod entries;
+mod error;
 pub mod grants;
 pub mod keys;
 pub mod providers;
@@ -24,7 +25,6 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -36,36 +36,13 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use crate::config::DatabaseUrl;
 use connection::{Access, AnyConnection, DatabaseTarget, Manager};
 
+pub use error::StoreError;
+
 /// The database. Clones share the same connection pools.
 #[derive(Clone)]
 pub struct Store {
     writers: Pool<Manager>,
     readers: Pool<Manager>,
-}
-
-/// An error of the store. The text is one line, contains no secret and names the remedy.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The SQLite file cannot be used.
-    #[error("cannot open the database {}: {reason}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Reason and remedy.
-        reason: String,
-    },
-    /// The PostgreSQL server refuses the connection or cannot be reached.
-    #[error("cannot reach the database: {0}; check database.url and that the server is running")]
-    Unreachable(String),
-    /// No connection became free, or could be opened, in time.
-    #[error("no database connection within 2 s: {0}")]
-    NoConnection(String),
-    /// A migration failed.
-    #[error("cannot migrate the database: {0}")]
-    Migration(String),
-    /// A statement failed.
-    #[error("database: {0}")]
-    Query(#[from] diesel::result::Error),
 }
 
 const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");

@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
 use super::error::StartError;
+use super::host_error::HostError;
 use super::listen::{bind, server_builder};
 use crate::catalog::directory::DirectoryContext;
 use crate::catalog::offerings::Offerings;
@@ -152,7 +153,7 @@ pub fn listen_admin(
             .configure(control::admin::routes)
             .default_service(web::to(http::unknown_endpoint))
     };
-    let refused = |source| StartError::Listen { key: "admin.listen", listen, source };
+    let refused = |source| HostError::Listen { key: "admin.listen", listen, source };
     let listener = bind(listen, false).map_err(refused)?;
     let running = http::serve::listen(server_builder(1), listener, server, Connections::new(server), app).map_err(refused)?.run();
     log::info!("the admin API listens on http://{listen} only");

@@ -1,8 +1,8 @@
 //! Errors that keep the process from starting, and the exit code of each.
 
 use std::io;
-use std::net::SocketAddr;
 
+use super::host_error::HostError;
 use crate::control::sealing::rewrap::RotateError;
 use crate::control::sealing::start::KeyMaterialError;
 use crate::control::store::StoreError;
@@ -19,22 +19,15 @@ pub enum StartError {
     /// A rotation of the master key failed.
     #[error(transparent)]
     Rotation(#[from] RotateError),
-    /// The address is in use or does not belong to this host.
-    #[error("cannot listen on {listen}: {source}; set {key} or stop what listens there")]
-    Listen {
-        /// `server.listen` or `admin.listen`.
-        key: &'static str,
-        /// The configured address.
-        listen: SocketAddr,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The journal directory cannot be used.
-    #[error("cannot use the ledger's journal: {0}")]
-    Journal(io::Error),
-    /// The operating system refused a resource.
-    #[error("cannot start: {0}")]
-    System(#[from] io::Error),
+    /// The host refuses a resource.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::Host(error.into())
+    }
 }
 
 impl StartError {
@@ -54,6 +47,8 @@ impl StartError {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
@@ -67,9 +62,9 @@ mod tests {
         let in_use = || io::Error::from(io::ErrorKind::AddrInUse);
         let listen = SocketAddr::from(([127, 0, 0, 1], 1));
         let failed = [
-            StartError::Journal(in_use()),
-            StartError::System(in_use()),
-            StartError::Listen { key: "server.listen", listen, source: in_use() },
+            StartError::from(HostError::Journal(in_use())),
+            StartError::from(in_use()),
+            StartError::from(HostError::Listen { key: "server.listen", listen, source: in_use() }),
         ];
         assert!(failed.iter().all(|error| error.exit_code() == 1));
     }

@@ -14,16 +14,17 @@ use actix_web::{App, rt, web};
 use futures_util::future::LocalBoxFuture;
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use super::error::StartError;
+use super::host_error::HostError;
 use super::listen::{self, server_builder};
 use crate::catalog::snapshot::Snapshot;
 use crate::config::{self, Settings};
 use crate::gateway::worker::{WorkerOptions, Workers};
 use crate::guard::SelfListen;
+use crate::http;
 use crate::http::connections::Connections;
-use crate::http::health::Probes;
 use crate::http::identity::Authenticator;
-use crate::http::{self, AppState};
+use crate::http::probes::Probes;
+use crate::http::state::AppState;
 use crate::journal::sync_policy::SyncPolicy;
 use crate::ledger::handle::{self, LedgerHandle, LedgerOptions};
 use crate::ledger::{EntrySink, Observer};
@@ -71,11 +72,11 @@ impl Gateway {
     ///
     /// # Errors
     /// If the journal directory cannot be used.
-    pub fn start(settings: &Settings, inputs: Inputs) -> Result<Self, StartError> {
+    pub fn start(settings: &Settings, inputs: Inputs) -> Result<Self, HostError> {
         let server = &settings.server;
         let metrics = Arc::new(Metrics::new());
         let observer = Arc::clone(&metrics) as Arc<dyn Observer>;
-        let ledger = handle::start(journaling(&settings.ledger), inputs.sink, observer).map_err(StartError::Journal)?;
+        let ledger = handle::start(journaling(&settings.ledger), inputs.sink, observer).map_err(HostError::Journal)?;
         let network = Network { resolver: Arc::new(SystemResolver), self_listen: inputs.self_listen };
         let options = WorkerOptions {
             max_in_flight: server.max_in_flight,
@@ -107,7 +108,7 @@ impl Gateway {
         listener: TcpListener,
         server: &config::Server,
         more: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
-    ) -> Result<Server, StartError> {
+    ) -> Result<Server, HostError> {
         let state = self.state.clone();
         let app = move || {
             App::new()
@@ -161,8 +162,8 @@ impl Gateway {
 ///
 /// # Errors
 /// If the address cannot be listened on.
-pub fn bind(server: &config::Server) -> Result<TcpListener, StartError> {
-    let refused = |source| StartError::Listen { key: "server.listen", listen: server.listen, source };
+pub fn bind(server: &config::Server) -> Result<TcpListener, HostError> {
+    let refused = |source| HostError::Listen { key: "server.listen", listen: server.listen, source };
     listen::bind(server.listen, server.reuse_port).map_err(refused)
 }
 

@@ -14,7 +14,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ManageConnection, R2D2Connection};
 
-use super::StoreError;
+use super::error::StoreError;
 use super::tls::Tls;
 use crate::config::DatabaseUrl;
 use crate::secret::Secret;

@@ -92,19 +92,26 @@ pub fn all() -> Vec<RouteDescription> {
 }
 
 fn tenant_routes() -> Vec<RouteDescription> {
-    type Tenant = tenants::TenantJson;
-    type Key = tenants::TenantKeyJson<'static>;
     vec![
-        RouteDescription::new::<ListJson<Tenant>>("get", "/admin/v1/tenants", "List tenants").query(&PAGE),
-        RouteDescription::new::<Tenant>("post", "/admin/v1/tenants", "Create a tenant").takes::<NewTenant>().creates().fails_with(&[409]),
-        RouteDescription::new::<Tenant>("get", "/admin/v1/tenants/{tenant}", "Show a tenant"),
-        RouteDescription::new::<Tenant>("patch", "/admin/v1/tenants/{tenant}", "Change a tenant")
+        RouteDescription::new::<ListJson<tenants::TenantJson>>("get", "/admin/v1/tenants", "List tenants").query(&PAGE),
+        RouteDescription::new::<tenants::TenantJson>("post", "/admin/v1/tenants", "Create a tenant")
+            .takes::<NewTenant>()
+            .creates()
+            .fails_with(&[409]),
+        RouteDescription::new::<tenants::TenantJson>("get", "/admin/v1/tenants/{tenant}", "Show a tenant"),
+        RouteDescription::new::<tenants::TenantJson>("patch", "/admin/v1/tenants/{tenant}", "Change a tenant")
             .takes::<TenantChange>()
             .fails_with(&[409]),
         RouteDescription::new::<tenants::TenantDeletedJson>("delete", "/admin/v1/tenants/{tenant}", "Delete a tenant and its keys")
             .fails_with(&[409]),
-        RouteDescription::new::<ListJson<Key>>("get", "/admin/v1/tenants/{tenant}/tenant-keys", "List tenant keys"),
-        RouteDescription::new::<Key>("post", "/admin/v1/tenants/{tenant}/tenant-keys", "Create a tenant key").takes_tenant_key().creates(),
+        RouteDescription::new::<ListJson<tenants::TenantKeyJson<'static>>>(
+            "get",
+            "/admin/v1/tenants/{tenant}/tenant-keys",
+            "List tenant keys",
+        ),
+        RouteDescription::new::<tenants::TenantKeyJson<'static>>("post", "/admin/v1/tenants/{tenant}/tenant-keys", "Create a tenant key")
+            .takes_tenant_key()
+            .creates(),
         RouteDescription::new::<tenants::TenantDeletedJson>(
             "delete",
             "/admin/v1/tenants/{tenant}/tenant-keys/{key}",
@@ -123,19 +130,19 @@ fn tenant_routes() -> Vec<RouteDescription> {
 }
 
 fn key_routes() -> Vec<RouteDescription> {
-    type Key = keys::KeyJson<'static>;
     vec![
-        RouteDescription::new::<ListJson<Key>>("get", "/admin/v1/tenants/{tenant}/keys", "List virtual keys").query(&PAGE),
-        RouteDescription::new::<Key>("post", "/admin/v1/tenants/{tenant}/keys", "Create a virtual key")
+        RouteDescription::new::<ListJson<keys::KeyJson<'static>>>("get", "/admin/v1/tenants/{tenant}/keys", "List virtual keys")
+            .query(&PAGE),
+        RouteDescription::new::<keys::KeyJson<'static>>("post", "/admin/v1/tenants/{tenant}/keys", "Create a virtual key")
             .takes::<KeyFields>()
             .takes_tenant_key()
             .creates(),
-        RouteDescription::new::<Key>("get", "/admin/v1/tenants/{tenant}/keys/{key}", "Show a virtual key"),
-        RouteDescription::new::<Key>("patch", "/admin/v1/tenants/{tenant}/keys/{key}", "Change a virtual key")
+        RouteDescription::new::<keys::KeyJson<'static>>("get", "/admin/v1/tenants/{tenant}/keys/{key}", "Show a virtual key"),
+        RouteDescription::new::<keys::KeyJson<'static>>("patch", "/admin/v1/tenants/{tenant}/keys/{key}", "Change a virtual key")
             .takes::<KeyFields>()
             .fails_with(&[409]),
-        RouteDescription::new::<Key>("delete", "/admin/v1/tenants/{tenant}/keys/{key}", "Revoke a virtual key"),
-        RouteDescription::new::<Key>("post", "/admin/v1/tenants/{tenant}/keys/{key}/rotate", "Rotate a virtual key")
+        RouteDescription::new::<keys::KeyJson<'static>>("delete", "/admin/v1/tenants/{tenant}/keys/{key}", "Revoke a virtual key"),
+        RouteDescription::new::<keys::KeyJson<'static>>("post", "/admin/v1/tenants/{tenant}/keys/{key}/rotate", "Rotate a virtual key")
             .takes::<keys::Rotation>()
             .takes_tenant_key()
             .creates(),
@@ -143,31 +150,42 @@ fn key_routes() -> Vec<RouteDescription> {
 }
 
 fn provider_routes() -> Vec<RouteDescription> {
-    type Provider = providers::ProviderJson<'static>;
     vec![
-        RouteDescription::new::<ListJson<Provider>>(
+        RouteDescription::new::<ListJson<providers::ProviderJson<'static>>>(
             "get",
             "/admin/v1/tenants/{tenant}/providers",
             "List a tenant's providers in the order they are tried",
         )
         .query(&[("model", "string", "Return the chain of requests for this model.")]),
-        RouteDescription::new::<Provider>("put", "/admin/v1/tenants/{tenant}/providers/{name}", "Create or change a tenant's own provider")
-            .takes::<ProviderFields>()
-            .takes_tenant_key(),
-        RouteDescription::new::<Provider>("get", "/admin/v1/tenants/{tenant}/providers/{name}", "Show a tenant's own provider"),
+        RouteDescription::new::<providers::ProviderJson<'static>>(
+            "put",
+            "/admin/v1/tenants/{tenant}/providers/{name}",
+            "Create or change a tenant's own provider",
+        )
+        .takes::<ProviderFields>()
+        .takes_tenant_key(),
+        RouteDescription::new::<providers::ProviderJson<'static>>(
+            "get",
+            "/admin/v1/tenants/{tenant}/providers/{name}",
+            "Show a tenant's own provider",
+        ),
         RouteDescription::new::<providers::ProviderDeletedJson>(
             "delete",
             "/admin/v1/tenants/{tenant}/providers/{name}",
             "Delete a tenant's own provider",
         )
         .takes_tenant_key(),
-        RouteDescription::new::<Provider>(
+        RouteDescription::new::<providers::ProviderJson<'static>>(
             "post",
             "/admin/v1/tenants/{tenant}/providers/{name}/reseal",
             "Reseal the key of a tenant's own provider",
         )
         .takes_tenant_key(),
-        RouteDescription::new::<ListJson<Provider>>("get", "/admin/v1/providers", "List brokered providers with their health"),
+        RouteDescription::new::<ListJson<providers::ProviderJson<'static>>>(
+            "get",
+            "/admin/v1/providers",
+            "List brokered providers with their health",
+        ),
         RouteDescription::new::<ListJson<catalog::ModelJson<'static>>>(
             "get",
             "/admin/v1/catalog",
@@ -179,13 +197,12 @@ fn provider_routes() -> Vec<RouteDescription> {
 }
 
 fn ledger_routes() -> Vec<RouteDescription> {
-    type Entry = ledger::EntryJson<'static>;
     vec![
-        RouteDescription::new::<ListJson<Entry>>("get", "/admin/v1/ledger", "List entries, newest first")
+        RouteDescription::new::<ListJson<ledger::EntryJson<'static>>>("get", "/admin/v1/ledger", "List entries, newest first")
             .query(&FILTERS)
             .query(&PAGE)
             .csv(),
-        RouteDescription::new::<Entry>("get", "/admin/v1/ledger/{request_id}", "Show the newest entry of a request"),
+        RouteDescription::new::<ledger::EntryJson<'static>>("get", "/admin/v1/ledger/{request_id}", "Show the newest entry of a request"),
         RouteDescription::new::<usage::UsageJson<'static>>("get", "/admin/v1/usage", "Report usage and cost")
             .query(&FILTERS)
             .query(&[BY, WIDTH])

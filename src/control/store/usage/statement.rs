@@ -6,7 +6,8 @@ use diesel::prelude::*;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::sql_types::{BigInt, Nullable, Text};
 
-use super::{Among, Dimension, MAX_DIMENSIONS, MAX_ROWS, Totals, UsageQuery};
+use super::query::{Among, Dimension, MAX_DIMENSIONS, MAX_ROWS, UsageQuery};
+use super::totals::Totals;
 use crate::control::store::connection::Backend;
 use crate::control::store::entries::LedgerFilter;
 
