@@ -202,7 +202,7 @@ STORE = ["aigw::ledger::actor::Ledger::step"]
 # Functions of each stage, by a part of their names. Their callees are included.
 STAGES = {
     "parse the client's head": ["<actix_http::h1::codec::Codec as tokio_util::codec::decoder::Decoder>::decode"],
-    "authentication": ["aigw::http::AppState::identify"],
+    "authentication": ["aigw::http::state::AppState::identify"],
     "parse the body": ["aigw::json::Document::parse"],
     "resolve": ["aigw::catalog::snapshot::Snapshot::find"],
     "splice": ["<aigw::dialect::openai::OpenAi as aigw::dialect::Dialect>::request"],

@@ -1,9 +1,9 @@
-//! What is settled once a connection: how long a request's head may take, how long our bytes may stay unread, and how many
-//! connections an address may have.
+//! Limits of client connections: the time for a request's head, the time that written bytes may stay unread, and the number of
+//! connections per address.
 
+mod client;
 mod stream;
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown};
 use std::rc::Rc;
@@ -13,14 +13,13 @@ use std::time::Duration;
 use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use socket2::SockRef;
-use tokio::time::Instant;
 
-use super::identity::LastKey;
 use crate::config::Server;
+pub use client::{ClientConnection, RequestGuard};
 pub use stream::ClientStream;
 
-/// Bytes the kernel takes beyond what it can send at once. By its own lights that would be megabytes, which a slow reader needs
-/// minutes for, and all the while it would look as if it read nothing.
+/// Unsent bytes that the kernel accepts per connection. Its default is megabytes, for which a slow reader needs minutes while it
+/// seems to read nothing.
 #[cfg(target_os = "linux")]
 const NOTSENT_LOWAT: u32 = 32 << 10;
 
@@ -32,85 +31,27 @@ pub struct Connections {
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// What is known of one connection, from request to request.
-#[derive(Debug)]
-pub struct ClientConnection {
-    /// It is to be closed: actix would still serve what has arrived behind the request that was to be its last.
-    pub is_closing: Cell<bool>,
-    /// What its last request presented.
-    pub last_key: Cell<Option<LastKey>>,
-    state: Cell<ConnState>,
-}
-
-/// Whose turn it is.
-#[derive(Clone, Copy, Debug)]
-enum ConnState {
-    /// Nothing is owed.
-    Idle,
-    /// The client's: a head has been due since then.
-    Head(Instant),
-    /// Ours: a request is being served, or its body is on its way.
-    Request,
-}
-
-/// A request's turn on its connection; what comes after it has ended is the next request's head.
-#[derive(Debug)]
-pub struct RequestGuard(Rc<ClientConnection>);
-
-impl ClientConnection {
-    fn new() -> Rc<Self> {
-        Rc::new(Self { is_closing: Cell::new(false), last_key: Cell::default(), state: Cell::new(ConnState::Head(Instant::now())) })
-    }
-
-    /// A request's head is complete. Its turn lasts for as long as what is returned.
-    pub fn begin(self: &Rc<Self>) -> RequestGuard {
-        self.state.set(ConnState::Request);
-        RequestGuard(Rc::clone(self))
-    }
-
-    /// Bytes have come.
-    fn received(&self) {
-        if let ConnState::Idle = self.state.get() {
-            self.state.set(ConnState::Head(Instant::now()));
-        }
-    }
-
-    /// Since when a head is due, if one is.
-    fn head_due_since(&self) -> Option<Instant> {
-        match self.state.get() {
-            ConnState::Head(since) => Some(since),
-            ConnState::Idle | ConnState::Request => None,
-        }
-    }
-}
-
-impl Drop for RequestGuard {
-    fn drop(&mut self) {
-        self.0.state.set(ConnState::Idle);
-    }
-}
-
-/// A connection's place among those of its address; given up when the connection is gone.
+/// A connection's slot among those of its address. Freed on drop.
 struct ConnectionSlot {
     connections: Arc<Connections>,
     address: IpAddr,
 }
 
 impl Connections {
-    /// None so far.
+    /// Creates a registry without connections.
     pub fn new(server: &Server) -> Arc<Self> {
         let Server { header_timeout, write_timeout, max_connections_per_address: most_per_address, .. } = *server;
         Arc::new(Self { header_timeout, write_timeout, most_per_address, open: Mutex::default() })
     }
 
-    /// A connection has been accepted.
+    /// Prepares an accepted connection.
     pub fn accept(&self, socket: TcpStream) -> ClientStream {
         no_delay(&socket);
         self.bound(&socket);
         ClientStream::new(socket, self.header_timeout)
     }
 
-    /// Gives a connection's requests what is known of it, and takes a slot for it.
+    /// Makes a connection's state available to its requests, and takes a slot for it. A connection without a slot is closed.
     pub fn register(self: &Arc<Self>, client: &ClientStream, data: &mut Extensions) {
         let stream = client.socket();
         data.insert(Rc::clone(client.connection()));
@@ -118,19 +59,19 @@ impl Connections {
         let Ok(peer) = stream.peer_addr() else { return };
         match self.slot(peer.ip().to_canonical(), most) {
             Some(slot) => drop(data.insert(slot)),
-            // It may be gone already.
+            // The client may have closed it already.
             None => drop(SockRef::from(stream).shutdown(Shutdown::Both)),
         }
     }
 
-    /// actix waits for ever for a client to read on, and gives the kernel as much as it takes. So the kernel ends a connection
-    /// on which what was sent stays unread for so long, and takes little more than it can send.
+    /// Bounds unread data. actix waits forever for a client to read, and hands the kernel as much as it accepts. So the kernel
+    /// accepts little more than it can send, and closes a connection whose sent bytes stay unread for too long.
     #[cfg(target_os = "linux")]
     fn bound(&self, stream: &TcpStream) {
         let socket = SockRef::from(stream);
         if let Err(error) = socket.set_tcp_user_timeout(Some(self.write_timeout)).and_then(|()| socket.set_tcp_notsent_lowat(NOTSENT_LOWAT))
         {
-            log::debug!("a connection has no bounds for what is not read: {error}");
+            log::debug!("cannot bound unread data of a connection: {error}");
         }
     }
 
@@ -148,10 +89,10 @@ impl Connections {
     }
 }
 
-/// Nagle's algorithm would hold a stream's small chunks back until the client has acknowledged the one before.
+/// Turns off Nagle's algorithm, which delays small chunks of a stream until the client has acknowledged the one before.
 fn no_delay(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
-        log::debug!("a connection delays small writes: {error}");
+        log::debug!("cannot set TCP_NODELAY: {error}");
     }
 }
 
@@ -172,13 +113,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_so_many_seats_and_gets_them_back() {
+    fn slots_of_an_address_are_limited_and_freed() {
         let connections = Connections::new(&Server::default());
         let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        let seats: Vec<_> = (0..2).map(|_| connections.slot(one, 2).unwrap()).collect();
+        let slots: Vec<_> = (0..2).map(|_| connections.slot(one, 2).unwrap()).collect();
         assert!(connections.slot(one, 2).is_none());
         assert!(connections.slot(other, 2).is_some());
-        drop(seats);
+        drop(slots);
         assert!(connections.open.lock().unwrap().is_empty());
         assert!(connections.slot(one, 2).is_some());
     }

@@ -1,26 +1,16 @@
-//! `/healthz`, `/readyz` and `/metrics`: no key, no money, nothing upstream.
-
-use std::future::Future;
-use std::pin::Pin;
+//! `/healthz`, `/readyz` and `/metrics`, which need no key and call no upstream.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::{AppState, response};
+use super::response;
+use super::state::AppState;
 
-/// What the probes ask the rest of the process.
-pub struct Probes {
-    /// Whether the database answers. Asked off the workers.
-    pub database: Box<dyn Fn() -> Pin<Box<dyn Future<Output = bool>>> + Send + Sync>,
-    /// What Prometheus reads, and its content type.
-    pub metrics: Box<dyn Fn() -> (String, &'static str) + Send + Sync>,
-}
-
-/// `GET /healthz`: the process serves.
+/// `GET /healthz`: the process runs.
 pub async fn live(request: HttpRequest) -> HttpResponse {
     probe_response(&request, HttpResponse::Ok(), "ok")
 }
 
-/// `GET /readyz`: the catalog is loaded (it always is, once we listen) and the database is reachable.
+/// `GET /readyz`: the database is reachable. The catalog is always loaded once the process listens.
 pub async fn ready(request: HttpRequest, state: web::Data<AppState>) -> HttpResponse {
     if (state.probes.database)().await {
         probe_response(&request, HttpResponse::Ok(), "ready")

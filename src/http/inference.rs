@@ -8,7 +8,8 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, Route, web};
 use smol_str::SmolStr;
 
-use super::{AppState, body, identity, response, tags};
+use super::state::AppState;
+use super::{body, identity, response, tags};
 use crate::clock;
 use crate::gateway::byo::Presented;
 use crate::gateway::disconnect::ClientGone;

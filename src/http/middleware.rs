@@ -19,7 +19,8 @@ use futures_util::Stream;
 
 use super::connections::{ClientConnection, RequestGuard};
 use super::cors::AllowedOrigin;
-use super::{AppState, response};
+use super::response;
+use super::state::AppState;
 use crate::gateway::refusal::Refusal;
 use crate::surface::operations::surface_of;
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 
-use super::{AppState, response};
+use super::response;
+use super::state::AppState;
 use crate::catalog::caller::Caller;
 use crate::catalog::price::decimal_usd;
 use crate::catalog::snapshot::{Resolved, Snapshot};

@@ -15,7 +15,7 @@ use bytes::{Buf, BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::ClientConnection;
+use super::client::ClientConnection;
 use crate::gateway::refusal::Refusal;
 use crate::http::response;
 use crate::surface::operations;
