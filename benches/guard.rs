@@ -15,7 +15,7 @@ use actix_web::http::Uri;
 use actix_web::rt;
 use aigw::guard::NetworkAccess;
 use aigw::guard::{Policy, SelfListen, Source};
-use aigw::upstream::connection::{Connection, Origin, Transport};
+use aigw::upstream::connection::{Connection, ConnectionOrigin, Transport};
 use aigw::upstream::connector::{GuardedConnector, SystemResolver};
 use aigw::upstream::h1::exchange;
 use aigw::upstream::pool::Pool;
@@ -92,7 +92,7 @@ fn main() {
         let pool = Rc::new(Pool::new(GuardedConnector::new(policy, Arc::new(SystemResolver)), Duration::from_secs(5)));
         let socket = TcpStream::connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
-        let mut line = Some(Connection::new(Transport::Plain(socket), Origin::of(&target), Instant::now()));
+        let mut line = Some(Connection::new(Transport::Plain(socket), ConnectionOrigin::of(&target), Instant::now()));
         let (mut with, mut without) = (Vec::new(), Vec::new());
         for _ in 0..TURNS {
             without.push(bare(&mut line).await);

@@ -26,7 +26,7 @@ pub struct Adopt(pub Snapshot);
 /// Resolves `model` for `caller`; `None`: unknown model, not allowed, or no provider.
 #[derive(Message, Debug)]
 #[rtype(result = "Option<Resolved>")]
-pub struct Resolve {
+pub struct ResolveModel {
     /// Key of the request.
     pub caller: Arc<Caller>,
     /// Model id or alias as requested.
@@ -63,10 +63,10 @@ impl Handler<Adopt> for Catalog {
     }
 }
 
-impl Handler<Resolve> for Catalog {
-    type Result = MessageResult<Resolve>;
+impl Handler<ResolveModel> for Catalog {
+    type Result = MessageResult<ResolveModel>;
 
-    fn handle(&mut self, request: Resolve, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, request: ResolveModel, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.snapshot.borrow().find(&request.caller, &request.model))
     }
 }

@@ -23,7 +23,7 @@ const DEFAULT_INCLUDE: &str = "providers/*.toml";
 const MAIN_SECTIONS: [&str; 9] = ["include", "server", "database", "ledger", "admin", "sealing", "security", "upstream", "retry"];
 
 /// A parsed configuration file.
-struct ConfigFile {
+struct ParsedFile {
     file: PathBuf,
     table: Table,
 }
@@ -51,7 +51,7 @@ pub fn load_shipped(environment: &dyn Environment) -> Result<Settings, Problems>
     resolve(main, parts, environment, diagnostics)
 }
 
-fn read(file: &Path, diagnostics: &Diagnostics) -> Option<ConfigFile> {
+fn read(file: &Path, diagnostics: &Diagnostics) -> Option<ParsedFile> {
     match std::fs::read_to_string(file) {
         Ok(text) => parse(file, &text, diagnostics),
         Err(error) => {
@@ -62,9 +62,9 @@ fn read(file: &Path, diagnostics: &Diagnostics) -> Option<ConfigFile> {
     }
 }
 
-fn parse(file: &Path, text: &str, diagnostics: &Diagnostics) -> Option<ConfigFile> {
+fn parse(file: &Path, text: &str, diagnostics: &Diagnostics) -> Option<ParsedFile> {
     match text.parse::<Table>() {
-        Ok(table) => Some(ConfigFile { file: file.to_owned(), table }),
+        Ok(table) => Some(ParsedFile { file: file.to_owned(), table }),
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start).min(text.len());
             let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -88,7 +88,7 @@ fn refused(diagnostics: Diagnostics) -> Problems {
 }
 
 /// Returns the files that `include` names, each once, in natural order. Patterns are relative to the main file.
-fn included(main: &ConfigFile, diagnostics: &Diagnostics) -> Vec<PathBuf> {
+fn included(main: &ParsedFile, diagnostics: &Diagnostics) -> Vec<PathBuf> {
     let mut root = Section::root(&main.file, &main.table, diagnostics);
     let patterns = if root.has("include") { root.texts("include").unwrap_or_default() } else { vec![DEFAULT_INCLUDE] };
     let folder = main.file.parent().unwrap_or(Path::new(""));
@@ -120,8 +120,8 @@ fn identity(file: &Path) -> PathBuf {
 
 /// Reads all sections of all files and checks them together.
 fn resolve(
-    main: ConfigFile,
-    parts: Vec<ConfigFile>,
+    main: ParsedFile,
+    parts: Vec<ParsedFile>,
     environment: &dyn Environment,
     diagnostics: Diagnostics,
 ) -> Result<Settings, Problems> {

@@ -18,7 +18,7 @@ use super::messages::{Answer, Rejection, Route};
 use super::record::RequestRecord;
 use super::refusal::Refusal;
 use super::slots::AdapterSlots;
-use crate::catalog::actor::{Adopt, Catalog, Resolve};
+use crate::catalog::actor::{Adopt, Catalog, ResolveModel};
 use crate::catalog::provider::Offer;
 use crate::catalog::snapshot::Resolved;
 use crate::ledger::journal::Journal;
@@ -83,7 +83,7 @@ impl Handler<Adopt> for Router {
 
 impl RouterState {
     async fn route(&self, job: Arc<Job>, presented: Option<Presented>) -> Answer {
-        let resolve = Resolve { caller: Arc::clone(&job.caller), model: job.model.clone() };
+        let resolve = ResolveModel { caller: Arc::clone(&job.caller), model: job.model.clone() };
         let plan = self.catalog.send(resolve).await.map_err(|_| Refusal::Internal)?;
         let Some(plan) = plan else { return Err(Refusal::UnknownModel(job.model.to_string()).into()) };
         let Some(first) = plan.chain.first() else { return Err(Refusal::UnknownModel(job.model.to_string()).into()) };

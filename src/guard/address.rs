@@ -10,7 +10,7 @@ use super::policy::{Cidr, Policy, Scheme, SelfListen};
 
 /// What an address is, before any opt-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
+enum AddressClass {
     /// No opt-in reaches it.
     Never,
     /// Needs an opt-in.
@@ -70,11 +70,11 @@ pub fn check_address(address: SocketAddr, scheme: Scheme, policy: &Policy) -> Re
     let ip = address.ip();
     let refuse = |reason| Err(Denied::new(reason, format!("address {address}")));
     let class = classify(address);
-    if class == Class::Never {
+    if class == AddressClass::Never {
         return refuse(Reason::AddrNever);
     }
     let opted_in = if is_loopback(ip) { policy.permits_loopback() } else { policy.permits_private() };
-    if class == Class::Private && !opted_in {
+    if class == AddressClass::Private && !opted_in {
         return refuse(Reason::AddrPrivate);
     }
     if policy.self_listen.covers(address) {
@@ -85,7 +85,7 @@ pub fn check_address(address: SocketAddr, scheme: Scheme, policy: &Policy) -> Re
     if !listed && (!ranges.is_empty() || contains(&CARRIER_GRADE_NAT, ip)) {
         return refuse(Reason::AddrNotListed);
     }
-    if class == Class::Public && scheme == Scheme::Http {
+    if class == AddressClass::Public && scheme == Scheme::Http {
         return refuse(Reason::AddrPublicCleartext);
     }
     Ok(())
@@ -117,35 +117,35 @@ impl SelfListen {
     }
 }
 
-fn classify(address: SocketAddr) -> Class {
+fn classify(address: SocketAddr) -> AddressClass {
     match address {
         SocketAddr::V4(v4) => classify_v4(*v4.ip()),
-        SocketAddr::V6(v6) if v6.scope_id() != 0 => Class::Never,
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => AddressClass::Never,
         SocketAddr::V6(v6) => classify_v6(*v6.ip()),
     }
 }
 
-fn classify_v4(ip: Ipv4Addr) -> Class {
-    among_listed(IpAddr::V4(ip)).unwrap_or(Class::Public)
+fn classify_v4(ip: Ipv4Addr) -> AddressClass {
+    among_listed(IpAddr::V4(ip)).unwrap_or(AddressClass::Public)
 }
 
-fn classify_v6(ip: Ipv6Addr) -> Class {
+fn classify_v6(ip: Ipv6Addr) -> AddressClass {
     if let Some(embedded) = dns64(ip) {
-        return if classify_v4(embedded) == Class::Public { Class::Public } else { Class::Never };
+        return if classify_v4(embedded) == AddressClass::Public { AddressClass::Public } else { AddressClass::Never };
     }
     if is_isatap(ip) {
-        return Class::Never;
+        return AddressClass::Never;
     }
-    let outside = if contains(&GLOBAL_UNICAST, IpAddr::V6(ip)) { Class::Public } else { Class::Never };
+    let outside = if contains(&GLOBAL_UNICAST, IpAddr::V6(ip)) { AddressClass::Public } else { AddressClass::Never };
     among_listed(IpAddr::V6(ip)).unwrap_or(outside)
 }
 
-fn among_listed(ip: IpAddr) -> Option<Class> {
+fn among_listed(ip: IpAddr) -> Option<AddressClass> {
     let within = |ranges: &[Cidr]| ranges.iter().any(|range| contains(range, ip));
     if within(&NEVER) {
-        Some(Class::Never)
+        Some(AddressClass::Never)
     } else if within(&PRIVATE) {
-        Some(Class::Private)
+        Some(AddressClass::Private)
     } else {
         None
     }

@@ -24,8 +24,8 @@ pub enum Transport {
 pub struct Connection {
     /// Byte stream.
     pub transport: Transport,
-    /// Origin it leads to.
-    pub origin: Origin,
+    /// ConnectionOrigin it leads to.
+    pub origin: ConnectionOrigin,
     /// Bytes that were read but not parsed yet.
     pub buffer: BytesMut,
     /// Time it was opened.
@@ -36,9 +36,9 @@ pub struct Connection {
 
 /// Scheme, host and port of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin(Option<Scheme>, Option<Authority>);
+pub struct ConnectionOrigin(Option<Scheme>, Option<Authority>);
 
-impl Origin {
+impl ConnectionOrigin {
     /// Returns the origin of a URI.
     pub fn of(target: &Uri) -> Self {
         Self(target.scheme().cloned(), target.authority().cloned())
@@ -52,7 +52,7 @@ impl Origin {
 
 impl Connection {
     /// Creates a connection that was opened `now`.
-    pub fn new(transport: Transport, origin: Origin, now: Instant) -> Self {
+    pub fn new(transport: Transport, origin: ConnectionOrigin, now: Instant) -> Self {
         Self { transport, origin, buffer: BytesMut::new(), opened_at: now, is_reused: false }
     }
 }
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn an_origin_is_scheme_host_and_port() {
-        let origin = Origin::of(&Uri::from_static("http://host:80/a"));
+        let origin = ConnectionOrigin::of(&Uri::from_static("http://host:80/a"));
         assert!(origin.is_of(&Uri::from_static("http://host:80/b?c")));
         for other in ["https://host:80/a", "http://host:81/a", "http://other:80/a", "/a"] {
             assert!(!origin.is_of(&Uri::from_static(other)), "{other}");

@@ -20,7 +20,7 @@ use futures_util::FutureExt;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{self, sleep_until};
 
-use super::connection::{Connection, Origin};
+use super::connection::{Connection, ConnectionOrigin};
 use super::connector::GuardedConnector;
 use super::error::Error;
 
@@ -76,7 +76,7 @@ impl Pool {
     /// As [`GuardedConnector::open`].
     pub async fn open(&self, target: &Uri) -> Result<Connection, Error> {
         let transport = self.connector.open(target, self.connect_timeout).await?;
-        Ok(Connection::new(transport, Origin::of(target), Instant::now()))
+        Ok(Connection::new(transport, ConnectionOrigin::of(target), Instant::now()))
     }
 
     /// Returns a connection to the pool after a complete exchange.

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::upstream::connection::{Origin, Transport};
+use crate::upstream::connection::{ConnectionOrigin, Transport};
 
 /// Returns a connection and its peer.
 async fn pair() -> (Connection, TcpStream) {
@@ -15,7 +15,7 @@ async fn pair() -> (Connection, TcpStream) {
     let address = listener.local_addr().unwrap();
     let stream = crate::upstream::connector::tests::connect(address).await;
     let (peer, _) = listener.accept().await.unwrap();
-    (Connection::new(Transport::Plain(stream), Origin::of(&Uri::default()), Instant::now()), peer)
+    (Connection::new(Transport::Plain(stream), ConnectionOrigin::of(&Uri::default()), Instant::now()), peer)
 }
 
 /// Reads the head of a request and `body` bytes after it.
