@@ -104,7 +104,7 @@ impl Document {
     }
 
     fn refuse_duplicates(&self) -> Result<(), JsonError> {
-        let repeated = |member: &Member| Err(JsonError::duplicate_key(self.name(member), member.key.start));
+        let repeated = |member: &Member| Err(JsonError { problem: "duplicate key", at: member.key.start });
         // Comparing is faster for few members; for many it would take quadratic time.
         if self.members.len() > 24 {
             let mut seen = HashSet::with_capacity(self.members.len());

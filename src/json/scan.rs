@@ -15,15 +15,15 @@ const DEEPEST: usize = 127;
 /// Calls `each` with every top-level member of the object that `bytes` must be, in their order.
 pub(super) fn members(bytes: &[u8], limits: JsonLimits, each: impl FnMut(Member)) -> Result<(), JsonError> {
     if bytes.starts_with(b"\xEF\xBB\xBF") {
-        return Err(JsonError { problem: "unexpected byte order mark".into(), at: 0 });
+        return Err(JsonError { problem: "unexpected byte order mark", at: 0 });
     }
     simdutf8::basic::from_utf8(bytes).map_err(|_| JsonError {
-        problem: "invalid UTF-8".into(),
+        problem: "invalid UTF-8",
         at: str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len),
     })?;
     let JsonLimits { depth, strings, keys } = limits;
     let mut scan = Scan { bytes, at: 0, depth: depth.min(DEEPEST), strings, keys, wrong: "" };
-    scan.document(each).ok_or(JsonError { problem: scan.wrong.into(), at: scan.at })
+    scan.document(each).ok_or(JsonError { problem: scan.wrong, at: scan.at })
 }
 
 struct Scan<'a> {
