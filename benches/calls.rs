@@ -38,7 +38,7 @@ use aigw::ledger::handle::{LedgerHandle, LedgerOptions, start};
 use aigw::memory::MemoryCapacity;
 use aigw::metrics::Metrics;
 use aigw::upstream::Network;
-use aigw::upstream::connector::SystemResolver;
+use aigw::upstream::resolver::DnsResolver;
 
 /// Same allocator as the product.
 #[global_allocator]
@@ -114,7 +114,7 @@ fn upstream() -> SocketAddr {
 
 /// Starts a gateway with one worker.
 fn serve(settings: &Settings, snapshot: Snapshot, ledger: LedgerHandle, metrics: &Arc<Metrics>) -> SocketAddr {
-    let network = Network { resolver: Arc::new(SystemResolver), self_listen: SelfListen::default() };
+    let network = Network { resolver: Arc::new(DnsResolver::start().unwrap()), self_listen: SelfListen::default() };
     let options = WorkerOptions { max_in_flight: 1_000, fail_static: LONG, edge: None, cache: LONG, admission: None, filter: None };
     let state = web::Data::new(AppState {
         workers: Workers::new(snapshot, ledger, network, options),

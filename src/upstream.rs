@@ -1,6 +1,6 @@
 //! HTTP/1.1 client: sends one request to one upstream and returns the head and the body of the response.
 //!
-//! [`pool`] keeps idle connections, [`connector`] opens new ones through the SSRF guard, [`h1`] reads and writes HTTP on a
+//! [`pool`] keeps idle connections, [`connector`] opens new ones through the SSRF guard, [`resolver`] looks up names, [`h1`] reads and writes HTTP on a
 //! [`connection`], [`body`] delivers the response body. Every failure is an [`error::Error`]. The client never retries and never
 //! follows redirects. It knows no provider, no dialect and no header policy: the caller supplies all of them.
 
@@ -11,6 +11,7 @@ pub mod error;
 pub mod h1;
 pub mod pool;
 mod request;
+pub mod resolver;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,10 +22,11 @@ use tokio::time::timeout_at;
 
 use crate::guard::{Policy, SelfListen, Source};
 use body::{NetworkBody, ResponseBody};
-use connector::{GuardedConnector, Resolve};
+use connector::GuardedConnector;
 use error::{Class, Error, Stage};
 use h1::{Head, exchange};
 use pool::Pool;
+use resolver::Resolve;
 
 pub use request::Request;
 

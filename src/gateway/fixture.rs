@@ -39,7 +39,7 @@ use crate::payload::{Payload, PayloadFormat};
 use crate::surface::chat::Chat;
 use crate::terms::Operation;
 use crate::upstream::Network;
-use crate::upstream::connector::SystemResolver;
+use crate::upstream::resolver::DnsResolver;
 
 /// Patience of a test, far beyond what any step takes.
 pub const LONG: Duration = Duration::from_secs(20);
@@ -250,7 +250,7 @@ pub fn offerings(providers: &[TestProvider]) -> Offerings {
 /// A network without listeners of its own.
 pub fn network() -> Network {
     let self_listen = SelfListen { listeners: Vec::new(), interfaces: Vec::new() };
-    Network { resolver: Arc::new(SystemResolver), self_listen }
+    Network { resolver: Arc::new(DnsResolver::start().unwrap()), self_listen }
 }
 
 impl TestLedger {

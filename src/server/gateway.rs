@@ -32,7 +32,7 @@ use crate::memory::MemoryCapacity;
 use crate::metrics::Metrics;
 use crate::seal::spend::Edge;
 use crate::upstream::Network;
-use crate::upstream::connector::SystemResolver;
+use crate::upstream::resolver::DnsResolver;
 
 /// Time to wait for the last settlements after the last response.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,7 +77,7 @@ impl Gateway {
         let metrics = Arc::new(Metrics::new());
         let observer = Arc::clone(&metrics) as Arc<dyn Observer>;
         let ledger = handle::start(journaling(&settings.ledger), inputs.sink, observer).map_err(HostError::Journal)?;
-        let network = Network { resolver: Arc::new(SystemResolver), self_listen: inputs.self_listen };
+        let network = Network { resolver: Arc::new(DnsResolver::start()?), self_listen: inputs.self_listen };
         let options = WorkerOptions {
             max_in_flight: server.max_in_flight,
             fail_static: settings.security.fail_static,

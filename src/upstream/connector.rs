@@ -15,24 +15,15 @@ use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use actix_web::http::Uri;
 use actix_web::http::uri::Scheme;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, LocalBoxFuture};
+use futures_util::future::LocalBoxFuture;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::connection::Transport;
 use super::error::{Class, Error, Stage};
+use super::resolver::Resolve;
 use crate::guard::{Denied, Origin, Policy, Reason, check_address, check_url};
-
-/// Resolver of host names. A trait, so that tests can script the answers.
-pub trait Resolve: Send + Sync {
-    /// Returns all addresses of `host`, with `port`.
-    fn lookup<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
-}
-
-/// Resolver of the operating system. It runs on the blocking thread pool.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemResolver;
 
 /// Connector of one upstream. It resolves once, checks every address, connects to the checked addresses only, and checks the
 /// peer.
@@ -125,12 +116,6 @@ impl Service<ConnectInfo<Uri>> for GuardedConnector {
 
     fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
         self.clone().connect(info).boxed_local()
-    }
-}
-
-impl Resolve for SystemResolver {
-    fn lookup<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
-        async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) }.boxed()
     }
 }
 

@@ -9,14 +9,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::memory::MemoryCapacity;
-use connector::SystemResolver;
 use error::Retry;
+use resolver::DnsResolver;
 
 const IDLE: Duration = Duration::from_secs(10);
 
 /// Upstream that may reach loopback.
 fn upstream() -> Upstream {
-    let network = Network { resolver: Arc::new(SystemResolver), self_listen: SelfListen::default() };
+    let network = Network { resolver: Arc::new(DnsResolver::start().unwrap()), self_listen: SelfListen::default() };
     Upstream::new(&network, UpstreamPolicy { source: connector::tests::private(), connect_timeout: IDLE })
 }
 

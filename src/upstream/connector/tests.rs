@@ -10,11 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use futures_util::future::BoxFuture;
+
 use super::*;
 use crate::guard::NetworkAccess;
 use crate::guard::{SelfListen, Source};
 use crate::upstream::h1::exchange;
 use crate::upstream::pool::Pool;
+use crate::upstream::resolver::Resolve;
 
 /// Answers look-ups from a list; the last answer is given again and again.
 struct Scripted {

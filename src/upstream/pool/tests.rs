@@ -6,8 +6,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::guard::{Policy, SelfListen};
 use crate::upstream::connection::Transport;
-use crate::upstream::connector::SystemResolver;
 use crate::upstream::connector::tests::private;
+use crate::upstream::resolver::DnsResolver;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -23,7 +23,7 @@ impl Fixture {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
         let policy = Policy { source: private(), self_listen: SelfListen::default() };
-        Self { pool: Rc::new(Pool::new(GuardedConnector::new(policy, Arc::new(SystemResolver)), LIMIT)), listener, target }
+        Self { pool: Rc::new(Pool::new(GuardedConnector::new(policy, Arc::new(DnsResolver::start().unwrap())), LIMIT)), listener, target }
     }
 
     async fn open(&self) -> (Connection, TcpStream) {
