@@ -15,6 +15,7 @@ pub mod keys;
 pub mod master;
 pub mod providers;
 pub mod publish;
+pub mod readiness;
 pub mod reports;
 pub mod retention;
 pub mod sealing;

@@ -88,7 +88,7 @@ async fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
         snapshot: opened.snapshot(),
         edge: opened.edge(),
         sink: opened.sink(),
-        database: Box::new(opened.database_probe()),
+        database: Box::new(opened.database_probe()?),
         self_listen: self_listen.clone(),
     };
     let gateway = Gateway::start(&settings, inputs)?;

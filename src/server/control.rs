@@ -2,6 +2,7 @@
 //!
 //! Knows the gateway half only by the traits it is given.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::catalog::snapshot::Snapshot;
 use crate::config::{self, ProcessEnvironment, Settings};
 use crate::control::admin::hosts::{self, Hosts};
 use crate::control::publish::{InitialState, Publisher};
+use crate::control::readiness::Readiness;
 use crate::control::sealing::Sealer;
 use crate::control::sealing::start::KeyMaterial;
 use crate::control::store::Store;
@@ -80,12 +82,15 @@ impl Opened {
     }
 
     /// Returns the readiness probe: whether the database answers.
-    pub fn database_probe(&self) -> impl Fn() -> LocalBoxFuture<'static, bool> + Send + Sync + use<> {
-        let store = self.store.clone();
-        move || {
-            let store = store.clone();
-            async move { web::block(move || store.ping().is_ok()).await.unwrap_or(false) }.boxed_local()
-        }
+    ///
+    /// # Errors
+    /// The probe's thread cannot be started.
+    pub fn database_probe(&self) -> io::Result<impl Fn() -> LocalBoxFuture<'static, bool> + Send + Sync + use<>> {
+        let readiness = Readiness::start(self.store.clone())?;
+        Ok(move || {
+            let readiness = readiness.clone();
+            async move { readiness.is_ready().await }.boxed_local()
+        })
     }
 
     /// Connects the control half to a gateway half. `file` is the configuration file, for reloads;
